@@ -1,0 +1,40 @@
+# Two commands set everything up: `make demo` and `make test`. All they need is Python 3.11.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable
+
+.PHONY: demo test lint benchmarks lock clean
+
+demo: $(VENV)/.demo
+	$(BIN)/splare demo
+
+test: $(VENV)/.dev lint
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: $(VENV)/.dev
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+lock: $(VENV)/.uv
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --extra all --no-header --no-annotate pyproject.toml -o constraints.txt
+
+$(VENV)/.uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	touch $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.uv
+	$(INSTALL) '.[small-model,pyserini]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.uv
+	$(INSTALL) '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,71 @@
+"""Peak memory of ``splare index`` for 2,000 and 20,000 documents: it must not grow with the corpus.
+
+The model is a tiny random one, so that memory is that of the pipeline and the engine, not of a large backbone.
+
+    python benchmarks/bench_index_memory.py [--engine lucene] [--documents 2000 20000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ALLOWED = 1.15
+
+
+def write_corpus(path: Path, documents: int) -> None:
+    """Documents of 5 to 40 random words, titles on some of them."""
+    draw = random.Random(documents)
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(5000)]
+    with path.open("w", encoding="utf-8") as stream:
+        for number in range(documents):
+            text = " ".join(draw.choices(words, k=draw.randint(5, 40)))
+            stream.write(json.dumps({"_id": f"doc-{number:07d}", "text": text}) + "\n")
+
+
+def peak_mebibytes(engine: str, corpus: Path, index: Path, model: Path) -> tuple[float, float]:
+    """Peak resident memory and seconds of ``splare index`` in a process of its own."""
+    command = [str(Path(sys.executable).with_name("splare")), "index", engine, str(corpus)]
+    command += ["-o", str(index), "--model", str(model), "--device", "cpu"]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"splare index ended with status {process.returncode}")
+    # Linux counts in KiB, macOS in bytes.
+    return usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10), time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", default="lucene", help="one that keeps its index on disk")
+    parser.add_argument("--documents", nargs=2, type=int, default=[2000, 20_000])
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    from tests.tiny import save_tiny_model
+
+    peaks = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = save_tiny_model(Path(folder) / "model")
+        print(f"{'documents':>10} {'peak MiB':>9} {'seconds':>8}")
+        for documents in arguments.documents:
+            corpus = Path(folder) / f"{documents}.jsonl"
+            write_corpus(corpus, documents)
+            peak, seconds = peak_mebibytes(arguments.engine, corpus, Path(folder) / f"index-{documents}", model)
+            peaks.append(peak)
+            print(f"{documents:>10,} {peak:>9.0f} {seconds:>8.1f}")
+    ratio = peaks[1] / peaks[0]
+    print(f"ratio {ratio:.3f} (at most {ALLOWED}): {'reached' if ratio <= ALLOWED else 'not reached'}")
+
+
+if __name__ == "__main__":
+    main()

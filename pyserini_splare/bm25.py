@@ -1,0 +1,123 @@
+"""BM25 over the words of the texts, with Anserini's settings: the baseline that latents are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pyserini_splare.hits import TopHitsReader
+from pyserini_splare.java import java_class
+from pyserini_splare.lucene import CONTENTS, ID, java_errors, lucene
+from pyserini_splare.queries import MAX_CLAUSES
+from pyserini_splare.threads import ThreadClaim
+from splare_plugins.engines.base import Hits
+from splare_plugins.engines.checks import check_k
+from splare_plugins.errors import InputError
+
+# pyjnius picks among overloaded constructors by guessing, unless it is told.
+_TEXT_FIELD = "(Ljava/lang/String;Ljava/lang/String;Lorg/apache/lucene/document/Field$Store;)V"
+
+
+class BM25Index:
+    """Texts in a Lucene index in memory.
+
+    Args:
+        documents: pairs of id and text, of a collection that fits into Java's memory.
+        language: ISO code of the documents' language, which chooses Anserini's analyzer for them.
+        k1: term frequency saturation; 0.9 is Anserini's default.
+        b: length normalisation; 0.4 is Anserini's default.
+
+    Raises:
+        InputError: for a language without an analyzer.
+        ThreadError: if another thread has a Lucene index open.
+    """
+
+    def __init__(
+        self, documents: Iterable[tuple[str, str]], *, language: str = "en", k1: float = 0.9, b: float = 0.4
+    ) -> None:
+        self._claim = ThreadClaim(self, "the BM25 index")
+        lucene("search.IndexSearcher").setMaxClauseCount(MAX_CLAUSES)
+        analyzer = _analyzer(language)
+        similarity = lucene("search.similarities.BM25Similarity")(k1, b)
+        with java_errors("the texts cannot be indexed", "give Java more memory with start_jvm(memory=...)"):
+            self._reader = lucene("index.DirectoryReader").open(_index(documents, analyzer, similarity))
+        searcher = lucene("search.IndexSearcher")(self._reader, signature="(Lorg/apache/lucene/index/IndexReader;)V")
+        searcher.setSimilarity(similarity)
+        self._hits = TopHitsReader(searcher)
+        self._queries = lucene("util.QueryBuilder")(analyzer)
+
+    def search(self, text: str, k: int) -> Hits:
+        """The best ``k`` documents for the words of ``text``; scores are Lucene's float32."""
+        self._claim.check()
+        check_k(k)
+        query = self._queries.createBooleanQuery(CONTENTS, text)
+        if query is None:
+            return Hits([], np.zeros(0))
+        top = self._hits.top(query, k)
+        return Hits(top.docids, top.scores)
+
+    def close(self) -> None:
+        """Release the memory."""
+        self._claim.check()
+        self._reader.close()
+        self._claim.release()
+
+    def __enter__(self) -> BM25Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def bm25_search(
+    documents: Iterable[tuple[str, str]], queries: Mapping[str, str], k: int = 1000, language: str = "en"
+) -> dict[str, Hits]:
+    """BM25's answers to queries over a small collection, as Anserini gives them by default.
+
+    Args:
+        documents: pairs of id and text.
+        queries: text by query id.
+        k: most documents per query.
+        language: of the documents.
+
+    Returns:
+        Hits by query id; none for a query without a word of the collection.
+    """
+    with BM25Index(documents, language=language) as index:
+        return {qid: index.search(text, k) for qid, text in queries.items()}
+
+
+def _analyzer(language: str) -> Any:
+    if language == "en":
+        return java_class("io.anserini.analysis.DefaultEnglishAnalyzer").newDefaultInstance()
+    known = java_class("io.anserini.analysis.AnalyzerMap")
+    if not known.analyzerMap.containsKey(language):
+        raise InputError(f"there is no analyzer for the language {language!r}; use a code such as en, de or zh")
+    return known.getLanguageSpecificAnalyzer(language)
+
+
+def _index(documents: Iterable[tuple[str, str]], analyzer: Any, similarity: Any) -> Any:
+    config = lucene("index.IndexWriterConfig")(analyzer)
+    config.setSimilarity(similarity)
+    directory = lucene("store.ByteBuffersDirectory")()
+    writer = lucene("index.IndexWriter")(directory, config)
+    ref, stored = lucene("util.BytesRef"), lucene("document.Field$Store")
+    id_values = lucene("document.BinaryDocValuesField")(ID, ref(b""))
+    contents = lucene("document.TextField")(
+        CONTENTS,
+        "",
+        stored.NO,
+        signature="(Ljava/lang/String;Ljava/lang/String;Lorg/apache/lucene/document/Field$Store;)V",
+    )
+    document = lucene("document.Document")()
+    document.add(id_values)
+    document.add(contents)
+    for docid, text in documents:
+        id_values.setBytesValue(ref(docid.encode()))
+        contents.setStringValue(text)
+        writer.addDocument(document)
+    writer.forceMerge(1)
+    writer.close()
+    return directory

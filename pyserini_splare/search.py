@@ -1,0 +1,175 @@
+"""``python -m pyserini_splare.search``: topics against an impact index, with Pyserini's options.
+
+Unlike ``python -m pyserini.search.lucene --impact`` it loads SPLARE models by name, encodes queries in batches on
+the device at hand, and keeps latents that occur in every document unless ``--min-idf`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyserini_splare.commands import add_ignored, note_ignored, run
+from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from pyserini_splare.searcher import LuceneSearcher
+    from splare_plugins.corpus import Query
+    from splare_plugins.engines.base import Hits
+
+log = logging.getLogger(__name__)
+
+_IMPLIED: dict[str, str | int | None] = {"--impact": 0, "--threads": 1, "--topics-format": 1}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Search an index and write a run.
+
+    Raises:
+        InputError: for topics or an index that cannot be used.
+        IdentityError: if the index was made with another model.
+    """
+    options = _parse(arguments)
+    note_ignored(options, _IMPLIED, "implied; queries are encoded and answered in batches")
+
+    from pyserini_splare.searcher import LuceneSearcher
+    from splare_plugins.cli.console import progress
+    from splare_plugins.corpus import read_queries, write_run
+
+    queries = read_queries(options.topics)
+    with LuceneSearcher(options.index) as searcher:
+        weights = _weights(options, queries, searcher)
+        found: dict[str, Hits] = {}
+        with progress("searching", len(queries)) as advance:
+            for start in range(0, len(queries), options.batch_size):
+                part = slice(start, start + options.batch_size)
+                found.update(
+                    zip(
+                        [query.qid for query in queries[part]], _answers(options, searcher, weights[part]), strict=True
+                    )
+                )
+                advance(len(queries[part]))
+    if options.remove_query:
+        found = {qid: _without(hits, qid) for qid, hits in found.items()}
+    found = {qid: type(hits)(hits.docids[: options.hits], hits.scores[: options.hits]) for qid, hits in found.items()}
+    if options.output_format == "trec":
+        write_run(options.output, found)
+    else:
+        _write_msmarco(Path(options.output), found)
+    log.info(
+        "%s: %d queries, %d without hits", options.output, len(found), sum(not hits.docids for hits in found.values())
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pyserini_splare.search", description=__doc__)
+    parser.add_argument("--index", required=True, help="folder of the index")
+    parser.add_argument("--topics", required=True, help="TSV or JSONL of queries (also .gz), BEIR folder, irds:NAME")
+    parser.add_argument(
+        "--encoder", "--model", default="splare-e5-small", help="SPLARE model, or a file of queries encoded beforehand"
+    )
+    parser.add_argument("--output", required=True, help="run to write")
+    parser.add_argument("--output-format", choices=["trec", "msmarco"], default="trec")
+    parser.add_argument("--hits", type=int, default=1000, help="documents a query")
+    parser.add_argument("--batch-size", type=int, default=64, help="queries encoded together")
+    parser.add_argument("--min-idf", type=float, help="leave out latents with ln(N / df) up to this; none by default")
+    parser.add_argument("--remove-query", action="store_true", help="leave out the document with the query's id")
+    parser.add_argument("--rm3", action="store_true", help="extend queries by RM3")
+    parser.add_argument("--rocchio", action="store_true", help="extend queries by Rocchio")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0, mps")
+    add_ignored(parser, _IMPLIED)
+    options = parser.parse_args(arguments)
+    if options.rm3 and options.rocchio:
+        parser.error("--rm3 and --rocchio exclude each other")
+    if options.batch_size < 1 or options.hits < 1:
+        parser.error("--batch-size and --hits must be at least 1")
+    return options
+
+
+def _weights(
+    options: argparse.Namespace, queries: Sequence[Query], searcher: LuceneSearcher
+) -> list[dict[str, float]]:
+    """Each query as terms with weights."""
+    if Path(options.encoder).is_file():
+        weights = _encoded_beforehand(Path(options.encoder), queries)
+    else:
+        weights = _encoded(options, queries, searcher)
+    if options.min_idf is None:
+        return weights
+    least, documents = options.min_idf, searcher.num_docs
+    return [
+        {
+            term: weight
+            for term, weight in query.items()
+            if (frequency := searcher.document_frequency(term)) and math.log(documents / frequency) > least
+        }
+        for query in weights
+    ]
+
+
+def _encoded(
+    options: argparse.Namespace, queries: Sequence[Query], searcher: LuceneSearcher
+) -> list[dict[str, float]]:
+    from splare_plugins.impacts import to_dicts
+    from splare_plugins.model import SplareModel
+
+    model = SplareModel.from_pretrained(options.encoder, device=options.device)
+    if searcher.config is not None:
+        model.config.require_same_index(searcher.config, f"the index {searcher.location}")
+    weights: list[dict[str, float]] = []
+    for start in range(0, len(queries), options.batch_size):
+        batch = queries[start : start + options.batch_size]
+        floats = model.encode_queries([query.text for query in batch])
+        impacts = model.quantizer.queries(floats, [query.qid for query in batch]).impacts
+        weights += [dict(query) for query in to_dicts(impacts)]
+    return weights
+
+
+def _encoded_beforehand(path: Path, queries: Sequence[Query]) -> list[dict[str, float]]:
+    import json
+
+    from splare_plugins.corpus.files import numbered_lines
+
+    known = {}
+    for number, line in numbered_lines(path):
+        try:
+            record = json.loads(line)
+            known[record["contents"].strip()] = record["vector"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f'{path}:{number} must be a JSON object with "contents" and "vector"') from error
+    for query in queries:
+        if query.text.strip() not in known:
+            raise InputError(f"{path} has no vector for the query {query.qid!r}, {query.text[:60]!r}")
+    return [known[query.text.strip()] for query in queries]
+
+
+def _answers(options: argparse.Namespace, searcher: LuceneSearcher, weights: Sequence[dict[str, float]]) -> list[Hits]:
+    # One more, since the document that is the query itself may be among them.
+    k = options.hits + options.remove_query
+    if options.rm3 or options.rocchio:
+        from pyserini_splare.feedback import rm3, rocchio
+
+        return (rm3 if options.rm3 else rocchio)(searcher, weights, k)
+    return searcher.search_dicts(weights, k)
+
+
+def _without(hits: Hits, docid: str) -> Hits:
+    kept = [position for position, other in enumerate(hits.docids) if other != docid]
+    return type(hits)([hits.docids[position] for position in kept], hits.scores[kept])
+
+
+def _write_msmarco(path: Path, found: dict[str, Hits]) -> None:
+    from splare_plugins.corpus.files import replacing
+
+    with replacing(path) as place, place.open("w", encoding="utf-8", newline="\n") as stream:
+        for qid, hits in found.items():
+            for rank, docid in enumerate(hits.docids, start=1):
+                stream.write(f"{qid}\t{docid}\t{rank}\n")
+
+
+if __name__ == "__main__":
+    run(main)

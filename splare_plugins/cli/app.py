@@ -1,0 +1,89 @@
+"""The program: its verbs, and how it fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from splare_plugins import __version__
+from splare_plugins.cli.console import console
+from splare_plugins.cli.demo import demo
+from splare_plugins.cli.doctor import doctor
+from splare_plugins.cli.encode import encode
+from splare_plugins.cli.evaluate import evaluate
+from splare_plugins.cli.explain import explain
+from splare_plugins.cli.index import index
+from splare_plugins.cli.inspect import inspect
+from splare_plugins.cli.search import search
+from splare_plugins.errors import SplareError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="splare",
+    help="SPLARE: sparse retrieval with sparse-autoencoder latents, in the search engines people already run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, encode, search, evaluate, explain, inspect, doctor):
+    app.command()(command)
+app.add_typer(index, name="index")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"splare {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is being done.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    handler = RichHandler(console=console, show_path=False, show_time=False)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+    # Progress bars and advice of the libraries underneath would run into ours.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    _program.debug = debug  # type: ignore[attr-defined]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program and exit: 0, 1 after an unexpected error, 2 after bad input, 130 after an interrupt."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    # --debug is welcome after the verb too.
+    arguments = [*(["--debug"] if debug else []), *(argument for argument in arguments if argument != "--debug")]
+    try:
+        app(arguments, prog_name="splare")
+    except SplareError as error:
+        if debug:
+            raise
+        _fail(str(error), 2)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer's answer to Ctrl-C
+            _fail("interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED)
+        raise
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+
+
+def _fail(message: str, status: int) -> None:
+    console.print(f"[bold red]error:[/] {message}", markup=True, highlight=False, soft_wrap=True)
+    sys.exit(status)

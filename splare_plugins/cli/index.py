@@ -1,0 +1,161 @@
+"""``splare index``: text, or an encoded corpus, into a search engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from splare_plugins.cli.options import (
+    DEFAULT_MODEL,
+    Device,
+    Duplicates,
+    Json,
+    OnDuplicateOption,
+    Overwrite,
+    TopKOption,
+)
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from splare_plugins.corpus import EncodedFolder
+    from splare_plugins.indexing import Summary
+
+index = typer.Typer(help="Build an index from text or from an encoded corpus.", no_args_is_help=True)
+
+Corpus = Annotated[
+    list[str],
+    typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), irds:NAME, or a folder made by `splare encode`."),
+]
+EncodingModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-M",
+        help="Built-in name, model folder or hub id; an encoded corpus must have been made with it.",
+        show_default=DEFAULT_MODEL,
+    ),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the index.")]
+Encoded = Annotated[
+    Path | None,
+    typer.Option(help="Keep the encoded corpus in this folder, so that a killed run goes on where it stopped."),
+]
+
+
+@index.command()
+def lucene(
+    corpus: Corpus,
+    output: Output,
+    model: EncodingModel = None,
+    encoded: Encoded = None,
+    top_k: TopKOption = "model",
+    store_text: Annotated[bool, typer.Option("--store-text", help="Store titles and texts in the index.")] = False,
+    store_vectors: Annotated[
+        bool, typer.Option("--store-vectors", help="Store vectors too, which RM3 and Rocchio need.")
+    ] = False,
+    on_duplicate: OnDuplicateOption = Duplicates.error,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Build a Lucene index that Pyserini and Anserini search too."""
+    source = _Source(corpus, model, device, encoded, top_k, store_text, on_duplicate)
+    options = {"store_raw": store_text, "store_vectors": store_vectors}
+    _report(source.index_into("lucene", output, overwrite, options), output, as_json)
+
+
+@index.command()
+def memory(
+    corpus: Corpus,
+    output: Output,
+    model: EncodingModel = None,
+    encoded: Encoded = None,
+    top_k: TopKOption = "model",
+    on_duplicate: OnDuplicateOption = Duplicates.error,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Build an index for the exact in-memory engine, which needs no Java."""
+    source = _Source(corpus, model, device, encoded, top_k, False, on_duplicate)
+    _report(source.index_into("memory", output, overwrite, {}), output, as_json)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where impacts come from: text and a model, or a corpus that was encoded before."""
+
+    corpus: list[str]
+    model: str | None
+    device: str
+    encoded: Path | None
+    top_k: str
+    store_text: bool
+    on_duplicate: Duplicates
+
+    def index_into(self, engine: str, output: Path, overwrite: bool, options: dict[str, Any]) -> Summary:
+        from splare_plugins.cli.console import progress
+        from splare_plugins.cli.options import load_model, parse_top_k
+        from splare_plugins.corpus import ReadCounts, read_documents
+        from splare_plugins.engines import get_engine
+        from splare_plugins.indexing import encode_documents, index
+
+        top_k = parse_top_k(self.top_k)
+        maker = get_engine(engine)
+        if (ready := self._encoded_folder()) is not None:
+            writing = maker.writer(str(output), ready.config, overwrite=overwrite, **options)
+            with writing as writer, progress("indexing", ready.num_docs) as advance:
+                return index(ready.batches(), writer, counts=ready.read, on_progress=advance)
+        loaded = load_model(self.model or DEFAULT_MODEL, self.device)
+        counts = ReadCounts()
+        documents = read_documents(self._paths(), on_duplicate=self.on_duplicate.value, counts=counts)
+        writing = maker.writer(str(output), loaded.config, overwrite=overwrite, **options)
+        with writing as writer, progress("encoding and indexing") as advance:
+            batches = encode_documents(loaded, documents, top_k=top_k, store_text=self.store_text)
+            return index(batches, writer, counts=counts, on_progress=advance)
+
+    def _encoded_folder(self) -> EncodedFolder | None:
+        """The encoded corpus, made first where ``--encoded`` asks for it."""
+        from splare_plugins.corpus import EncodedFolder
+        from splare_plugins.corpus.manifest import MANIFEST_FILE
+        from splare_plugins.locate import locate_model
+
+        given = Path(self.corpus[0])
+        if len(self.corpus) == 1 and (given / MANIFEST_FILE).is_file():
+            if self.encoded is not None:
+                raise InputError(f"{given} is encoded already; leave --encoded away")
+            ready = EncodedFolder(given)
+            if self.model is not None:
+                SplareConfig.load(locate_model(self.model)).require_same_index(ready.config, f"{given}")
+            return ready
+        if self.encoded is None:
+            return None
+        from splare_plugins.cli.console import progress
+        from splare_plugins.cli.options import load_model, parse_top_k
+        from splare_plugins.indexing import encode_shard
+
+        loaded = load_model(self.model or DEFAULT_MODEL, self.device)
+        with progress("encoding") as advance:
+            encode_shard(
+                loaded,
+                self._paths(),
+                self.encoded,
+                top_k=parse_top_k(self.top_k),
+                store_text=self.store_text,
+                on_duplicate=self.on_duplicate.value,
+                on_progress=advance,
+            )
+        return EncodedFolder(self.encoded)
+
+    def _paths(self) -> str | list[Path]:
+        return self.corpus[0] if len(self.corpus) == 1 else [Path(name) for name in self.corpus]
+
+
+def _report(summary: Summary, output: Path, as_json: bool) -> None:
+    from splare_plugins.cli.console import report
+
+    report(f"indexed into {output}", summary.to_dict(), as_json=as_json)

@@ -1,0 +1,59 @@
+"""``splare search``: queries against an index, into a TREC run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splare_plugins.cli.options import DEFAULT_MODEL, Device, Json, Model, TopKOption
+from splare_plugins.errors import InputError
+
+
+def search(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    queries: Annotated[str, typer.Argument(help="BEIR folder, JSONL or TSV of queries (also .gz), or irds:NAME.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="TREC run to write.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Most documents per query.")] = 1000,
+    model: Model = DEFAULT_MODEL,
+    engine: Annotated[str, typer.Option(help="Engine that the index was made with.")] = "lucene",
+    top_k: TopKOption = "model",
+    tag: Annotated[str, typer.Option(help="Name of the run, its last column.")] = "splare",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Search an index with many queries.
+
+    The model must be the one that made the index; anything else is refused.
+    """
+    import time
+
+    from splare_plugins.cli.console import progress, report
+    from splare_plugins.cli.options import load_model, parse_top_k
+    from splare_plugins.corpus import read_queries, write_run
+    from splare_plugins.engines import get_engine
+    from splare_plugins.indexing import encode_queries, search_queries
+
+    kept = parse_top_k(top_k)
+    asked = read_queries(queries)
+    if not asked:
+        raise InputError(f"{queries} holds no query")
+    with get_engine(engine).searcher(str(index)) as searcher:
+        loaded = load_model(model, device)
+        if searcher.config is not None:
+            loaded.config.require_same_index(searcher.config, f"the index at {index}")
+        begin = time.perf_counter()
+        impacts = encode_queries(loaded, asked, top_k=kept)
+        encoded = time.perf_counter()
+        with progress("searching", len(asked)) as advance:
+            run = search_queries(searcher, [query.qid for query in asked], impacts, k, on_progress=advance)
+        searched = time.perf_counter()
+    write_run(output, run, tag)
+    facts = {
+        "queries": len(asked),
+        "without_hits": sum(not hits.docids for hits in run.values()),
+        "encoding_seconds": round(encoded - begin, 3),
+        "search_seconds": round(searched - encoded, 3),
+    }
+    report(f"run written to {output}", facts, as_json=as_json)

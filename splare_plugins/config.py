@@ -1,0 +1,162 @@
+"""All that defines a SPLARE model, as JSON, and the fingerprint that indexes and shards remember."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from splare_plugins.errors import IdentityError, InputError
+
+CONFIG_FILE = "splare_config.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideConfig:
+    """What differs between queries and documents.
+
+    Attributes:
+        prompt: text put before the input; it is encoded but never pooled.
+        max_length: tokens kept of an input, special tokens and prompt included.
+        top_k: latents kept of a text by default (the paper: 40 a query, 400 a document).
+        scale: impacts per unit of latent weight, calibrated once per model.
+    """
+
+    prompt: str = ""
+    max_length: int = 512
+    top_k: int | None = None
+    scale: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplareConfig:
+    """A SPLARE model: backbone, head, adapter, pooling and the two quantiser scales.
+
+    Attributes:
+        name: the model's name, for people.
+        revision: which weights carry this name ("zero-shot-1", a commit hash).
+        backbone: folder inside the model folder, another path, or a hub id.
+        backbone_revision: commit of a hub backbone.
+        backbone_sha256: hash over the backbone's weight files, where they travel with the model.
+        layer: last transformer layer that runs, counted from 0; ``None`` runs all of them.
+        final_norm: keep the backbone's final norm. SAEs of the residual stream want it removed; it has
+            no effect on encoders without one.
+        bidirectional: every token sees every other one.
+        head: folder of the head inside the model folder.
+        head_kind: ``"sae"``.
+        head_sha256: hash of the head's tensor file.
+        adapter: folder of a peft adapter inside the model folder.
+        adapter_sha256: hash of the adapter's weights.
+        width: number of latents.
+        max_token_norm_ratio: tokens whose state is longer than this multiple of the text's median are
+            left out of the pool; ``None`` pools them all.
+        query: prompt, length, top-k and scale of queries.
+        document: the same of documents.
+    """
+
+    name: str
+    revision: str
+    backbone: str
+    width: int
+    backbone_revision: str | None = None
+    backbone_sha256: str | None = None
+    layer: int | None = None
+    final_norm: bool = False
+    bidirectional: bool = True
+    head: str = "head"
+    head_kind: str = "sae"
+    head_sha256: str | None = None
+    adapter: str | None = None
+    adapter_sha256: str | None = None
+    max_token_norm_ratio: float | None = None
+    query: SideConfig = field(default_factory=lambda: SideConfig(top_k=40))
+    document: SideConfig = field(default_factory=lambda: SideConfig(top_k=400))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON types, with the version of this format."""
+        return {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SplareConfig:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            InputError: for an unknown format version, an unknown field or a missing one.
+        """
+        values = dict(values)
+        version = values.pop("format", None)
+        if version != FORMAT_VERSION:
+            raise InputError(
+                f"this SPLARE config has format {version!r}; this version of splare-plugins reads format 1"
+            )
+        try:
+            sides: dict[str, Any] = {side: SideConfig(**values.pop(side)) for side in ("query", "document")}
+            return cls(**sides, **values)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"this SPLARE config does not have the fields of format 1: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Write ``splare_config.json`` into ``folder``."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> SplareConfig:
+        """Read ``splare_config.json`` from ``folder``.
+
+        Raises:
+            InputError: if the file is missing or is not such a config.
+        """
+        path = folder / CONFIG_FILE
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"{folder} is not a SPLARE model: it has no {CONFIG_FILE}") from error
+        except ValueError as error:
+            raise InputError(f"{path} is not valid JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise InputError(f"{path} must hold a JSON object, not {type(values).__name__}")
+        return cls.from_dict(values)
+
+    def fingerprint(self) -> str:
+        """Short hash of everything that changes float vectors (top-k is chosen per call)."""
+        return _digest(self._vector_fields())
+
+    def index_fingerprint(self) -> str:
+        """:meth:`fingerprint` and the two quantiser scales: what an index of impacts must agree on."""
+        return _digest([self._vector_fields(), self.query.scale, self.document.scale])
+
+    def require_same_index(self, other: SplareConfig, what: str) -> None:
+        """Refuse ``what`` (an index, a shard) made under ``other`` unless its impacts are comparable with ours.
+
+        Raises:
+            IdentityError: naming both sides.
+        """
+        if self.index_fingerprint() != other.index_fingerprint():
+            raise IdentityError(
+                f"{what} was made with {other.describe()}, but the model at hand is {self.describe()}; "
+                "use that model, or encode and index again with this one"
+            )
+
+    def describe(self) -> str:
+        """Name, revision and index fingerprint in one phrase."""
+        return f"{self.name} {self.revision} ({self.index_fingerprint()})"
+
+    def _vector_fields(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self)
+        # A name or a folder does not change a vector; hashes and revisions say what lies there.
+        local = ["backbone"] if self.backbone_sha256 else []
+        for key in ["name", "revision", "head", "adapter", *local]:
+            del values[key]
+        for side in ("query", "document"):
+            values[side] = {key: values[side][key] for key in ("prompt", "max_length")}
+        return values
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

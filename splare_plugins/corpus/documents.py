@@ -1,0 +1,111 @@
+"""Documents and queries as text, and what makes an id or a text fit for every engine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from splare_plugins.errors import InputError
+
+MAX_ID_BYTES = 512
+"""The longest id that every engine takes: the limit of OpenSearch; Lucene's is higher."""
+
+# White space would break TREC runs, which are split at it.
+_BAD_IN_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# Tab, line feed and carriage return are white space; NUL and its like end strings early in some engines.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+class Document(NamedTuple):
+    """One document of a corpus."""
+
+    docid: str
+    text: str
+    title: str = ""
+
+    @property
+    def content(self) -> str:
+        """What is encoded: title and text joined by one blank, as BEIR does it."""
+        return f"{self.title} {self.text}" if self.title and self.text else self.title or self.text
+
+
+class Query(NamedTuple):
+    """One query."""
+
+    qid: str
+    text: str
+
+
+@dataclass
+class ReadCounts:
+    """What a reader met; passed to the reader, complete when it is exhausted.
+
+    Attributes:
+        read: records read, those that were skipped included.
+        duplicates: records skipped because their id came before (``on_duplicate="first"``).
+        empty: records kept although their text is empty or blank.
+        cleaned: records kept in whose text control characters were replaced by blanks.
+    """
+
+    read: int = 0
+    duplicates: int = 0
+    empty: int = 0
+    cleaned: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Records that the reader passed on."""
+        return self.read - self.duplicates
+
+
+def check_id(value: object, where: str) -> str:
+    """An id that every engine and every TREC tool can hold.
+
+    Args:
+        value: what stood in the id field.
+        where: file and line, the start of the error message.
+
+    Raises:
+        InputError: if it is no string, is empty, has more than 512 bytes in UTF-8, or holds white space, control
+            characters or lone surrogates.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{where}: the id must be a string in quotes, not {value!r}")
+    if not value:
+        raise InputError(f"{where}: the id is empty; every record needs one")
+    if bad := _BAD_IN_ID.search(value):
+        raise InputError(
+            f"{where}: the id {value[:80]!r} holds {_name(bad.group())}, which ids cannot have; rename the record"
+        )
+    if (size := len(value.encode())) > MAX_ID_BYTES:
+        raise InputError(
+            f"{where}: the id {value[:40]!r}... has {size} bytes, more than the {MAX_ID_BYTES} that engines take; "
+            "shorten it"
+        )
+    return value
+
+
+def check_text(value: object, where: str) -> tuple[str, bool]:
+    """A text that every engine can store, and whether control characters in it became blanks.
+
+    Raises:
+        InputError: if it is no string, or holds a lone surrogate (half a character, which no encoding can write).
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{where}: the text must be a string in quotes, not {str(value)[:80]!r}")
+    if bad := _SURROGATE.search(value):
+        raise InputError(
+            f"{where}: character {bad.start() + 1} of the text is {_name(bad.group())}; write the whole character"
+        )
+    text, replaced = _CONTROL.subn(" ", value)
+    return text, replaced > 0
+
+
+def _name(character: str) -> str:
+    if _SURROGATE.match(character):
+        return f"a lone surrogate (\\u{ord(character):04x})"
+    if character.isspace():
+        return f"white space (U+{ord(character):04X})"
+    return f"a control character (U+{ord(character):04X})"

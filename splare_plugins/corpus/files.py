@@ -1,0 +1,98 @@
+"""Reading text files line by line with exact positions, and writing files beside their place."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import secrets
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from splare_plugins.errors import InputError
+
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file, plain or ``.gz``, without their line ends, numbered from 1.
+
+    Lines end at ``\\n`` only (a ``\\r`` before it goes too): the other separators that ``str.splitlines`` knows
+    are legal inside JSON strings and TSV columns. A byte order mark at the start is skipped.
+
+    Raises:
+        InputError: if the file cannot be opened, is no UTF-8, or is compressed and damaged.
+    """
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                line = _decode(raw, path, number)
+                yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{path}:{number + 1}: the compressed file is damaged or cut off ({error}); fetch it again"
+        ) from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _decode(raw: bytes, path: Path, number: int) -> str:
+    try:
+        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}:{number}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is not UTF-8; "
+            "convert the file to UTF-8"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new path beside ``path`` to write to, renamed over ``path`` when the block ends normally.
+
+    Readers see the old file or the whole new one. The name is unique, so that two processes that write the same
+    file do not mix their bytes; a killed process leaves it behind, and :func:`leftovers` finds it.
+
+    Raises:
+        InputError: if the place cannot be written to or the disk is full; nothing is left behind then.
+    """
+    with _beside(path) as beside:
+        yield beside
+        with beside.open("rb") as stream:
+            os.fsync(stream.fileno())
+        beside.replace(path)
+
+
+def create_once(path: Path, text: str) -> None:
+    """Write ``path`` whole, unless it exists: of several processes that try, one wins and the others change nothing.
+
+    Raises:
+        InputError: as :func:`replacing`.
+    """
+    with _beside(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+        with suppress(FileExistsError):
+            os.link(beside, path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; make room or choose another place, and run again"
+        ) from error
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Files that killed processes left behind while :func:`replacing` ``path``."""
+    prefix = f".{path.name}."
+    return [file for file in path.parent.iterdir() if file.name.startswith(prefix) and file.suffix == ".tmp"]

@@ -1,0 +1,220 @@
+"""Encode once, index many times: a corpus as a folder of Parquet parts that several machines can fill.
+
+Part ``p`` holds documents ``p * size`` to ``(p + 1) * size - 1`` of the corpus. Each part is encoded on its own, so
+that a part has the same bytes whichever run made it, and a killed run goes on with the first part that is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from splare_plugins.corpus.documents import Document, ReadCounts
+from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts, join_batches
+from splare_plugins.corpus.files import leftovers
+from splare_plugins.corpus.manifest import Encoding, ShardRecord, load_encoding
+from splare_plugins.corpus.parts import PartCard, documents_sha256, read_card, read_part, write_part
+from splare_plugins.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Encode = Callable[[Sequence[Document]], Iterable[EncodedBatch]]
+Progress = Callable[[int], None]
+
+
+def write_shard(
+    folder: Path,
+    encoding: Encoding,
+    shard: int,
+    documents: Iterable[Document],
+    encode: Encode,
+    *,
+    counts: ReadCounts,
+    on_progress: Progress | None = None,
+) -> ShardRecord:
+    """Encode one shard of a corpus into ``folder``; parts that are there already are checked, not made again.
+
+    Args:
+        folder: shared by all shards; made if it does not exist.
+        encoding: settings, the same for all shards.
+        shard: number of this shard, from 1.
+        documents: the whole corpus; not read if the shard is complete.
+        encode: turns the documents of one part into batches, in order.
+        counts: filled by the reader of ``documents``.
+        on_progress: called with the number of documents that were just encoded or found finished.
+
+    Raises:
+        InputError: if the folder was begun with other settings or another corpus, or the corpus is empty.
+        IdentityError: if it was begun with another model.
+    """
+    if not 1 <= shard <= encoding.shards:
+        raise InputError(f"there is no shard {shard} of {encoding.shards}; shards are numbered from 1")
+    encoding.claim(folder)
+    record_path = encoding.shard_path(folder, shard)
+    if record_path.exists():
+        record = ShardRecord.load(record_path)
+        if all(
+            encoding.part_path(folder, number).exists() for number in _own_parts(encoding, shard, record.documents)
+        ):
+            if on_progress is not None:
+                on_progress(record.encoded.documents)
+            return record
+    corpus, total, encoded = hashlib.sha256(), 0, EncodedCounts()
+    for number, part in enumerate(_cut(documents, encoding.part_size)):
+        digest = documents_sha256(part)
+        corpus.update(bytes.fromhex(digest))
+        total += len(part)
+        if number % encoding.shards == shard - 1:
+            path = encoding.part_path(folder, number)
+            if path.exists():
+                encoded += _finished(path, number, digest, encoding)
+                if on_progress is not None:
+                    on_progress(len(part))
+            else:
+                encoded += _encode_part(path, number, digest, part, encoding, encode, on_progress)
+    if total == 0:
+        raise InputError(f"{encoding.source} holds no document")
+    for number in _own_parts(encoding, shard, total):
+        for stale in leftovers(encoding.part_path(folder, number)):
+            stale.unlink(missing_ok=True)
+    record = ShardRecord(documents=total, source_sha256=corpus.hexdigest(), read=counts, encoded=encoded)
+    record.save(record_path)
+    return record
+
+
+def _encode_part(
+    path: Path,
+    number: int,
+    digest: str,
+    part: list[Document],
+    encoding: Encoding,
+    encode: Encode,
+    on_progress: Progress | None,
+) -> EncodedCounts:
+    batches = []
+    for batch in encode(part):
+        batches.append(batch)
+        if on_progress is not None:
+            on_progress(len(batch))
+    whole = join_batches(batches)
+    if whole.docids != [document.docid for document in part]:
+        raise RuntimeError(f"encoding changed the order or the number of the documents of part {number}")
+    counts = EncodedCounts.of(whole)
+    fingerprint = encoding.config.index_fingerprint()
+    card = PartCard(
+        fingerprint=fingerprint, number=number, width=encoding.config.width, source_sha256=digest, counts=counts
+    )
+    write_part(path, whole, card)
+    logger.debug("wrote %s: %d documents", path, len(whole))
+    return counts
+
+
+def _finished(path: Path, number: int, digest: str, encoding: Encoding) -> EncodedCounts:
+    card = read_card(path)
+    _check_card(card, path, number, encoding)
+    if card.source_sha256 != digest:
+        raise InputError(
+            f"{path} was made from other documents than {encoding.source} now has at this place; "
+            "restore the corpus, or encode into a new folder"
+        )
+    return card.counts
+
+
+def _check_card(card: PartCard, path: Path, number: int, encoding: Encoding) -> None:
+    if (card.fingerprint, card.number) != (encoding.config.index_fingerprint(), number):
+        raise InputError(
+            f"{path} is part {card.number} made with model {card.fingerprint}, not part {number} made with "
+            f"{encoding.config.describe()}; remove it and run splare encode again"
+        )
+
+
+def _cut(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    stream = iter(documents)
+    while part := list(islice(stream, size)):
+        yield part
+
+
+def _own_parts(encoding: Encoding, shard: int, documents: int) -> range:
+    return range(shard - 1, -(-documents // encoding.part_size), encoding.shards)
+
+
+class EncodedFolder:
+    """A complete encoded corpus.
+
+    Args:
+        path: a folder that all shards have been encoded into.
+
+    Attributes:
+        encoding: the settings it was encoded with.
+        config: the model that encoded it.
+        num_docs: documents in it.
+        read: what the reader met in the corpus.
+        encoded: what encoding did to all documents.
+
+    Raises:
+        InputError: if it is no encoded corpus, or shards or parts are missing, naming them and what to run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.encoding = load_encoding(self.path)
+        self.config = self.encoding.config
+        records = self._records()
+        self.num_docs = records[0].documents
+        self.read = records[0].read
+        self.encoded = sum((record.encoded for record in records), EncodedCounts())
+        self._check_parts()
+
+    def __len__(self) -> int:
+        return self.num_docs
+
+    def batches(self) -> Iterator[EncodedBatch]:
+        """All parts, in corpus order.
+
+        Raises:
+            InputError: if a part is damaged or does not belong here.
+        """
+        for number in range(self._num_parts):
+            path = self.encoding.part_path(self.path, number)
+            batch, card = read_part(path)
+            _check_card(card, path, number, self.encoding)
+            expected = min(self.encoding.part_size, self.num_docs - number * self.encoding.part_size)
+            if len(batch) != expected:
+                raise InputError(f"{path} has {len(batch)} documents instead of {expected}; {self._remedy([number])}")
+            yield batch
+
+    @property
+    def _num_parts(self) -> int:
+        return -(-self.num_docs // self.encoding.part_size)
+
+    def _records(self) -> list[ShardRecord]:
+        paths = {shard: self.encoding.shard_path(self.path, shard) for shard in range(1, self.encoding.shards + 1)}
+        missing = [shard for shard, path in paths.items() if not path.exists()]
+        if missing:
+            names = ", ".join(f"{shard}/{self.encoding.shards}" for shard in missing)
+            raise InputError(
+                f"{self.path} is not complete: shard {names} is not finished; {self._command(missing[0])}"
+            )
+        records = [ShardRecord.load(path) for path in paths.values()]
+        for shard, record in enumerate(records, start=1):
+            if record.source_sha256 != records[0].source_sha256:
+                raise InputError(
+                    f"{self.path}: shards 1 and {shard} were made from different corpora; encode into a new folder"
+                )
+        return records
+
+    def _check_parts(self) -> None:
+        missing = [n for n in range(self._num_parts) if not self.encoding.part_path(self.path, n).exists()]
+        if missing:
+            names = ", ".join(self.encoding.part_path(self.path, number).name for number in missing[:3])
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise InputError(f"{self.path} lacks {names}{more}; {self._remedy(missing)}")
+
+    def _remedy(self, parts: list[int]) -> str:
+        return "remove it if it is there, and " + self._command(parts[0] % self.encoding.shards + 1)
+
+    def _command(self, shard: int) -> str:
+        return f"run: splare encode {self.encoding.source} -o {self.path} --shard {shard}/{self.encoding.shards}"

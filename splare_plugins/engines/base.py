@@ -1,0 +1,132 @@
+"""The contract that every search engine meets.
+
+A writer takes impacts and leaves a complete index or none. A searcher returns, for each query, the documents
+with the largest integer dot products. ``tests/contract`` is the suite that holds every engine to it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from splare_plugins.config import SplareConfig
+
+
+class Hits(NamedTuple):
+    """The answer to one query, best first."""
+
+    docids: list[str]
+    scores: np.ndarray
+    """float64, shape ``(len(docids),)``: the integer dot products, all > 0."""
+
+
+class IndexWriter(ABC):
+    """Builds one index; a context manager.
+
+    Leaving the ``with`` block normally publishes the index at its location in one step; leaving it through
+    an exception leaves whatever stood there before.
+    """
+
+    @abstractmethod
+    def add(
+        self,
+        docids: Sequence[str],
+        impacts: csr_array,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Append documents.
+
+        Args:
+            docids: unique ids, one per row; a document with an empty row is kept.
+            impacts: int32, shape ``(len(docids), width)``, values >= 1.
+            documents: fields to store beside the impacts, for engines that keep text.
+
+        Raises:
+            InputError: for an id that was added before or that the engine cannot hold.
+        """
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Publish the index; called when the ``with`` block ends normally."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Throw away what was written; called when the ``with`` block ends with an exception."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+
+class Searcher(ABC):
+    """Answers batches of queries from one index; a context manager that closes it.
+
+    Attributes:
+        config: the model that made the index, or ``None`` for vectors of unknown origin.
+        num_docs: documents in the index, those without any impact included.
+    """
+
+    config: SplareConfig | None
+    num_docs: int
+
+    @abstractmethod
+    def search(self, impacts: csr_array, k: int) -> list[Hits]:
+        """The best ``k`` documents for every query.
+
+        Args:
+            impacts: int32, shape ``(n, width)``; an empty row gets no hits.
+            k: most documents per query, >= 1. Only documents with a positive score are returned; the order
+                within a tie is the engine's, but stable.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release files and memory."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Engine(Protocol):
+    """A named pair of writer and searcher, found through the entry point group ``splare_plugins.engines``."""
+
+    name: str
+
+    def writer(
+        self, location: str, config: SplareConfig | None, *, overwrite: bool = False, **options: Any
+    ) -> IndexWriter:
+        """Open a writer that will publish at ``location``.
+
+        Args:
+            location: where the index will stand; a folder, for most engines.
+            config: the model whose impacts will be added; ``None`` for vectors of unknown origin.
+            overwrite: replace what stands at ``location``.
+            **options: the engine's own.
+
+        Raises:
+            InputError: if something stands at ``location`` and ``overwrite`` is false.
+        """
+        ...
+
+    def searcher(self, location: str, **options: Any) -> Searcher:
+        """Open the index at ``location``.
+
+        Raises:
+            InputError: if there is no index, or it is truncated or not one of ours.
+        """
+        ...

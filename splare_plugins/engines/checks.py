@@ -1,0 +1,64 @@
+"""Checks that every engine makes before it takes a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from splare_plugins.errors import InputError
+
+
+def check_batch(docids: Sequence[str], impacts: csr_array, seen: set[str], width: int | None = None) -> None:
+    """Refuse a batch that breaks the contract of :meth:`IndexWriter.add`; remember its ids in ``seen``.
+
+    Nothing is added to ``seen`` if the batch is refused.
+
+    Args:
+        docids: ids, one per row.
+        impacts: int32, shape ``(len(docids), width)``.
+        seen: ids of the batches before.
+        width: number of latents, where it is known.
+
+    Raises:
+        InputError: naming the document.
+    """
+    if len(docids) != impacts.shape[0]:
+        raise InputError(f"{len(docids)} ids came with {impacts.shape[0]} rows of impacts; there must be one id a row")
+    check_impacts(impacts, width)
+    fresh: set[str] = set()
+    for docid in docids:
+        if not docid:
+            raise InputError("a document without an id cannot be indexed; give each one an id")
+        if docid in seen or docid in fresh:
+            raise InputError(f"the document {docid!r} was added before; ids must be unique")
+        fresh.add(docid)
+    seen |= fresh
+
+
+def check_impacts(impacts: csr_array, width: int | None = None) -> None:
+    """Refuse a batch of queries or documents that are not integers >= 1 over ``width`` latents.
+
+    Raises:
+        InputError: saying what is wrong with them.
+    """
+    if not np.issubdtype(impacts.dtype, np.integer):
+        raise InputError(f"impacts must be integers, not {impacts.dtype}; quantise the weights first")
+    if width is not None and impacts.shape[1] != width:
+        raise InputError(
+            f"these impacts have {impacts.shape[1]} latents, but the index has {width}; use the same model"
+        )
+    if impacts.nnz and int(impacts.data.min()) < 1:
+        row = int(np.searchsorted(impacts.indptr, int(impacts.data.argmin()), side="right")) - 1
+        raise InputError(f"row {row} has the impact {int(impacts.data.min())}; impacts are integers >= 1")
+
+
+def check_k(k: int) -> None:
+    """Refuse a number of hits below 1.
+
+    Raises:
+        InputError: if ``k`` is less than 1.
+    """
+    if k < 1:
+        raise InputError(f"the number of hits must be at least 1, not {k}")

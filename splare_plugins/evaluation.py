@@ -1,0 +1,114 @@
+"""Measures of a run against judgements, through ir-measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from splare_plugins.engines.base import Hits
+from splare_plugins.errors import InputError
+
+DEFAULT_MEASURES = ("nDCG@10", "R@100")
+
+Qrels = Mapping[str, Mapping[str, int]]
+Run = Mapping[str, Hits]
+
+
+class Coverage(NamedTuple):
+    """How judgements and run cover each other."""
+
+    judged: int
+    """Queries with judgements: the ones that measures are averaged over."""
+    answered: int
+    """Judged queries with at least one hit."""
+    unanswered: int
+    """Judged queries without a hit; they count as 0."""
+    unjudged: int
+    """Queries of the run without judgements; they are left out."""
+
+
+def evaluate(qrels: Qrels, run: Run, measures: Sequence[str] = DEFAULT_MEASURES) -> dict[str, float]:
+    """Average measures over all judged queries.
+
+    A judged query without an answer counts as 0, and so does one without a relevant document. Documents with equal
+    scores are ranked as trec_eval does it, by falling id, whatever their order in the run: the figures depend neither
+    on how an engine breaks ties nor on which library computes a measure, and no score is rounded to 32 bits.
+
+    Args:
+        qrels: relevance by query and document.
+        run: hits by query.
+        measures: names as ir-measures knows them, such as ``nDCG@10``, ``R@100``, ``RR@10``, ``AP(rel=2)@100``.
+
+    Returns:
+        The figures by the names that were asked for.
+
+    Raises:
+        InputError: for a measure that ir-measures does not know or cannot compute here, or empty judgements.
+    """
+    import ir_measures
+
+    parsed = _parse(measures, qrels)
+    try:
+        values = ir_measures.calc_aggregate(list(parsed.values()), _plain(qrels), _strictly_ordered(qrels, run))
+    except ValueError as error:
+        raise _cannot_compute(error) from error
+    return {name: float(values[measure]) for name, measure in parsed.items()}
+
+
+def evaluate_per_query(
+    qrels: Qrels, run: Run, measures: Sequence[str] = DEFAULT_MEASURES
+) -> dict[str, dict[str, float]]:
+    """Measures of every judged query, in the order of ``qrels``; see :func:`evaluate`."""
+    import ir_measures
+
+    parsed = _parse(measures, qrels)
+    values: dict[tuple[str, Any], float] = {}
+    try:
+        for metric in ir_measures.iter_calc(list(parsed.values()), _plain(qrels), _strictly_ordered(qrels, run)):
+            values[metric.query_id, metric.measure] = float(metric.value)
+    except ValueError as error:
+        raise _cannot_compute(error) from error
+    return {qid: {name: values.get((qid, measure), 0.0) for name, measure in parsed.items()} for qid in qrels}
+
+
+def coverage(qrels: Qrels, run: Run) -> Coverage:
+    """How many queries were judged, answered, unanswered, and answered without a judgement."""
+    answered = {qid for qid, hits in run.items() if hits.docids}
+    both = len(answered & qrels.keys())
+    return Coverage(len(qrels), both, len(qrels) - both, len(answered - qrels.keys()))
+
+
+def _parse(measures: Sequence[str], qrels: Qrels) -> dict[str, Any]:
+    import ir_measures
+
+    if not qrels:
+        raise InputError("there are no judgements to evaluate against")
+    if not measures:
+        raise InputError("no measure was asked for; name one, such as nDCG@10")
+    parsed = {}
+    for name in measures:
+        try:
+            parsed[name] = ir_measures.parse_measure(name)
+        except (NameError, ValueError, TypeError) as error:
+            raise InputError(f"there is no measure {name!r}; names look like nDCG@10, R@100, RR@10 or AP") from error
+    return parsed
+
+
+def _plain(qrels: Qrels) -> dict[str, dict[str, int]]:
+    return {qid: dict(judged) for qid, judged in qrels.items()}
+
+
+def _strictly_ordered(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
+    """The run with scores n, n-1, ..., 1: sorted by score, then by id, both falling."""
+    ordered: dict[str, dict[str, float]] = {}
+    for qid in qrels:
+        if qid in run and run[qid].docids:
+            pairs = zip(run[qid].scores.tolist(), run[qid].docids, strict=True)
+            docids = [docid for _, docid in sorted(pairs, reverse=True)]
+            ordered[qid] = {docid: float(len(docids) - rank) for rank, docid in enumerate(docids)}
+    return ordered
+
+
+def _cannot_compute(error: ValueError) -> InputError:
+    detail = " ".join(str(error).split())
+    return InputError(f"ir-measures cannot compute what was asked for: {detail}")

@@ -1,0 +1,66 @@
+"""What every head offers to the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+
+class Head(nn.Module, ABC):
+    """Token states in, latent weights out.
+
+    Attributes:
+        kind: the head's name in a config.
+        width: number of latents.
+        state_size: size of the token states it takes.
+    """
+
+    kind: str
+    width: int
+    state_size: int
+
+    @abstractmethod
+    def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:
+        """Latent weights of packed texts.
+
+        Args:
+            states: shape ``[tokens, state_size]``.
+            offsets: first token of each text and the end of the last, shape ``[texts + 1]``.
+            keep: tokens that may contribute, shape ``[tokens]``, boolean.
+
+        Returns:
+            Non-negative weights, shape ``[texts, width]``; an empty text has only zeros.
+        """
+
+    @abstractmethod
+    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:
+        """The token of one text on which each of ``latents`` reached its pooled value.
+
+        Args:
+            states: the text's kept tokens, shape ``[tokens, state_size]``.
+            latents: latent ids, shape ``[n]``.
+
+        Returns:
+            Token positions, shape ``[n]``.
+        """
+
+    @abstractmethod
+    def name(self, latent: int) -> str:
+        """What a person may call the latent; its pseudo-term where nothing better is known."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> str:
+        """Write the head into ``folder``, which exists, and return the hash of its tensors."""
+
+    @abstractmethod
+    def place(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Move to ``device``, with the large matrices in ``dtype``; biases and thresholds stay float32."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, *, sha256: str | None = None) -> Self:
+        """Read what :meth:`save` wrote; refuse it if the tensors do not have the hash ``sha256``."""

@@ -1,0 +1,144 @@
+"""The sparse autoencoder head: one record for every public suite.
+
+Scales, decoder norms, input biases and calibrations are folded into ``W``, ``b`` and ``theta`` when an SAE
+is imported, so nothing but ``z = W h + b`` is left to do at run time; the decoder is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from splare_plugins.errors import InputError
+from splare_plugins.hashing import file_sha256
+from splare_plugins.heads.base import Head
+from splare_plugins.impacts import latent_term
+from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
+from splare_plugins.pooling.chunked import argmax_tokens
+
+TENSORS = "head.safetensors"
+CARD = "head.json"
+
+
+class SparseAutoencoder(Head):
+    """The encoder of an SAE: ``a_j = z_j if z_j > theta_j else 0`` with ``z = W h + b``.
+
+    Args:
+        W: encoder rows, shape ``[width, state_size]``.
+        b: encoder bias, shape ``[width]``.
+        theta: JumpReLU thresholds >= 0, shape ``[width]``; ``None`` is a plain ReLU.
+        k: keep only the ``k`` largest latents of each token (TopK SAEs), exactly; ``None`` keeps all.
+        card: where the SAE comes from: source, sha256, licence, layer, scale; kept as JSON beside the tensors.
+    """
+
+    kind = "sae"
+
+    def __init__(
+        self,
+        W: Tensor,
+        b: Tensor,
+        theta: Tensor | None = None,
+        *,
+        k: int | None = None,
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if W.dim() != 2 or b.shape != W.shape[:1]:
+            raise InputError(f"an SAE needs W[width, d] and b[width], not {tuple(W.shape)} and {tuple(b.shape)}")
+        theta = torch.zeros_like(b) if theta is None else theta
+        if theta.shape != b.shape or bool((theta < 0).any()):
+            raise InputError(f"an SAE needs thresholds theta[{len(b)}] >= 0")
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in (W, b, theta)):
+            raise InputError("this SAE has NaN or infinite weights")
+        if k is not None and k < 1:
+            raise InputError(f"the k of a TopK SAE must be at least 1, not {k}")
+        self.W = torch.nn.Parameter(W, requires_grad=False)
+        self.b = torch.nn.Parameter(b, requires_grad=False)
+        self.register_buffer("theta", theta)
+        self.theta: Tensor
+        self.k = k
+        self.card = dict(card or {})
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        """Number of latents."""
+        return len(self.W)
+
+    @property
+    def state_size(self) -> int:  # type: ignore[override]
+        """Size of the token states it was trained on."""
+        return self.W.shape[1]
+
+    def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:  # noqa: D102
+        if self.k is None:
+            return activate(sae_max_pool(states, self.W, offsets, keep), self.b, self.theta)
+        pooled = topk_max_pool(states, self.W, self.b, self.k, offsets, keep)
+        return activate(pooled, torch.zeros_like(self.b), self.theta)
+
+    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:  # noqa: D102
+        offsets = torch.tensor([0, len(states)], device=states.device)
+        keep = torch.ones(len(states), dtype=torch.bool, device=states.device)
+        if self.k is None:
+            rows = self.W[latents]
+            return argmax_tokens(states, rows, sae_max_pool(states, rows, offsets, keep)[0])
+        pooled = topk_max_pool(states, self.W, self.b, self.k, offsets, keep)[0, latents]
+        return argmax_tokens(states, self.W[latents], pooled, self.b[latents])
+
+    def name(self, latent: int) -> str:  # noqa: D102
+        return latent_term(latent)
+
+    def calibrated(self, center: Tensor, gain: Tensor) -> SparseAutoencoder:
+        """The same SAE with ``z`` replaced by ``gain * (z - center)``, folded into the record.
+
+        Args:
+            center: per latent, in units of ``z``, shape ``[width]``.
+            gain: per latent, > 0, shape ``[width]``.
+
+        Raises:
+            InputError: if a gain is not positive, or the SAE has thresholds or a per-token TopK, which
+                would compare latents on a scale they were not trained on.
+        """
+        if bool((gain <= 0).any()):
+            raise InputError("the gain of a calibration must be positive for every latent")
+        if self.k is not None or bool(self.theta.any()):
+            raise InputError("only a plain ReLU SAE can be calibrated per latent")
+        return SparseAutoencoder(self.W * gain[:, None], (self.b - center) * gain, card=self.card)
+
+    def save(self, folder: Path) -> str:  # noqa: D102
+        path = folder / TENSORS
+        save_file({name: tensor.detach().contiguous().cpu() for name, tensor in self._tensors().items()}, path)
+        sha256 = file_sha256(path)
+        card = {**self.card, "kind": self.kind, "width": self.width, "state_size": self.state_size, "k": self.k}
+        text = json.dumps({**card, "sha256": sha256}, indent=2, ensure_ascii=False)
+        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+        return sha256
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> Self:  # noqa: D102
+        self.to(device)
+        self.W.data = self.W.data.to(dtype)
+        return self
+
+    @classmethod
+    def load(cls, folder: Path, *, sha256: str | None = None) -> Self:  # noqa: D102
+        path = folder / TENSORS
+        try:
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            tensors = load_file(path)
+            found = file_sha256(path)
+            head = cls(tensors["W"], tensors["b"], tensors["theta"], k=card.pop("k"), card=card)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise InputError(
+                f"{folder} does not hold a complete SAE head ({error}); fetch or convert it again"
+            ) from error
+        if found != (sha256 or card["sha256"]):
+            raise InputError(f"{path} does not have the hash that its model names; fetch or convert it again")
+        return head
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"W": self.W, "b": self.b, "theta": self.theta}

@@ -1,0 +1,195 @@
+"""Latent weights to integer impacts, and latent ids to the pseudo-terms that search engines index.
+
+One linear scale per side and no offset keeps dot products proportional, so every engine ranks as the float
+vectors would, up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+
+MAX_IMPACT = 255
+_MAX_INT32 = 2**31 - 1
+
+
+def latent_term(latent: int) -> str:
+    """The pseudo-term of a latent id: 12345 becomes ``"f12345"``."""
+    return f"f{latent}"
+
+
+@lru_cache(maxsize=4)
+def latent_terms(width: int) -> np.ndarray:
+    """All pseudo-terms of a head with ``width`` latents: an object array, position = latent id."""
+    return np.array([latent_term(latent) for latent in range(width)], dtype=object)
+
+
+def latent_id(term: str) -> int:
+    """The latent id of a pseudo-term.
+
+    Raises:
+        InputError: if ``term`` is not ``f`` and a plain decimal number.
+    """
+    digits = term[1:]
+    if term[:1] != "f" or not digits.isascii() or not digits.isdigit() or (digits[0] == "0" and digits != "0"):
+        raise InputError(f"{term!r} is not a pseudo-term of a latent; those look like f12345")
+    return int(digits)
+
+
+class Quantized(NamedTuple):
+    """Impacts and what rounding did to the weights."""
+
+    impacts: csr_array
+    """int32, shape ``(n, width)``, values 1..255, sorted column ids."""
+    row_clipped: np.ndarray
+    """For each row, the weights that were above the top of the scale; int32, shape ``(n,)``."""
+    row_dropped: np.ndarray
+    """For each row, the weights that rounded to 0; int32, shape ``(n,)``."""
+
+    @property
+    def clipped(self) -> int:
+        """Weights of all rows that were above the top of the scale."""
+        return int(self.row_clipped.sum())
+
+    @property
+    def dropped(self) -> int:
+        """Weights of all rows that rounded to 0."""
+        return int(self.row_dropped.sum())
+
+
+class Quantizer:
+    """Linear quantisation of latent weights, one scale for queries and one for documents.
+
+    Args:
+        query_scale: impacts per unit of query weight.
+        document_scale: impacts per unit of document weight.
+    """
+
+    def __init__(self, query_scale: float, document_scale: float) -> None:
+        for side, scale in (("query", query_scale), ("document", document_scale)):
+            if not (np.isfinite(scale) and scale > 0):
+                raise InputError(f"the {side} scale of a quantiser must be a positive number, not {scale}")
+        self.query_scale = float(query_scale)
+        self.document_scale = float(document_scale)
+
+    @classmethod
+    def from_config(cls, config: SplareConfig) -> Quantizer:
+        """The quantiser whose scales are stored in a model's config.
+
+        Raises:
+            InputError: if the model was never calibrated.
+        """
+        query, document = config.query.scale, config.document.scale
+        if query is None or document is None:
+            raise InputError(f"{config.name} has no quantiser scales; call model.calibrate(queries, documents) first")
+        return cls(query, document)
+
+    @classmethod
+    def calibrate(cls, queries: csr_array, documents: csr_array, percentile: float = 99.9) -> Quantizer:
+        """Scales that map a high percentile of each side's weights to the largest impact.
+
+        Args:
+            queries: float weights, shape ``(n, width)``, pruned as they will be when searching.
+            documents: the same of documents.
+            percentile: of the non-zero weights; the few above it will be clipped.
+
+        Raises:
+            InputError: if one side has no non-zero weight.
+        """
+        for side, weights in (("query", queries), ("document", documents)):
+            if weights.nnz == 0:
+                raise InputError(f"cannot calibrate a quantiser: the {side} sample has no active latent")
+        return cls(
+            MAX_IMPACT / float(np.percentile(queries.data, percentile)),
+            MAX_IMPACT / float(np.percentile(documents.data, percentile)),
+        )
+
+    def queries(self, weights: csr_array, ids: Sequence[str] | None = None) -> Quantized:
+        """Quantise query weights; see :meth:`documents`."""
+        return _quantize(weights, self.query_scale, ids)
+
+    def documents(self, weights: csr_array, ids: Sequence[str] | None = None) -> Quantized:
+        """Quantise document weights: scale, round half up, clip at 255, drop zeros.
+
+        Args:
+            weights: non-negative finite floats, shape ``(n, width)``.
+            ids: names of the rows, for the error message.
+
+        Raises:
+            InputError: for NaN, infinite or negative weights, naming the row.
+        """
+        return _quantize(weights, self.document_scale, ids)
+
+
+def _quantize(weights: csr_array, scale: float, ids: Sequence[str] | None) -> Quantized:
+    data = weights.data.astype(np.float64)
+    bad = ~(np.isfinite(data) & (data >= 0))
+    if bad.any():
+        position = int(np.argmax(bad))
+        row = int(np.searchsorted(weights.indptr, position, side="right")) - 1
+        name = f"row {row}" if ids is None else repr(ids[row])
+        raise InputError(
+            f"{name}, latent {weights.indices[position]}: the weight {data[position]} is not a finite number >= 0; "
+            "check the model, or run it in float32"
+        )
+    rounded = np.floor(data * scale + 0.5)
+    values = np.minimum(rounded, MAX_IMPACT).astype(np.int32)
+    impacts = csr_array((values, weights.indices.copy(), weights.indptr.copy()), shape=weights.shape)
+    impacts.eliminate_zeros()
+    impacts.sort_indices()
+    return Quantized(
+        impacts,
+        row_clipped=_per_row(rounded > MAX_IMPACT, weights.indptr),
+        row_dropped=_per_row((rounded == 0) & (data > 0), weights.indptr),
+    )
+
+
+def _per_row(flags: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """How many flags are set between each two neighbouring bounds."""
+    before = np.concatenate([[0], np.cumsum(flags)])
+    return (before[bounds[1:]] - before[bounds[:-1]]).astype(np.int32)
+
+
+def to_dicts(impacts: csr_array) -> list[dict[str, int]]:
+    """Rows as ``{"f12345": 87}``: the form that Pyserini, PyTerrier and OpenSearch take."""
+    terms = latent_terms(impacts.shape[1])
+    bounds = impacts.indptr
+    return [
+        dict(zip(terms[impacts.indices[start:end]], impacts.data[start:end].tolist(), strict=True))
+        for start, end in pairwise(bounds.tolist())
+    ]
+
+
+def from_dicts(rows: Iterable[dict[str, int]], width: int) -> csr_array:
+    """Read what :func:`to_dicts` wrote.
+
+    Raises:
+        InputError: for a term that is no latent of this width, or an impact that is no integer >= 1 of 32 bits.
+    """
+    indptr, indices, data = [0], [], []
+    for number, row in enumerate(rows):
+        for term, impact in row.items():
+            latent = latent_id(term)
+            if latent >= width:
+                raise InputError(f"row {number}: {term} is beyond the last latent f{width - 1}")
+            if isinstance(impact, bool) or not isinstance(impact, int | np.integer) or impact < 1:
+                raise InputError(f"row {number}: the impact of {term} must be an integer >= 1, not {impact!r}")
+            if impact > _MAX_INT32:
+                raise InputError(f"row {number}: the impact of {term} is beyond {_MAX_INT32}: {impact}")
+            indices.append(latent)
+            data.append(int(impact))
+        indptr.append(len(indices))
+    impacts = csr_array(
+        (np.array(data, np.int32), np.array(indices, np.int32), np.array(indptr, np.int64)),
+        shape=(len(indptr) - 1, width),
+    )
+    impacts.sort_indices()
+    return impacts

@@ -1,0 +1,39 @@
+"""From a model's name to the folder that holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from splare_plugins.builtin import BUILTIN_MODEL, builtin_folder
+from splare_plugins.errors import InputError
+
+
+def locate_model(name: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The local folder of a model: built in, on disk, or fetched from a hub into its cache.
+
+    Args:
+        name: the built-in model's name, a folder, or a hub id.
+        revision: branch, tag or commit of a hub model.
+        local_files_only: use only what the hub's cache holds already.
+
+    Raises:
+        InputError: if there is no such model.
+        MissingPartError: if the built-in model's wheel is not installed.
+    """
+    if name == BUILTIN_MODEL:
+        return builtin_folder()
+    if Path(name).is_dir():
+        return Path(name)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(
+            f"there is no model folder {name!r}; give a folder, a hub id like org/name, or {BUILTIN_MODEL}"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=local_files_only))
+    except RepositoryNotFoundError as error:
+        raise InputError(f"there is no hub model {name!r}, or it is gated and needs `hf auth login`") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(f"cannot fetch the hub model {name!r}: {error}; without a network, give a folder") from error

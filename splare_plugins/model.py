@@ -1,0 +1,262 @@
+"""The encoder: text in, sparse latent weights out."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array, vstack
+from torch import Tensor
+
+from splare_plugins.backbone import Backbone, Tokens, load_backbone
+from splare_plugins.batching import length_batches, top_k_rows
+from splare_plugins.builtin import BUILTIN_MODEL
+from splare_plugins.config import SideConfig, SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.heads import Head, load_head
+from splare_plugins.impacts import Quantizer
+from splare_plugins.locate import locate_model
+
+Item = TypeVar("Item")
+TopK = int | None | Literal["model"]
+
+# A batch whose activations stay in the processor's cache is fastest on a CPU; a GPU wants to be filled.
+TOKENS_PER_BATCH = {"cpu": 1536, "mps": 8192, "cuda": 32768}
+
+
+class EncodedWindow(NamedTuple):
+    """A stretch of a stream, in input order."""
+
+    items: list[Any]
+    weights: csr_array
+    """float32, shape ``(len(items), width)``."""
+    truncated: np.ndarray
+    """Which texts were longer than the model's limit, bool."""
+
+
+class SplareModel:
+    """A SPLARE encoder.
+
+    Args:
+        config: what defines it.
+        backbone: gives one state per token.
+        head: turns states into latent weights.
+        folder: the model folder that this was loaded from.
+    """
+
+    def __init__(self, config: SplareConfig, backbone: Backbone, head: Head, *, folder: Path | None = None) -> None:
+        if head.width != config.width:
+            raise InputError(f"{config.name}: the config says {config.width} latents, its head has {head.width}")
+        self.config = config
+        self.backbone = backbone
+        self.head = head
+        self._folder = folder
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = BUILTIN_MODEL,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str | torch.dtype = "auto",
+        local_files_only: bool = False,
+    ) -> SplareModel:
+        """Load a model.
+
+        Args:
+            name_or_path: the built-in model's name, a folder, or a hub id.
+            revision: branch, tag or commit of a hub model.
+            device: ``"auto"`` takes cuda, else mps, else cpu.
+            dtype: ``"auto"`` is bfloat16 on cuda and float32 elsewhere.
+            local_files_only: never ask a hub.
+
+        Raises:
+            InputError: if there is no such model or its parts do not fit.
+            MissingPartError: if the built-in model's wheel is not installed.
+        """
+        folder = locate_model(str(name_or_path), revision=revision, local_files_only=local_files_only)
+        config = SplareConfig.load(folder)
+        where = _device(device)
+        if dtype == "auto":
+            dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+        elif isinstance(dtype, str):
+            dtype = getattr(torch, dtype)
+        assert isinstance(dtype, torch.dtype)
+        head = load_head(config.head_kind, folder / config.head, sha256=config.head_sha256)
+        backbone = load_backbone(config, folder, device=where, dtype=dtype, local_files_only=local_files_only)
+        return cls(config, backbone, head.place(where, dtype), folder=folder)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that :meth:`from_pretrained` reads back to the same vectors.
+
+        A model that was loaded is copied as it was loaded, with its present config (a hub backbone is named,
+        not copied); to save changed weights, make a new ``SplareModel(config, backbone, head)`` of them.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._folder is not None:
+            if self._folder.resolve() != folder.resolve():
+                shutil.copytree(self._folder, folder, dirs_exist_ok=True)
+        else:
+            (folder / self.config.head).mkdir(exist_ok=True)
+            sha256 = self.head.save(folder / self.config.head)
+            self.config = dataclasses.replace(self.config, head_sha256=sha256)
+            self.backbone.save(folder / self.config.backbone)
+        self.config.save(folder)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what :meth:`save_pretrained` writes; returns the commit's address."""
+        from tempfile import TemporaryDirectory
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder))
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """The model's quantiser; raises ``InputError`` if it was never calibrated."""
+        return Quantizer.from_config(self.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.backbone.device
+
+    def calibrate(self, queries: Sequence[str], documents: Sequence[str], percentile: float = 99.9) -> None:
+        """Set the quantiser's scales from sample texts; :meth:`save_pretrained` keeps them.
+
+        Args:
+            queries: sample queries.
+            documents: sample documents.
+            percentile: of the weights, mapped to the largest impact.
+        """
+        quantizer = Quantizer.calibrate(self.encode_queries(queries), self.encode_documents(documents), percentile)
+        self.config = dataclasses.replace(
+            self.config,
+            query=dataclasses.replace(self.config.query, scale=quantizer.query_scale),
+            document=dataclasses.replace(self.config.document, scale=quantizer.document_scale),
+        )
+
+    def encode_queries(
+        self, texts: Sequence[str], *, top_k: TopK = "model", tokens_per_batch: int | None = None
+    ) -> csr_array:
+        """Latent weights of queries.
+
+        Args:
+            texts: the queries; an empty text gives an empty row.
+            top_k: latents kept per text; ``"model"`` is the model's own number, ``None`` keeps all.
+            tokens_per_batch: padded tokens of one forward pass; default by device.
+
+        Returns:
+            float32, shape ``(len(texts), width)``, sorted column ids, no explicit zeros.
+        """
+        return self._encode(texts, self.config.query, top_k, tokens_per_batch)[0]
+
+    def encode_documents(
+        self, texts: Sequence[str], *, top_k: TopK = "model", tokens_per_batch: int | None = None
+    ) -> csr_array:
+        """Latent weights of documents; like :meth:`encode_queries`."""
+        return self._encode(texts, self.config.document, top_k, tokens_per_batch)[0]
+
+    def stream_documents(
+        self,
+        items: Iterable[Item],
+        *,
+        text: Callable[[Item], str] = str,
+        top_k: TopK = "model",
+        window: int = 512,
+        tokens_per_batch: int | None = None,
+    ) -> Iterator[EncodedWindow]:
+        """Encode a corpus of any size in bounded memory, keeping its order.
+
+        Args:
+            items: documents of any type.
+            text: gives an item's text.
+            top_k: as in :meth:`encode_queries`.
+            window: items held, sorted by length and encoded together.
+            tokens_per_batch: as in :meth:`encode_queries`.
+
+        Yields:
+            One window at a time.
+        """
+        stream = iter(items)
+        while held := list(islice(stream, window)):
+            weights, truncated = self._encode(
+                [text(item) for item in held], self.config.document, top_k, tokens_per_batch
+            )
+            yield EncodedWindow(held, weights, truncated)
+
+    @torch.inference_mode()
+    def _encode(
+        self, texts: Sequence[str], side: SideConfig, top_k: TopK, tokens_per_batch: int | None
+    ) -> tuple[csr_array, np.ndarray]:
+        if isinstance(texts, str):
+            raise InputError("give a list of texts, not one string")
+        top_k = side.top_k if top_k == "model" else top_k
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top_k must be at least 1 or None, not {top_k}")
+        tokenised = self.backbone.tokenize(texts, side.prompt, side.max_length)
+        truncated = np.array([tokens.truncated for tokens in tokenised], dtype=bool)
+        budget = tokens_per_batch or TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
+        # The first part has the right width and no rows, so that no texts need no case of their own.
+        rows: list[csr_array] = [csr_array(np.empty((0, self.config.width), dtype=np.float32))]
+        order: list[int] = []
+        for batch in length_batches([len(tokens.ids) for tokens in tokenised], budget):
+            weights = self.head(*self._states([tokenised[number] for number in batch]))
+            rows.append(top_k_rows(weights, top_k))
+            order.extend(batch)
+        encoded: csr_array = vstack(rows, format="csr")
+        return encoded[np.argsort(order)], truncated
+
+    @torch.inference_mode()
+    def pooled_tokens(self, text: str, side: SideConfig) -> tuple[Tensor, np.ndarray]:
+        """The tokens of one text that take part in the pool.
+
+        Args:
+            text: a query or a document.
+            side: ``config.query`` or ``config.document``.
+
+        Returns:
+            states, shape ``[tokens, d]``; and each token's first and last + 1 character in ``text``, shape
+            ``[tokens, 2]``.
+        """
+        (tokens,) = self.backbone.tokenize([text], side.prompt, side.max_length)
+        states, _, keep = self._states([tokens])
+        return states[keep], tokens.spans[keep.cpu().numpy()]
+
+    def _states(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
+        states, offsets = self.backbone(batch)
+        keep = torch.from_numpy(np.concatenate([tokens.keep for tokens in batch])).to(states.device)
+        if self.config.max_token_norm_ratio is not None:
+            keep = _drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
+        return states, offsets, keep
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:
+    """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens."""
+    norms = states.float().norm(dim=1)
+    keep = keep.clone()
+    for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        own = norms[start:end][keep[start:end]]
+        if len(own):
+            keep[start:end] &= norms[start:end] <= ratio * own.median()
+    return keep

@@ -1,0 +1,128 @@
+"""Max pooling in slices of latents: peak extra memory is tokens x chunk, and backward touches active latents only."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 2048
+
+
+def sae_max_pool(states: Tensor, weight: Tensor, offsets: Tensor, keep: Tensor, *, chunk: int = CHUNK) -> Tensor:
+    """Maximum over each text's kept tokens of ``states @ weight.T``.
+
+    Args:
+        states: token states of all texts, packed, shape ``[tokens, d]``.
+        weight: encoder rows of the SAE, shape ``[width, d]``.
+        offsets: first token of each text and the end of the last, shape ``[texts + 1]``.
+        keep: tokens that take part, shape ``[tokens]``, boolean.
+        chunk: latents computed at a time.
+
+    Returns:
+        float32 (float64 for float64 states), shape ``[texts, width]``, -inf for a text without a kept
+        token. Differentiable in ``states`` and ``weight``: the gradient of a maximum goes to the token
+        that holds it, and costs only as much as the latents that have a gradient.
+    """
+    states, offsets = drop_tokens(states, offsets, keep)
+    return max_pool(states, weight, None, None, offsets, chunk)
+
+
+def argmax_tokens(states: Tensor, weight: Tensor, pooled: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The token of one text that holds each of some pooled values.
+
+    Looking for the token whose value is nearest to the pooled one, not for the largest, serves plain and
+    TopK pools alike, and is safe against the last bit of a matrix product of another shape.
+
+    Args:
+        states: the text's kept tokens, shape ``[tokens, d]``.
+        weight: encoder rows of the latents asked for, shape ``[n, d]``.
+        pooled: their pooled values, shape ``[n]``.
+        bias: their biases where the pool includes them, shape ``[n]``.
+
+    Returns:
+        Token positions, shape ``[n]``; the first of a tie.
+    """
+    return (_dot(states, weight, bias) - pooled).abs().argmin(0)
+
+
+def drop_tokens(states: Tensor, offsets: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Remove the tokens that are not kept, and move the offsets accordingly."""
+    kept_before = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])
+    return states[keep], kept_before[offsets]
+
+
+def max_pool(
+    states: Tensor, weight: Tensor, bias: Tensor | None, floor: Tensor | None, offsets: Tensor, chunk: int
+) -> Tensor:
+    """The pool under both public ones.
+
+    ``floor`` (shape ``[tokens]``) hides what lies below it in a token; ``offsets`` has no dropped tokens.
+    """
+    pooled: Tensor = _MaxPool.apply(states, weight, bias, floor, offsets, chunk)
+    return pooled
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        floor: Tensor | None,
+        offsets: Tensor,
+        chunk: int,
+    ) -> Tensor:
+        texts, width = len(offsets) - 1, len(weight)
+        dtype = torch.promote_types(states.dtype, torch.float32)
+        pooled = states.new_empty((texts, width), dtype=dtype)
+        for start in range(0, width, chunk):
+            part = slice(start, start + chunk)
+            values = _dot(states, weight[part], None if bias is None else bias[part])
+            if floor is not None:
+                values.masked_fill_(values < floor[:, None], -torch.inf)
+            pooled[:, part] = _segment_max(values, offsets)
+        ctx.save_for_backward(states, weight, bias, offsets, pooled)
+        ctx.chunk = chunk
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        states, weight, bias, offsets, pooled = ctx.saved_tensors
+        wants_states, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        grad_states = torch.zeros_like(states) if wants_states else None
+        grad_weight = torch.zeros_like(weight) if wants_weight else None
+        bounds = offsets.tolist()
+        for text, (start, end) in enumerate(itertools.pairwise(bounds)):
+            if start == end:
+                continue
+            tokens = states[start:end]
+            for latents in grad[text].nonzero().squeeze(1).split(ctx.chunk):
+                rows = weight[latents]
+                held = argmax_tokens(tokens, rows, pooled[text, latents], None if bias is None else bias[latents])
+                slope = grad[text, latents, None].to(rows.dtype)
+                if grad_states is not None:
+                    grad_states[start:end].index_add_(0, held, slope * rows)
+                if grad_weight is not None:
+                    grad_weight.index_add_(0, latents, slope * tokens[held])
+        grad_bias = grad.sum(0).to(bias.dtype) if bias is not None and wants_bias else None
+        return grad_states, grad_weight, grad_bias, None, None, None
+
+
+def _dot(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return states @ weight.T if bias is None else torch.addmm(bias.to(states.dtype), states, weight.T)
+
+
+def _segment_max(values: Tensor, offsets: Tensor) -> Tensor:
+    if values.device.type != "cpu":  # one kernel instead of one a text
+        return torch.segment_reduce(values.float(), "max", offsets=offsets, axis=0)
+    bounds = offsets.tolist()
+    rows = values.new_full((len(bounds) - 1, values.shape[1]), -torch.inf)
+    for text, (start, end) in enumerate(itertools.pairwise(bounds)):
+        if start < end:
+            torch.amax(values[start:end], 0, out=rows[text])
+    return rows

@@ -1,0 +1,153 @@
+"""Wrong input: one sentence, exit code 2, nothing half-made."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.tiny import save_tiny_model
+
+GOOD = '{"_id": "d1", "text": "one"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"_id": "d1", "text"', ["corpus.jsonl:2", "JSON"]),
+        ('{"text": "no id"}', ["corpus.jsonl:2", "id"]),
+        ('{"_id": "d1", "text": "again"}', ["corpus.jsonl:2", "d1"]),
+        ('{"_id": "d2", "text": "\\ud800"}', ["corpus.jsonl:2", "surrogate"]),
+        ('{"_id": "d 2", "text": "x"}', ["corpus.jsonl:2", "white space"]),
+        ('{"_id": "d2"}', ["corpus.jsonl:2", "d2"]),
+        ('{"_id": "", "text": "x"}', ["corpus.jsonl:2", "empty"]),
+    ],
+)
+@pytest.mark.parametrize("engine", [pytest.param("lucene", marks=pytest.mark.java), "memory"])
+def test_bad_records(splare, tiny_folder, tmp_path, engine, content, words):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(GOOD + content + "\n", encoding="utf-8")
+    outcome = splare("index", engine, corpus, "-o", tmp_path / "index", "-M", tiny_folder)
+    assert outcome.status == 2
+    assert all(word in outcome.err for word in words), outcome.err
+    assert "Traceback" not in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl"]
+
+
+def test_duplicates_and_empty_texts_are_counted(splare, tiny_folder, tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(GOOD + GOOD + '{"_id": "d2", "text": ""}\n', encoding="utf-8")
+    command = ["index", "memory", corpus, "-o", tmp_path / "index", "-M", tiny_folder, "--json"]
+    facts = splare(*command, "--on-duplicate", "first").facts
+    assert (facts["read"], facts["indexed"], facts["duplicates"], facts["empty"]) == (3, 2, 1, 1)
+
+
+def test_an_index_of_another_model_is_refused(splare, tiny_folder, small_data, tmp_path):
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    corpus = small_data / "xquad" / "en"
+    splare("index", "memory", corpus, "-o", tmp_path / "index", "-M", tiny_folder)
+    outcome = splare("search", tmp_path / "index", corpus, "-o", tmp_path / "run", "-M", other, "--engine", "memory")
+    assert outcome.status == 2
+    assert "seed-0" in outcome.err
+    assert "seed-1" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["search", "nowhere", "q.tsv", "-o", "run"], "nowhere"),
+        (["index", "memory", "no-such-corpus", "-o", "x"], "no-such-corpus"),
+        (["index", "memory", "c.jsonl", "-o", "x", "-M", "no-such-model"], "no-such-model"),
+        (["index", "memory", "c.jsonl", "-o", "x", "--top-k", "many"], "--top-k"),
+        (["encode", "c.jsonl", "-o", "x", "--shard", "3/2"], "--shard"),
+        (["search", "x", "q.tsv", "-o", "run", "--engine", "nothing"], "memory"),
+        (["evaluate", "nowhere", "run"], "nowhere"),
+        (["inspect", "."], "no model"),
+    ],
+)
+def test_wrong_arguments(splare, tiny_folder, tmp_path, monkeypatch, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.jsonl").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "q.tsv").write_text("1\tquery\n", encoding="utf-8")
+    needs_model = arguments[0] in ("index", "encode") and "-M" not in arguments
+    outcome = splare(*arguments, *(["-M", tiny_folder] if needs_model else []))
+    assert outcome.status == 2
+    assert word in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_unknown_measure(splare, tmp_path):
+    (tmp_path / "qrels").write_text("1 0 d1 1\n", encoding="utf-8")
+    (tmp_path / "run").write_text("1 Q0 d1 1 3 x\n", encoding="utf-8")
+    outcome = splare("evaluate", tmp_path / "qrels", tmp_path / "run", "-m", "magic")
+    assert outcome.status == 2
+    assert "magic" in outcome.err
+
+
+def test_a_place_that_is_taken(splare, tiny_folder, small_data, tmp_path):
+    command = ["index", "memory", small_data / "xquad" / "en", "-o", tmp_path / "index", "-M", tiny_folder]
+    assert splare(*command).status == 0
+    assert splare(*command).status == 2
+    assert splare(*command, "--overwrite").status == 0
+
+
+def test_debug_shows_the_stack(tmp_path):
+    from splare_plugins.cli import main
+    from splare_plugins.errors import InputError
+
+    with pytest.raises(InputError):
+        main(["inspect", str(tmp_path), "--debug"])
+
+
+def test_help_starts_neither_torch_nor_java():
+    code = (
+        "import sys\n"
+        "from splare_plugins.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit:\n    pass\n"
+        "slow = {'torch', 'transformers', 'jnius', 'pyserini', 'scipy'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    for arguments in (["--help"], ["index", "lucene", "--help"], ["demo", "--help"], ["--version"]):
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_an_interrupted_encoding_says_so_and_goes_on(tiny_folder, tmp_path):
+    corpus = tmp_path / "corpus.jsonl.gz"
+    with gzip.open(corpus, "wt", encoding="utf-8") as file:
+        for number in range(4000):
+            file.write(json.dumps({"_id": f"d{number}", "text": f"document {number} " * 6}) + "\n")
+    command = [sys.executable, "-c", "from splare_plugins.cli import main; main()", "encode", str(corpus)]
+    command += ["-o", str(tmp_path / "encoded"), "-M", str(tiny_folder), "--part-size", "50", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "encoded").glob("part-*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "encoded").glob("part-*.parquet")}
+    assert 0 < len(finished) < 80
+    again = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, check=True)
+    assert json.loads(again.stdout)["indexed"] == 4000
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
+
+
+def test_an_encoded_corpus_of_another_model_is_refused(splare, tiny_folder, small_data, tmp_path):
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    splare("encode", small_data / "xquad" / "en", "-o", tmp_path / "encoded", "-M", tiny_folder)
+    outcome = splare("index", "memory", tmp_path / "encoded", "-o", tmp_path / "index", "-M", other)
+    assert outcome.status == 2
+    assert "seed-0" in outcome.err
+    assert not (tmp_path / "index").exists()
+    assert splare("index", "memory", tmp_path / "encoded", "-o", tmp_path / "index", "-M", tiny_folder).status == 0

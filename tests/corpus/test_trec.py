@@ -1,0 +1,140 @@
+"""TREC runs and judgements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from splare_plugins.corpus import read_qrels, read_run, write_run
+from splare_plugins.engines import Hits
+from splare_plugins.errors import InputError
+
+from .conftest import Write
+
+
+def hits(**scores: float) -> Hits:
+    return Hits(list(scores), np.array(list(scores.values()), dtype=np.float64))
+
+
+def test_a_run_as_it_is_written(tmp_path: Path) -> None:
+    run = {"q2": hits(b=97537500, a=12, c=12), "q1": hits(), "q3": hits(x=0.1, y=-1e-300)}
+    write_run(tmp_path / "runs" / "run.trec", run, tag="mine")
+    assert (tmp_path / "runs" / "run.trec").read_text().splitlines() == [
+        "q2 Q0 b 1 97537500 mine",
+        "q2 Q0 a 2 12 mine",
+        "q2 Q0 c 3 12 mine",
+        "q3 Q0 x 1 0.1 mine",
+        "q3 Q0 y 2 -1e-300 mine",
+    ]
+
+
+ID = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=8)
+SCORE = st.integers(1, 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(run=st.dictionaries(ID, st.dictionaries(ID, SCORE, min_size=1, max_size=6), max_size=4))
+def test_round_trip(tmp_path: Path, run: dict[str, dict[str, float]]) -> None:
+    ranked = {}
+    for qid, scores in run.items():
+        docids = sorted(scores, key=lambda docid: -float(scores[docid]))
+        ranked[qid] = Hits(docids, np.array([scores[docid] for docid in docids], dtype=np.float64))
+    write_run(tmp_path / "run", ranked)
+    back = read_run(tmp_path / "run")
+    assert list(back) == list(ranked)
+    for qid, expected in ranked.items():
+        assert back[qid].docids == expected.docids
+        assert back[qid].scores.tolist() == expected.scores.tolist()
+
+
+def test_the_score_decides_the_order(write: Write) -> None:
+    run = read_run(write("run.gz", ["q Q0 a 1 3 t", "q Q0 b 2 9e0 t", "", "q\tQ0\tc\t3\t3.0\tt"]))
+    assert run["q"].docids == ["b", "a", "c"]
+    assert run["q"].scores.tolist() == [9, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("q Q0 b 2 3", r"has 5 columns"),
+        ("q Q0 b c 2 3 t", r"has 7 columns"),
+        ("q Q0 b 2 nan t", r"the score must be a finite number, not 'nan'"),
+        ("q Q0 b 2 inf t", r"the score must be a finite number, not 'inf'"),
+        ("q Q0 b 2 high t", r"the score must be a finite number, not 'high'"),
+        ("q Q0 a 2 3 t", r"the document 'a' comes twice for the query 'q'"),
+    ],
+)
+def test_bad_lines_of_a_run(write: Write, line: str, message: str) -> None:
+    with pytest.raises(InputError, match=rf"run:2: .*{message}"):
+        read_run(write("run", ["q Q0 a 1 3 t", line]))
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ({"a b": hits(d=1)}, r"'a b' cannot stand in a TREC run"),
+        ({"q": Hits(["d\u00a0"], np.array([1.0]))}, r"cannot stand"),
+        ({"q": Hits([""], np.array([1.0]))}, r"cannot stand"),
+        ({"q": hits(d=float("nan"))}, r"'q' has a score that is no finite number"),
+        ({"q": hits(a=1, b=2)}, r"'q' are not in the order of their scores"),
+    ],
+)
+def test_runs_that_are_not_written(tmp_path: Path, run: dict[str, Hits], message: str) -> None:
+    (tmp_path / "run").write_text("old")
+    with pytest.raises(InputError, match=message):
+        write_run(tmp_path / "run", {"first": hits(d=1), **run})
+    assert (tmp_path / "run").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_tag_is_one_word(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"one word, not 'my run'"):
+        write_run(tmp_path / "run", {}, tag="my run")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["query-id\tcorpus-id\tscore", "q1\ta\t2", "q1\tb\t0", "q2\ta\t1"],
+        ["q1 0 a 2", "q1 0 b 0", "", "q2\t0\ta\t1"],
+    ],
+    ids=["beir", "trec"],
+)
+@pytest.mark.parametrize("name", ["test.tsv", "test.tsv.gz"])
+def test_judgements(write: Write, lines: list[str], name: str) -> None:
+    assert read_qrels(write(name, lines)) == {"q1": {"a": 2, "b": 0}, "q2": {"a": 1}}
+
+
+def test_judgements_of_a_beir_folder(write: Write, tmp_path: Path) -> None:
+    write("set/qrels/test.tsv", ["query-id\tcorpus-id\tscore", "q\ta\t1"])
+    write("set/qrels/train.tsv", ["query-id\tcorpus-id\tscore", "q\tb\t1"])
+    assert read_qrels(tmp_path / "set") == read_qrels(tmp_path / "set" / "qrels") == {"q": {"a": 1}}
+    with pytest.raises(InputError, match=r"holds no qrels/test\.tsv"):
+        read_qrels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["query-id\tcorpus-id\tscore", "q\ta\t1", "q\t0\ta\t1"], r":3: this line has 4 columns"),
+        (["q 0 a 1", "q a 1"], r":2: this line has 3 columns; it must be qid, 0, docid, relevance"),
+        (["q\ta\t1"], r":1: this line has 3 columns; .*BEIR's header"),
+        (["q 0 a 1", "q 0 b high"], r":2: the relevance of 'b' must be a whole number, not 'high'"),
+        (["q 0 a 1.5"], r":1: the relevance of 'a' must be a whole number"),
+        (["q 0 a 1", "q 0 a 0"], r":2: the document 'a' is judged twice for the query 'q'"),
+        (["query-id\tcorpus-id\tscore"], r"holds no judgement"),
+    ],
+)
+def test_bad_judgements(write: Write, lines: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_qrels(write("qrels", lines))
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    for read in (read_run, read_qrels):
+        with pytest.raises(InputError, match=r"cannot read .*nowhere: No such file"):
+            read(tmp_path / "nowhere")
