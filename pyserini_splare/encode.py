@@ -119,6 +119,8 @@ def _parse(arguments: list[str]) -> dict[str, argparse.Namespace]:
 
 def _shard(options: argparse.Namespace) -> Iterator[Record]:
     """The documents of this shard: a contiguous range, the last shard taking the rest, as Pyserini cuts."""
+    if not Path(options.corpus).exists():
+        raise InputError(f"there is no corpus at {options.corpus}")
     if not 0 <= options.shard_id < options.shard_num:
         raise InputError(f"--shard-id must be from 0 to {options.shard_num - 1}, not {options.shard_id}")
     records = _records(options)
@@ -132,8 +134,6 @@ def _shard(options: argparse.Namespace) -> Iterator[Record]:
 
 def _records(options: argparse.Namespace) -> Iterator[Record]:
     corpus = Path(options.corpus)
-    if not corpus.exists():
-        raise InputError(f"there is no corpus at {corpus}")
     files = sorted(path for path in corpus.iterdir() if path.is_file()) if corpus.is_dir() else [corpus]
     # A shell hands over a backslash and an n where the line break was meant.
     delimiter = options.delimiter.replace("\\n", "\n")

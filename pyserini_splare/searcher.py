@@ -67,7 +67,7 @@ class LuceneSearcher(Searcher):
         try:
             self._open()
         except BaseException:
-            self._claim.release()
+            self.close()
             raise
 
     def search(self, impacts: csr_array, k: int) -> list[Hits]:
@@ -97,7 +97,9 @@ class LuceneSearcher(Searcher):
         """
         self._check()
         check_k(k)
-        return [self._search(usable_weights(query), k) for query in queries]
+        usable = [usable_weights(query) for query in queries]
+        with java_errors(f"the Lucene index {self.location} cannot be searched", "if it is damaged, make it again"):
+            return [self._search(query, k) for query in usable]
 
     def document(self, docid: str) -> str | None:
         """What was stored of a document, as JSON; ``None`` without such a document or without stored text."""
@@ -135,10 +137,9 @@ class LuceneSearcher(Searcher):
         numbers = self._searcher.collectionStatistics(CONTENTS)
         if numbers is None:
             return {"terms": 0, "postings": 0, "impacts": 0}
+        terms = java_class("io.anserini.index.IndexReaderUtils").getIndexStats(self._reader).get("unique_terms")
         return {
-            "terms": int(
-                java_class("io.anserini.index.IndexReaderUtils").getIndexStats(self._reader).get("unique_terms")
-            ),
+            "terms": int(terms),
             "postings": int(numbers.sumDocFreq()),
             "impacts": int(numbers.sumTotalTermFreq()),
         }
@@ -149,7 +150,7 @@ class LuceneSearcher(Searcher):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-            self._claim.release()
+        self._claim.release()
 
     def _search(self, weights: dict[str, float], k: int) -> Hits:
         if not weights:
@@ -175,7 +176,6 @@ class LuceneSearcher(Searcher):
             impacts = self._holds_impacts()
         self.identity: dict[str, Any] = json.loads(noted) if noted else {}
         if not impacts and not self.identity:
-            self._reader.close()
             raise InputError(
                 f"the Lucene index {self.location} holds no impacts that can be searched; make one with "
                 "splare index lucene, or with Anserini's --impact"
@@ -202,11 +202,8 @@ class LuceneSearcher(Searcher):
         return hits.numbers[0] if hits.numbers else None
 
     def _term_vector(self, docid: str) -> dict[str, int]:
-        utilities = "io.anserini.index.IndexReaderUtils"
-
-        vector: dict[str, int] = json.loads(
-            self._hits.to_json(java_class(utilities).getDocumentVector(self._reader, docid))
-        )
+        counts = java_class("io.anserini.index.IndexReaderUtils").getDocumentVector(self._reader, docid)
+        vector: dict[str, int] = json.loads(self._hits.to_json(counts))
         return vector
 
     def _check(self) -> None:

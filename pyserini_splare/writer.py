@@ -47,8 +47,9 @@ class LuceneWriter(IndexWriter):
         config: the model whose impacts will be added; ``None`` for vectors of unknown origin.
         overwrite: replace the Lucene index that stands at ``location``.
         store_raw: keep the ``documents`` given to :meth:`add` as JSON, for ``searcher.doc(docid).raw()``.
-        store_vectors: keep every document's vector as Lucene term vectors, which feedback needs; the index grows
-            to about two and a half times its size.
+        store_vectors: keep every document's vector as Lucene term vectors, which feedback needs; the index doubles.
+            Pyserini's searcher believes that there are vectors if the first document has one, so
+            if that one may be empty, ask for ``store_raw`` too.
         optimize: merge everything into one segment at the end, which searches fastest.
         memory_buffer: megabytes of postings held in Java's memory before they are written to disk.
 

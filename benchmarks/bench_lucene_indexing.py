@@ -1,0 +1,174 @@
+"""Indexing impacts into Lucene: our writer against Anserini's ``JsonVectorCollection --impact``.
+
+    python benchmarks/bench_lucene_indexing.py [--documents 20000] [--features 400] [--rounds 3]
+
+Every contender runs in a process of its own with the same Java options, in turns; its CPU time and peak memory are
+what the operating system counted for that process, Java and Python start-up included. Ratios are medians over
+rounds of Anserini's figure by ours in the same round. Both indexes must hold the same postings and give the same
+scores, or the script fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+
+WIDTH = 131_072
+TOP = 255
+BATCH = 1000
+FILES = 4
+CONTENDERS = {
+    "anserini": "Anserini, JSONL",
+    "ours-jsonl": "ours, the same JSONL",
+    "ours-arrays": "ours, arrays on disk",
+}
+
+
+class Cost(NamedTuple):
+    """What one run took."""
+
+    wall: float
+    cpu: float
+    megabytes: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--features", type=int, default=400, help="of a document")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2, help="Anserini's; ours takes one")
+    parser.add_argument("--child", nargs=3, metavar=("CONTENDER", "DATA", "INDEX"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        contender, data, index = options.child
+        _index(contender, Path(data), Path(index), options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        _make_data(data, options.documents, options.features)
+        costs: dict[str, list[Cost]] = {contender: [] for contender in CONTENDERS}
+        for number in range(options.rounds):
+            for contender in CONTENDERS:
+                command = [sys.executable, __file__, "--threads", str(options.threads)]
+                command += ["--documents", str(options.documents), "--features", str(options.features), "--child"]
+                costs[contender].append(_run([*command, contender, folder, f"{folder}/{contender}-{number}"]))
+        _compare(data, options.documents)
+    _show(costs, options)
+
+
+def make_impacts(rows: int, features: int, seed: int) -> csr_array:
+    """Impacts 1..255 over latents whose frequencies fall off like words'."""
+    rng = np.random.default_rng(seed)
+    # Which latents are frequent is the same for documents and queries.
+    names = np.random.default_rng(0).permutation(WIDTH)
+    share = 1 / np.arange(1, WIDTH + 1) ** 0.7
+    cumulated = np.cumsum(share / share.sum())
+    indices = np.empty((rows, features), dtype=np.int32)
+    for row in range(rows):
+        drawn: np.ndarray = np.empty(0, dtype=np.int64)
+        while len(drawn) < features:
+            more = np.searchsorted(cumulated, rng.random(2 * features)).clip(max=WIDTH - 1)
+            drawn = np.unique(np.concatenate([drawn, more]))
+        indices[row] = np.sort(names[rng.permutation(drawn)[:features]])
+    data = rng.integers(1, TOP + 1, size=rows * features, dtype=np.int32)
+    return csr_array((data, indices.ravel(), np.arange(rows + 1) * features), shape=(rows, WIDTH))
+
+
+def _make_data(folder: Path, documents: int, features: int) -> None:
+    from pyserini_splare import write_json_vectors
+
+    impacts = make_impacts(documents, features, seed=1)
+    impacts.indices.astype(np.int32).tofile(folder / "indices.bin")
+    impacts.data.astype(np.int32).tofile(folder / "impacts.bin")
+    (folder / "jsonl").mkdir()
+    for part in range(FILES):
+        rows = range(part * documents // FILES, (part + 1) * documents // FILES)
+        path = folder / "jsonl" / f"{part}.jsonl"
+        write_json_vectors(path, [f"d{row}" for row in rows], impacts[rows.start : rows.stop], [""] * len(rows))
+
+
+def _index(contender: str, data: Path, index: Path, options: argparse.Namespace) -> None:
+    """The work that is measured, in a process of its own."""
+    from pyserini_splare.java import java_class
+
+    if contender == "anserini":
+        arguments = ["-collection", "JsonVectorCollection", "-input", str(data / "jsonl"), "-index", str(index)]
+        arguments += ["-generator", "DefaultLuceneDocumentGenerator", "-threads", str(options.threads)]
+        arguments += ["-impact", "-pretokenized", "-optimize", "-quiet"]
+        java_class("io.anserini.index.IndexCollection").main(arguments)
+        return
+    from pyserini_splare import LuceneWriter, read_json_vectors
+
+    documents, features = options.documents, options.features
+    with LuceneWriter(index) as writer:
+        if contender == "ours-jsonl":
+            for batch in read_json_vectors(data / "jsonl", width=WIDTH):
+                writer.add(batch.docids, batch.impacts)
+        else:
+            # Read as they are needed, as encoded shards are.
+            with (data / "indices.bin").open("rb") as indices, (data / "impacts.bin").open("rb") as impacts:
+                for start in range(0, documents, BATCH):
+                    rows = min(BATCH, documents - start)
+                    parts = [np.fromfile(stream, np.int32, rows * features) for stream in (impacts, indices)]
+                    batch_impacts = csr_array((*parts, np.arange(rows + 1) * features), shape=(rows, WIDTH))
+                    writer.add([f"d{start + row}" for row in range(rows)], batch_impacts)
+
+
+def _run(command: list[str]) -> Cost:
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - begin
+    if status:
+        raise SystemExit(f"failed: {' '.join(command)}")
+    kilobytes = used.ru_maxrss / 1024 if sys.platform == "darwin" else used.ru_maxrss
+    return Cost(wall, used.ru_utime + used.ru_stime, kilobytes / 1024)
+
+
+def _compare(folder: Path, documents: int) -> None:
+    """Stop unless all contenders made the same index."""
+    from pyserini_splare import LuceneSearcher
+
+    queries = make_impacts(20, 40, seed=2)
+    answers = {}
+    for contender in CONTENDERS:
+        with LuceneSearcher(folder / f"{contender}-0") as searcher:
+            if searcher.num_docs != documents:
+                raise SystemExit(f"{contender}: {searcher.num_docs} documents instead of {documents}")
+            answers[contender] = (
+                searcher.statistics(),
+                [(hits.docids, hits.scores.tolist()) for hits in searcher.search(queries, 100)],
+            )
+    for contender in CONTENDERS:
+        if answers[contender] != answers["anserini"]:
+            raise SystemExit(f"{contender} made another index than Anserini")
+
+
+def _show(costs: dict[str, list[Cost]], options: argparse.Namespace) -> None:
+    print(
+        f"{options.documents:,} documents x {options.features} impacts up to {TOP}, one segment, {options.rounds} "
+        f"rounds, Anserini with {options.threads} threads; medians; x = Anserini / ours"
+    )
+    print(f"{'':<22}{'CPU s':>8}{'x':>7}{'wall s':>9}{'x':>7}{'peak MB':>9}{'x':>7}")
+    for contender, runs in costs.items():
+        line = f"{CONTENDERS[contender]:<22}"
+        for name, digits, width in (("cpu", 1, 8), ("wall", 1, 9), ("megabytes", 0, 9)):
+            own = [getattr(run, name) for run in runs]
+            ratios = [getattr(peer, name) / value for peer, value in zip(costs["anserini"], own, strict=True)]
+            line += f"{statistics.median(own):>{width}.{digits}f}{statistics.median(ratios):>7.1f}"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
