@@ -144,3 +144,12 @@ assert not {"torch", "transformers", "jnius", "pyserini"} & set(sys.modules), se
 assert set(pyserini_splare.__all__) <= set(dir(pyserini_splare))
 """
     assert python(code).stderr == ""
+
+
+def test_without_pyserini_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ANSERINI_CLASSPATH", str(tmp_path))
+    with pytest.raises(MissingPartError, match="install pyserini again"):
+        java._anserini_jar()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingPartError, match=r"splare-plugins\[pyserini\]"):
+        java._anserini_jar()

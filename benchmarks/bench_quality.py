@@ -1,7 +1,7 @@
-"""nDCG@10 with integer impacts against float vectors, on all bundled collections; and without any top-k.
+"""nDCG@10 on all bundled collections: integer impacts against float vectors, and both beside BM25 (Lucene, English).
 
 Encodes everything once; SciFact takes a quarter of an hour on two cores, and ``--fast`` leaves it out.
-Run ``python benchmarks/bench_quantisation.py``.
+Run ``python benchmarks/bench_quality.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from pyserini_splare import bm25_search
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.engines import Hits
 from splare_plugins.evaluation import evaluate
@@ -42,22 +43,25 @@ def main() -> None:
     if not options.fast:
         tasks.append(("scifact", DATA / "scifact", DATA / "scifact"))
     encoded: dict[Path, tuple[list[str], csr_array]] = {}
-    print(f"{'':18} {'float':>7} {'impacts':>8} {'difference':>11}")
+    texts: dict[Path, list[tuple[str, str]]] = {}
+    print(f"{'':18} {'BM25':>7} {'float':>7} {'impacts':>8} {'difference':>11}")
     for name, queries_from, corpus in tasks:
         if corpus not in encoded:
-            documents = list(read_documents(corpus))
-            weights = model.encode_documents([document.content for document in documents])
-            encoded[corpus] = ([document.docid for document in documents], weights)
+            texts[corpus] = [(document.docid, document.content) for document in read_documents(corpus)]
+            weights = model.encode_documents([text for _, text in texts[corpus]])
+            encoded[corpus] = ([docid for docid, _ in texts[corpus]], weights)
         docids, weights = encoded[corpus]
         qrels = read_qrels(corpus)
         queries = [query for query in read_queries(queries_from) if query.qid in qrels]
         asked, qids = model.encode_queries([query.text for query in queries]), [query.qid for query in queries]
         impacts = model.quantizer.queries(asked).impacts, model.quantizer.documents(weights).impacts
-        figures = [
-            evaluate(qrels, search(one, other, qids, docids), ["nDCG@10"])["nDCG@10"]
-            for one, other in ((asked, weights), impacts)
+        runs = [
+            bm25_search(texts[corpus], {query.qid: query.text for query in queries}, k=DEPTH),
+            search(asked, weights, qids, docids),
+            search(*impacts, qids, docids),
         ]
-        print(f"{name:18} {figures[0]:7.4f} {figures[1]:8.4f} {figures[1] - figures[0]:+11.4f}", flush=True)
+        words, floats, integers = (evaluate(qrels, run, ["nDCG@10"])["nDCG@10"] for run in runs)
+        print(f"{name:18} {words:7.4f} {floats:7.4f} {integers:8.4f} {integers - floats:+11.4f}", flush=True)
 
 
 if __name__ == "__main__":
