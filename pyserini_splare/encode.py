@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyserini_splare.commands import add_ignored, note_ignored, run
-from splare_plugins.corpus.files import numbered_lines
 from splare_plugins.errors import InputError
+from splare_plugins.files import numbered_lines
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from splare_plugins.corpus.files import numbered_lines, replacing
 from splare_plugins.engines.base import IndexWriter
 from splare_plugins.engines.checks import check_impacts
 from splare_plugins.errors import InputError
+from splare_plugins.files import numbered_lines, replacing
 from splare_plugins.impacts import latent_id, to_dicts
 
 SUFFIXES = (".json", ".jsonl", ".gz")

@@ -82,7 +82,12 @@ class Summary:
 
 
 def encode_documents(
-    model: SplareModel, documents: Iterable[Document], *, top_k: TopK = "model", store_text: bool = False
+    model: SplareModel,
+    documents: Iterable[Document],
+    *,
+    top_k: TopK = "model",
+    store_text: bool = False,
+    on_progress: Progress | None = None,
 ) -> Iterator[EncodedBatch]:
     """Encode and quantise a corpus, in order, in bounded memory.
 
@@ -91,12 +96,14 @@ def encode_documents(
         documents: a corpus of any size.
         top_k: latents kept of a document; ``None`` keeps all.
         store_text: pass titles and texts on, for engines that store them.
+        on_progress: called with the number of documents just encoded.
 
     Raises:
         InputError: if the model gives a weight that is NaN, infinite or negative, naming the document.
     """
     quantizer = model.quantizer
-    for items, weights, truncated in model.stream_documents(documents, text=attrgetter("content"), top_k=top_k):
+    stream = model.stream_documents(documents, text=attrgetter("content"), top_k=top_k, on_progress=on_progress)
+    for items, weights, truncated in stream:
         docids = [document.docid for document in items]
         quantized = quantizer.documents(weights, docids)
         yield EncodedBatch(
@@ -109,9 +116,11 @@ def encode_documents(
         )
 
 
-def encode_queries(model: SplareModel, queries: Sequence[Query], *, top_k: TopK = "model") -> csr_array:
+def encode_queries(
+    model: SplareModel, queries: Sequence[Query], *, top_k: TopK = "model", on_progress: Progress | None = None
+) -> csr_array:
     """Impacts of queries, int32, shape ``(len(queries), width)``."""
-    weights = model.encode_queries([query.text for query in queries], top_k=top_k)
+    weights = model.encode_queries([query.text for query in queries], top_k=top_k, on_progress=on_progress)
     return model.quantizer.queries(weights, [query.qid for query in queries]).impacts
 
 
@@ -193,9 +202,9 @@ def encode_shard(
         encoding,
         shard,
         read_documents(source, on_duplicate=on_duplicate, counts=counts),
-        lambda part: encode_documents(model, part, top_k=top_k, store_text=store_text),
+        lambda part: encode_documents(model, part, top_k=top_k, store_text=store_text, on_progress=on_progress),
         counts=counts,
-        on_progress=on_progress,
+        on_finished=on_progress,
     )
     return Summary.of(record.read, record.encoded, elsewhere=record.documents - record.encoded.documents)
 

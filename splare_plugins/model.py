@@ -25,6 +25,7 @@ from splare_plugins.locate import locate_model
 
 Item = TypeVar("Item")
 TopK = int | None | Literal["model"]
+Progress = Callable[[int], None]
 
 # A batch whose activations stay in the processor's cache is fastest on a CPU; a GPU wants to be filled.
 TOKENS_PER_BATCH = {"cpu": 1536, "mps": 8192, "cuda": 32768}
@@ -149,7 +150,12 @@ class SplareModel:
         )
 
     def encode_queries(
-        self, texts: Sequence[str], *, top_k: TopK = "model", tokens_per_batch: int | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        top_k: TopK = "model",
+        tokens_per_batch: int | None = None,
+        on_progress: Progress | None = None,
     ) -> csr_array:
         """Latent weights of queries.
 
@@ -157,17 +163,23 @@ class SplareModel:
             texts: the queries; an empty text gives an empty row.
             top_k: latents kept per text; ``"model"`` is the model's own number, ``None`` keeps all.
             tokens_per_batch: padded tokens of one forward pass; default by device.
+            on_progress: called with the number of texts just encoded.
 
         Returns:
             float32, shape ``(len(texts), width)``, sorted column ids, no explicit zeros.
         """
-        return self._encode(texts, self.config.query, top_k, tokens_per_batch)[0]
+        return self._encode(texts, self.config.query, top_k, tokens_per_batch, on_progress)[0]
 
     def encode_documents(
-        self, texts: Sequence[str], *, top_k: TopK = "model", tokens_per_batch: int | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        top_k: TopK = "model",
+        tokens_per_batch: int | None = None,
+        on_progress: Progress | None = None,
     ) -> csr_array:
         """Latent weights of documents; like :meth:`encode_queries`."""
-        return self._encode(texts, self.config.document, top_k, tokens_per_batch)[0]
+        return self._encode(texts, self.config.document, top_k, tokens_per_batch, on_progress)[0]
 
     def stream_documents(
         self,
@@ -177,6 +189,7 @@ class SplareModel:
         top_k: TopK = "model",
         window: int = 512,
         tokens_per_batch: int | None = None,
+        on_progress: Progress | None = None,
     ) -> Iterator[EncodedWindow]:
         """Encode a corpus of any size in bounded memory, keeping its order.
 
@@ -186,6 +199,7 @@ class SplareModel:
             top_k: as in :meth:`encode_queries`.
             window: items held, sorted by length and encoded together.
             tokens_per_batch: as in :meth:`encode_queries`.
+            on_progress: as in :meth:`encode_queries`; called many times within a window.
 
         Yields:
             One window at a time.
@@ -193,13 +207,18 @@ class SplareModel:
         stream = iter(items)
         while held := list(islice(stream, window)):
             weights, truncated = self._encode(
-                [text(item) for item in held], self.config.document, top_k, tokens_per_batch
+                [text(item) for item in held], self.config.document, top_k, tokens_per_batch, on_progress
             )
             yield EncodedWindow(held, weights, truncated)
 
     @torch.inference_mode()
     def _encode(
-        self, texts: Sequence[str], side: SideConfig, top_k: TopK, tokens_per_batch: int | None
+        self,
+        texts: Sequence[str],
+        side: SideConfig,
+        top_k: TopK,
+        tokens_per_batch: int | None,
+        on_progress: Progress | None,
     ) -> tuple[csr_array, np.ndarray]:
         if isinstance(texts, str):
             raise InputError("give a list of texts, not one string")
@@ -216,6 +235,8 @@ class SplareModel:
             weights = self.head(*self._states([tokenised[number] for number in batch]))
             rows.append(top_k_rows(weights, top_k))
             order.extend(batch)
+            if on_progress is not None:
+                on_progress(len(batch))
         encoded: csr_array = vstack(rows, format="csr")
         return encoded[np.argsort(order)], truncated
 

@@ -17,7 +17,7 @@ from splare_plugins.builtin.cache import builtin_location
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.evaluation import evaluate
-from splare_plugins.hashing import file_sha256
+from splare_plugins.files import file_sha256
 from splare_plugins.indexing import encode_documents, encode_queries, search_queries
 
 pytestmark = pytest.mark.model

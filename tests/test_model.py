@@ -82,6 +82,14 @@ def test_a_stream_keeps_order_and_marks_what_was_cut(tiny):
     assert close(windows[1].weights, whole[4:])
 
 
+def test_progress_counts_every_text_while_a_window_is_encoded(tiny):
+    seen: list[int] = []
+    next(tiny.stream_documents(TEXTS, tokens_per_batch=1, on_progress=seen.append))
+    assert seen == [1] * len(TEXTS)
+    tiny.encode_queries(TEXTS, on_progress=seen.append)
+    assert sum(seen) == 2 * len(TEXTS)
+
+
 def test_a_stream_reads_no_further_than_its_window(tiny):
     taken = []
 

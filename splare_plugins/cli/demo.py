@@ -132,7 +132,6 @@ def _index(model: SplareModel, corpus: Path, work: Path) -> dict[str, int]:
 
 def _search(model: SplareModel, corpus: Path, tasks: list[Task], location: Path) -> list[Answer]:
     from pyserini_splare.bm25 import bm25_search
-
     from splare_plugins.cli.console import progress
     from splare_plugins.corpus import read_documents, read_qrels, read_queries
     from splare_plugins.engines import get_engine
@@ -147,8 +146,7 @@ def _search(model: SplareModel, corpus: Path, tasks: list[Task], location: Path)
                 qrels = read_qrels(task.qrels)
                 queries = [query for query in read_queries(task.queries) if query.qid in qrels]
                 with progress(f"encoding queries, {task.name}", len(queries)) as advance:
-                    impacts = encode_queries(model, queries)
-                    advance(len(queries))
+                    impacts = encode_queries(model, queries, on_progress=advance)
                 begin = time.perf_counter()
                 run = search_queries(searcher, [query.qid for query in queries], impacts, DEPTH)
                 seconds = time.perf_counter() - begin

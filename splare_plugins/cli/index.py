@@ -115,8 +115,8 @@ class _Source:
         documents = read_documents(self._paths(), on_duplicate=self.on_duplicate.value, counts=counts)
         writing = maker.writer(str(output), loaded.config, overwrite=overwrite, **options)
         with writing as writer, progress("encoding and indexing") as advance:
-            batches = encode_documents(loaded, documents, top_k=top_k, store_text=self.store_text)
-            return index(batches, writer, counts=counts, on_progress=advance)
+            batches = encode_documents(loaded, documents, top_k=top_k, store_text=self.store_text, on_progress=advance)
+            return index(batches, writer, counts=counts)
 
     def _encoded_folder(self) -> EncodedFolder | None:
         """The encoded corpus, made first where ``--encoded`` asks for it."""

@@ -44,7 +44,8 @@ def search(
         if searcher.config is not None:
             loaded.config.require_same_index(searcher.config, f"the index at {index}")
         begin = time.perf_counter()
-        impacts = encode_queries(loaded, asked, top_k=kept)
+        with progress("encoding queries", len(asked)) as advance:
+            impacts = encode_queries(loaded, asked, top_k=kept, on_progress=advance)
         encoded = time.perf_counter()
         with progress("searching", len(asked)) as advance:
             run = search_queries(searcher, [query.qid for query in asked], impacts, k, on_progress=advance)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from splare_plugins.corpus.documents import Document, Query, ReadCounts, check_id, check_text
-from splare_plugins.corpus.files import numbered_lines
 from splare_plugins.corpus.irds import irds_records
 from splare_plugins.corpus.sources import Kind, Source, file_format, is_irds, source_files
 from splare_plugins.errors import InputError
+from splare_plugins.files import numbered_lines
 
 OnDuplicate = Literal["error", "first"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from splare_plugins.corpus.documents import Document, ReadCounts
 from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts, join_batches
-from splare_plugins.corpus.files import leftovers
 from splare_plugins.corpus.manifest import Encoding, ShardRecord, load_encoding
 from splare_plugins.corpus.parts import PartCard, documents_sha256, read_card, read_part, write_part
 from splare_plugins.errors import InputError
+from splare_plugins.files import leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def write_shard(
     encode: Encode,
     *,
     counts: ReadCounts,
-    on_progress: Progress | None = None,
+    on_finished: Progress | None = None,
 ) -> ShardRecord:
     """Encode one shard of a corpus into ``folder``; parts that are there already are checked, not made again.
 
@@ -44,7 +44,7 @@ def write_shard(
         documents: the whole corpus; not read if the shard is complete.
         encode: turns the documents of one part into batches, in order.
         counts: filled by the reader of ``documents``.
-        on_progress: called with the number of documents that were just encoded or found finished.
+        on_finished: called with the number of documents that were found finished and are not encoded again.
 
     Raises:
         InputError: if the folder was begun with other settings or another corpus, or the corpus is empty.
@@ -59,8 +59,8 @@ def write_shard(
         if all(
             encoding.part_path(folder, number).exists() for number in _own_parts(encoding, shard, record.documents)
         ):
-            if on_progress is not None:
-                on_progress(record.encoded.documents)
+            if on_finished is not None:
+                on_finished(record.encoded.documents)
             return record
     corpus, total, encoded = hashlib.sha256(), 0, EncodedCounts()
     for number, part in enumerate(_cut(documents, encoding.part_size)):
@@ -71,10 +71,10 @@ def write_shard(
             path = encoding.part_path(folder, number)
             if path.exists():
                 encoded += _finished(path, number, digest, encoding)
-                if on_progress is not None:
-                    on_progress(len(part))
+                if on_finished is not None:
+                    on_finished(len(part))
             else:
-                encoded += _encode_part(path, number, digest, part, encoding, encode, on_progress)
+                encoded += _encode_part(path, number, digest, part, encoding, encode)
     if total == 0:
         raise InputError(f"{encoding.source} holds no document")
     for number in _own_parts(encoding, shard, total):
@@ -92,14 +92,8 @@ def _encode_part(
     part: list[Document],
     encoding: Encoding,
     encode: Encode,
-    on_progress: Progress | None,
 ) -> EncodedCounts:
-    batches = []
-    for batch in encode(part):
-        batches.append(batch)
-        if on_progress is not None:
-            on_progress(len(batch))
-    whole = join_batches(batches)
+    whole = join_batches(list(encode(part)))
     if whole.docids != [document.docid for document in part]:
         raise RuntimeError(f"encoding changed the order or the number of the documents of part {number}")
     counts = EncodedCounts.of(whole)

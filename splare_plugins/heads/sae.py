@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from splare_plugins.errors import InputError
-from splare_plugins.hashing import file_sha256
+from splare_plugins.files import file_sha256
 from splare_plugins.heads.base import Head
 from splare_plugins.impacts import latent_term
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 2048
+CHUNK = 512
 
 
 def sae_max_pool(states: Tensor, weight: Tensor, offsets: Tensor, keep: Tensor, *, chunk: int = CHUNK) -> Tensor:
@@ -78,13 +78,19 @@ class _MaxPool(torch.autograd.Function):
     ) -> Tensor:
         texts, width = len(offsets) - 1, len(weight)
         dtype = torch.promote_types(states.dtype, torch.float32)
-        pooled = states.new_empty((texts, width), dtype=dtype)
+        pooled = states.new_full((texts, width), -torch.inf, dtype=dtype)
+        # One buffer for all slices: fresh memory costs more than the maxima.
+        buffer = states.new_empty(len(states) * min(chunk, width))
         for start in range(0, width, chunk):
-            part = slice(start, start + chunk)
-            values = _dot(states, weight[part], None if bias is None else bias[part])
+            rows = weight[start : start + chunk]
+            values = buffer[: len(states) * len(rows)].view(len(states), len(rows))
+            if bias is None:
+                torch.mm(states, rows.T, out=values)
+            else:
+                torch.addmm(bias[start : start + chunk].to(states.dtype), states, rows.T, out=values)
             if floor is not None:
                 values.masked_fill_(values < floor[:, None], -torch.inf)
-            pooled[:, part] = _segment_max(values, offsets)
+            _segment_max(values, offsets, pooled[:, start : start + chunk])
         ctx.save_for_backward(states, weight, bias, offsets, pooled)
         ctx.chunk = chunk
         return pooled
@@ -117,12 +123,11 @@ def _dot(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return states @ weight.T if bias is None else torch.addmm(bias.to(states.dtype), states, weight.T)
 
 
-def _segment_max(values: Tensor, offsets: Tensor) -> Tensor:
+def _segment_max(values: Tensor, offsets: Tensor, out: Tensor) -> None:
+    """Maxima over the tokens of each text, into ``out``; rows of texts without tokens are left alone."""
     if values.device.type != "cpu":  # one kernel instead of one a text
-        return torch.segment_reduce(values.float(), "max", offsets=offsets, axis=0)
-    bounds = offsets.tolist()
-    rows = values.new_full((len(bounds) - 1, values.shape[1]), -torch.inf)
-    for text, (start, end) in enumerate(itertools.pairwise(bounds)):
+        out.copy_(torch.segment_reduce(values.float(), "max", offsets=offsets, axis=0))
+        return
+    for text, (start, end) in enumerate(itertools.pairwise(offsets.tolist())):
         if start < end:
-            torch.amax(values[start:end], 0, out=rows[text])
-    return rows
+            out[text] = torch.amax(values[start:end], 0)

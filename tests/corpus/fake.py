@@ -46,16 +46,24 @@ class FakeModel:
         self.texts: list[str] = []
 
     def stream_documents(
-        self, items: Iterable[Any], *, text: Callable[[Any], str] = str, top_k: Any = "model", window: int = 0
+        self,
+        items: Iterable[Any],
+        *,
+        text: Callable[[Any], str] = str,
+        top_k: Any = "model",
+        window: int = 0,
+        on_progress: Callable[[int], None] | None = None,
     ) -> Iterator[Window]:
         stream = iter(items)
         while held := list(islice(stream, window or self.window)):
             texts = [text(item) for item in held]
             self.texts += texts
             truncated = np.array([len(each.split()) > MAX_WORDS for each in texts], dtype=bool)
+            if on_progress is not None:
+                on_progress(len(held))
             yield Window(held, self.encode(texts), truncated)
 
-    def encode_queries(self, texts: Sequence[str], *, top_k: Any = "model") -> csr_array:
+    def encode_queries(self, texts: Sequence[str], *, top_k: Any = "model", on_progress: Any = None) -> csr_array:
         return self.encode(texts)
 
     def encode(self, texts: Sequence[str]) -> csr_array:

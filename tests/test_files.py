@@ -1,4 +1,4 @@
-"""Writing beside the place, and telling corpora apart."""
+"""Writing beside the place."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from splare_plugins.corpus.files import create_once, leftovers, replacing
-from splare_plugins.corpus.sources import source_identity
 from splare_plugins.errors import InputError
-
-from .conftest import Write
+from splare_plugins.files import create_once, leftovers, replacing
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
@@ -58,11 +55,3 @@ def test_the_first_to_create_wins(tmp_path: Path) -> None:
     create_once(path, "second")
     assert path.read_text() == "first"
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_identity_of_a_corpus(write: Write, tmp_path: Path) -> None:
-    one = source_identity(write("one/corpus.tsv", ["a\tx", "b\ty"]))
-    assert source_identity(write("elsewhere/corpus.tsv", ["a\tx", "b\ty"])) == one
-    assert source_identity(str(tmp_path / "one")) == one
-    assert source_identity(write("two/corpus.tsv", ["a\tx", "b\tz"])) != one
-    assert source_identity(write("three/corpus.tsv", ["a\tx", "b\ty", ""])) != one

@@ -1,8 +1,9 @@
-"""Reading text files line by line with exact positions, and writing files beside their place."""
+"""Files: read line by line with exact positions, written beside their place, hashed."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import secrets
 import zlib
@@ -96,3 +97,13 @@ def leftovers(path: Path) -> list[Path]:
     """Files that killed processes left behind while :func:`replacing` ``path``."""
     prefix = f".{path.name}."
     return [file for file in path.parent.iterdir() if file.name.startswith(prefix) and file.suffix == ".tmp"]
+
+
+def file_sha256(*paths: Path) -> str:
+    """sha256 over the contents of ``paths``, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
