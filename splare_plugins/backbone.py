@@ -18,6 +18,7 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer, Pr
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError, SplareError
+from splare_plugins.files import file_sha256
 
 FINAL_NORMS = ("norm", "final_norm", "final_layernorm", "ln_f")
 
@@ -147,9 +148,7 @@ def load_backbone(
     # Only on the loaded config does this reach the mask functions; transformers drops it elsewhere.
     model.config.is_causal = not config.bidirectional
     if config.adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, folder / config.adapter).merge_and_unload()
+        model = _with_adapter(model, folder / config.adapter, config.adapter_sha256)
     backbone = Backbone(model.to(device).eval(), tokenizer)
     if config.bidirectional:
         require_bidirectional(backbone)
@@ -177,6 +176,18 @@ def require_bidirectional(backbone: Backbone) -> None:
                 f"{type(backbone.model).__name__} stayed causal although the model's config asks for bidirectional "
                 "attention; use transformers >= 5.2 and attention 'sdpa' or 'eager', or set bidirectional to false"
             )
+
+
+def _with_adapter(model: PreTrainedModel, folder: Path, sha256: str | None) -> PreTrainedModel:
+    """The model with a peft adapter merged into its weights."""
+    from peft import PeftModel
+
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise InputError(f"{folder} holds no adapter_model.safetensors; save the adapter with peft again")
+    if sha256 is not None and file_sha256(weights) != sha256:
+        raise InputError(f"{weights} does not have the hash that its model names; fetch the model again")
+    return PeftModel.from_pretrained(model, folder).merge_and_unload()
 
 
 def _without_pooler(settings: object) -> dict[str, bool]:

@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.files import file_sha256
 from splare_plugins.model import SplareModel
 from tests.tiny import TEXTS, tiny_model
 
@@ -148,13 +149,20 @@ def test_an_adapter_is_merged_and_travels_with_the_model(tiny, tmp_path):
         base.backbone.model, LoraConfig(target_modules=["query", "value"], init_lora_weights=False)
     )
     wrapped.save_pretrained(tmp_path / "a" / "adapter")
-    dataclasses.replace(tiny.config, adapter="adapter", adapter_sha256="x").save(tmp_path / "a")
+    sha256 = file_sha256(tmp_path / "a" / "adapter" / "adapter_model.safetensors")
+    dataclasses.replace(tiny.config, adapter="adapter", adapter_sha256=sha256).save(tmp_path / "a")
     adapted = SplareModel.from_pretrained(tmp_path / "a", device="cpu")
     assert not close(adapted.encode_documents(TEXTS), tiny.encode_documents(TEXTS))
     adapted.save_pretrained(tmp_path / "b")
     again = SplareModel.from_pretrained(tmp_path / "b", device="cpu")
     assert close(again.encode_documents(TEXTS), adapted.encode_documents(TEXTS))
     assert adapted.config.fingerprint() != tiny.config.fingerprint()
+    dataclasses.replace(adapted.config, adapter_sha256="0" * 64).save(tmp_path / "b")
+    with pytest.raises(InputError, match="does not have the hash"):
+        SplareModel.from_pretrained(tmp_path / "b", device="cpu")
+    (tmp_path / "b" / "adapter" / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"no adapter_model\.safetensors"):
+        SplareModel.from_pretrained(tmp_path / "b", device="cpu")
 
 
 @pytest.mark.parametrize("name", ["no-such-folder", "./nowhere/at/all"])

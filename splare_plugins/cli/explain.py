@@ -30,6 +30,11 @@ def explain(
     explanation = take_apart(load_model(model, device), query, document, top=top)
     if as_json:
         print_json(explanation.to_dict())
+    elif not explanation.matches:
+        results.print(
+            f"score 0: none of the query's {explanation.query_latents} latents is among the document's "
+            f"{explanation.document_latents}"
+        )
     else:
         results.print(explanation_table(explanation))
 

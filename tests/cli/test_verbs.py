@@ -67,6 +67,12 @@ def test_explain(splare, tiny_folder):
     assert f"score {outcome.facts['score']:,}" in shown.out
 
 
+def test_explain_texts_that_share_nothing(splare, tiny_folder):
+    outcome = splare("explain", "", "the fox", "-M", tiny_folder)
+    assert outcome.status == 0
+    assert "score 0" in outcome.out
+
+
 def test_inspect_a_model(splare, tiny_folder, tiny):
     facts = splare("inspect", tiny_folder, "--json").facts
     assert facts["index fingerprint"] == tiny.config.index_fingerprint()
