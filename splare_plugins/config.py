@@ -47,13 +47,15 @@ class SplareConfig:
             no effect on encoders without one.
         bidirectional: every token sees every other one.
         head: folder of the head inside the model folder.
-        head_kind: ``"sae"``.
+        head_kind: ``"sae"``, ``"lm"`` or ``"mlm"``.
         head_sha256: hash of the head's tensor file.
         adapter: folder of a peft adapter inside the model folder.
         adapter_sha256: hash of the adapter's weights.
         width: number of latents.
         max_token_norm_ratio: tokens whose state is longer than this multiple of the text's median are
             left out of the pool; ``None`` pools them all.
+        pool_all_tokens: special tokens and the prompt take part in the pool, as they do in SPLADE models. A text
+            without a token of its own still has an empty row.
         query: prompt, length, top-k and scale of queries.
         document: the same of documents.
     """
@@ -73,6 +75,7 @@ class SplareConfig:
     adapter: str | None = None
     adapter_sha256: str | None = None
     max_token_norm_ratio: float | None = None
+    pool_all_tokens: bool = False
     query: SideConfig = field(default_factory=lambda: SideConfig(top_k=40))
     document: SideConfig = field(default_factory=lambda: SideConfig(top_k=400))
 
@@ -150,7 +153,9 @@ class SplareConfig:
         values = dataclasses.asdict(self)
         # A name or a folder does not change a vector; hashes and revisions say what lies there.
         local = ["backbone"] if self.backbone_sha256 else []
-        for key in ["name", "revision", "head", "adapter", *local]:
+        # Absent where it is off, so that fingerprints from before this option stay what they were.
+        pool = [] if self.pool_all_tokens else ["pool_all_tokens"]
+        for key in ["name", "revision", "head", "adapter", *local, *pool]:
             del values[key]
         for side in ("query", "document"):
             values[side] = {key: values[side][key] for key in ("prompt", "max_length")}

@@ -25,8 +25,8 @@ class LatentMatch:
         share: that part as a fraction of the score.
         query_impact: impact in the query.
         document_impact: impact in the document.
-        query_word: the word of the query on which it fired most.
-        document_word: the word of the document on which it fired most.
+        query_word: the word of the query on which it fired most; empty where that was a special token.
+        document_word: the same of the document.
     """
 
     term: str
@@ -121,7 +121,9 @@ def _words(model: SplareModel, text: str, side: SideConfig, latents: np.ndarray)
 
 
 def _word(text: str, start: int, end: int) -> str:
-    """Widen a token to its word; scripts written without blanks keep the token."""
+    """Widen a token to its word; scripts written without blanks keep the token, special tokens have no word."""
+    if end == 0:
+        return ""
     while start < end and text[start].isspace():
         start += 1
     while start > 0 and _joins(text[start - 1]) and (start == end or _joins(text[start])):

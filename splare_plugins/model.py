@@ -22,6 +22,7 @@ from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
 from splare_plugins.impacts import Quantizer
 from splare_plugins.locate import locate_model
+from splare_plugins.splade import convert_splade, recognise_splade, save_splade
 
 Item = TypeVar("Item")
 TopK = int | None | Literal["model"]
@@ -72,7 +73,8 @@ class SplareModel:
         """Load a model.
 
         Args:
-            name_or_path: the built-in model's name, a folder, or a hub id.
+            name_or_path: the built-in model's name, a folder, or a hub id; a SPLADE model (a transformers model with
+                its language-model head, or a sparse encoder of sentence-transformers) is taken apart in memory.
             revision: branch, tag or commit of a hub model.
             device: ``"auto"`` takes cuda, else mps, else cpu.
             dtype: ``"auto"`` is bfloat16 on cuda and float32 elsewhere.
@@ -83,15 +85,23 @@ class SplareModel:
             MissingPartError: if the built-in model's wheel is not installed.
         """
         folder = locate_model(str(name_or_path), revision=revision, local_files_only=local_files_only)
-        config = SplareConfig.load(folder)
+        splade = recognise_splade(folder)
         where = _device(device)
         if dtype == "auto":
             dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
         elif isinstance(dtype, str):
             dtype = getattr(torch, dtype)
         assert isinstance(dtype, torch.dtype)
-        head = load_head(config.head_kind, folder / config.head, sha256=config.head_sha256)
-        backbone = load_backbone(config, folder, device=where, dtype=dtype, local_files_only=local_files_only)
+        head: Head
+        if splade is None:
+            config, source = SplareConfig.load(folder), folder
+            head = load_head(config.head_kind, folder / config.head, sha256=config.head_sha256)
+        else:
+            # A hub's snapshot is named by its commit, a folder by itself.
+            hub = not Path(name_or_path).is_dir()
+            name, commit = (str(name_or_path), folder.name) if hub else (folder.resolve().name, None)
+            (config, head), source = convert_splade(splade, name, commit), splade.transformer
+        backbone = load_backbone(config, source, device=where, dtype=dtype, local_files_only=local_files_only)
         return cls(config, backbone, head.place(where, dtype), folder=folder)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -102,6 +112,10 @@ class SplareModel:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        splade = None if self._folder is None else recognise_splade(self._folder)
+        if splade is not None:
+            save_splade(splade, folder, self.config)
+            return
         if self._folder is not None:
             if self._folder.resolve() != folder.resolve():
                 shutil.copytree(self._folder, folder, dirs_exist_ok=True)
@@ -258,10 +272,15 @@ class SplareModel:
 
     def _states(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
         states, offsets = self.backbone(batch)
-        keep = torch.from_numpy(np.concatenate([tokens.keep for tokens in batch])).to(states.device)
+        keep = torch.from_numpy(np.concatenate([self._pooled(tokens) for tokens in batch])).to(states.device)
         if self.config.max_token_norm_ratio is not None:
             keep = _drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
         return states, offsets, keep
+
+    def _pooled(self, tokens: Tokens) -> np.ndarray:
+        if self.config.pool_all_tokens and tokens.keep.any():
+            return np.ones_like(tokens.keep)
+        return tokens.keep
 
 
 def _device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ import torch
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads import SparseAutoencoder, load_head
-from splare_plugins.heads.sae import TENSORS
+from splare_plugins.heads.record import TENSORS
 
 
 def random_sae(**options) -> SparseAutoencoder:
@@ -52,8 +52,8 @@ def test_a_head_without_its_card_is_refused(tmp_path):
 
 
 def test_unknown_kinds_are_refused(tmp_path):
-    with pytest.raises(InputError, match="unknown head kind 'lm'"):
-        load_head("lm", tmp_path)
+    with pytest.raises(InputError, match="unknown head kind 'nmf'"):
+        load_head("nmf", tmp_path)
 
 
 @pytest.mark.parametrize(

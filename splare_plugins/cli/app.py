@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from splare_plugins import __version__
 from splare_plugins.cli.console import console
@@ -19,6 +20,7 @@ from splare_plugins.cli.evaluate import evaluate
 from splare_plugins.cli.explain import explain
 from splare_plugins.cli.index import index
 from splare_plugins.cli.inspect import inspect
+from splare_plugins.cli.sae import sae
 from splare_plugins.cli.search import search
 from splare_plugins.errors import SplareError
 
@@ -35,6 +37,7 @@ app = typer.Typer(
 for command in (demo, encode, search, evaluate, explain, inspect, doctor):
     app.command()(command)
 app.add_typer(index, name="index")
+app.add_typer(sae, name="sae")
 
 
 def _version(wanted: bool) -> None:
@@ -85,5 +88,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    console.print(f"[bold red]error:[/] {message}", markup=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     sys.exit(status)

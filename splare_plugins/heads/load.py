@@ -6,9 +6,13 @@ from pathlib import Path
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
+from splare_plugins.heads.lm import LanguageModelHead
+from splare_plugins.heads.mlm import MaskedLanguageModelHead
 from splare_plugins.heads.sae import SparseAutoencoder
 
-KINDS: dict[str, type[Head]] = {head.kind: head for head in (SparseAutoencoder,)}
+KINDS: dict[str, type[Head]] = {
+    head.kind: head for head in (SparseAutoencoder, LanguageModelHead, MaskedLanguageModelHead)
+}
 
 
 def load_head(kind: str, folder: Path, *, sha256: str | None = None) -> Head:

@@ -6,24 +6,18 @@ is imported, so nothing but ``z = W h + b`` is left to do at run time; the decod
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from splare_plugins.errors import InputError
-from splare_plugins.files import file_sha256
 from splare_plugins.heads.base import Head
+from splare_plugins.heads.record import all_finite, read_record, write_record
 from splare_plugins.impacts import latent_term
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
 from splare_plugins.pooling.chunked import argmax_tokens
-
-TENSORS = "head.safetensors"
-CARD = "head.json"
 
 
 class SparseAutoencoder(Head):
@@ -54,7 +48,7 @@ class SparseAutoencoder(Head):
         theta = torch.zeros_like(b) if theta is None else theta
         if theta.shape != b.shape or bool((theta < 0).any()):
             raise InputError(f"an SAE needs thresholds theta[{len(b)}] >= 0")
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in (W, b, theta)):
+        if not all_finite(W, b, theta):
             raise InputError("this SAE has NaN or infinite weights")
         if k is not None and k < 1:
             raise InputError(f"the k of a TopK SAE must be at least 1, not {k}")
@@ -111,13 +105,8 @@ class SparseAutoencoder(Head):
         return SparseAutoencoder(self.W * gain[:, None], (self.b - center) * gain, card=self.card)
 
     def save(self, folder: Path) -> str:  # noqa: D102
-        path = folder / TENSORS
-        save_file({name: tensor.detach().contiguous().cpu() for name, tensor in self._tensors().items()}, path)
-        sha256 = file_sha256(path)
         card = {**self.card, "kind": self.kind, "width": self.width, "state_size": self.state_size, "k": self.k}
-        text = json.dumps({**card, "sha256": sha256}, indent=2, ensure_ascii=False)
-        (folder / CARD).write_text(text + "\n", encoding="utf-8")
-        return sha256
+        return write_record(folder, {"W": self.W, "b": self.b, "theta": self.theta}, card)
 
     def place(self, device: torch.device, dtype: torch.dtype) -> Self:  # noqa: D102
         self.to(device)
@@ -126,19 +115,9 @@ class SparseAutoencoder(Head):
 
     @classmethod
     def load(cls, folder: Path, *, sha256: str | None = None) -> Self:  # noqa: D102
-        path = folder / TENSORS
-        try:
-            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-            tensors = load_file(path)
-            found = file_sha256(path)
-            head = cls(tensors["W"], tensors["b"], tensors["theta"], k=card.pop("k"), card=card)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise InputError(
-                f"{folder} does not hold a complete SAE head ({error}); fetch or convert it again"
-            ) from error
-        if found != (sha256 or card["sha256"]):
-            raise InputError(f"{path} does not have the hash that its model names; fetch or convert it again")
-        return head
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return {"W": self.W, "b": self.b, "theta": self.theta}
+        return read_record(
+            folder,
+            lambda tensors, card: cls(tensors["W"], tensors["b"], tensors["theta"], k=card.pop("k"), card=card),
+            what="SAE head",
+            sha256=sha256,
+        )

@@ -69,6 +69,7 @@ def test_an_index_of_another_model_is_refused(splare, tiny_folder, small_data, t
         (["encode", "c.jsonl", "-o", "x", "--shard", "3/2"], "--shard"),
         (["search", "x", "q.tsv", "-o", "run", "--engine", "nothing"], "memory"),
         (["evaluate", "nowhere", "run"], "nowhere"),
+        (["evaluate", "odd[/name]", "run"], "odd[/name]"),
         (["inspect", "."], "no model"),
     ],
 )

@@ -1,0 +1,57 @@
+"""EleutherAI sparsify: ``<hookpoint>/cfg.json`` and ``sae.safetensors``, TopK SAEs.
+
+The library encodes ``relu(E (x - b_dec) + encoder.bias)`` and keeps the k largest of each token, so ``W = E`` and
+``b = encoder.bias - E b_dec``. The hook point ``layers.N``, the output of layer N, is the folder's name.
+Source: ``SparseCoder.encode`` of eai-sparsify 1.3.3.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from splare_plugins.errors import InputError
+from splare_plugins.heads.importers import fold
+from splare_plugins.heads.importers.fold import Hints
+from splare_plugins.heads.importers.tensors import open_tensors
+from splare_plugins.heads.sae import SparseAutoencoder
+
+NAME = "sparsify"
+FILES = ("cfg.json", "sae.safetensors")
+
+
+def read(folder: Path, hints: Hints) -> SparseAutoencoder:
+    """Read one hook point's folder, like ``layers.10``.
+
+    Raises:
+        InputError: for transcoders, signed or grouped TopK, places other than a layer's output, and damaged files.
+    """
+    config = fold.read_json(folder / "cfg.json")
+    if config.get("transcode") or config.get("skip_connection"):
+        raise InputError(f"{folder} is a transcoder; only SAEs that rebuild their input are supported")
+    if config.get("signed"):
+        raise InputError(f"{folder} has signed latents, but weights for an index must not be negative")
+    if config.get("activation", "topk") != "topk":
+        raise InputError(f"{folder} has the activation {config['activation']!r}; only topk is supported")
+    if not config.get("k"):
+        raise InputError(f"{folder}/cfg.json does not say its k; fetch it again")
+    k = int(config["k"])
+    hook, layer = _hook(folder, hints)
+    with open_tensors(folder / "sae.safetensors") as file:
+        width, d_model = file.matrix_shape("encoder.weight")
+        W = fold.encoder(file, "encoder.weight", transposed=False)
+        b = file.vector("encoder.bias", width) - fold.product(W, file.vector("b_dec", d_model))
+    said = config.get("num_latents") or int(config.get("expansion_factor", 0)) * int(config.get("d_in", 0)) or None
+    fold.require_size(W, d_model=config.get("d_in"), width=said, where=folder)
+    card = fold.make_card(NAME, W, layer=layer, hook=hook, activation="topk", scale="raw", published_l0=float(k))
+    return SparseAutoencoder(W, b, k=k, card=card)
+
+
+def _hook(folder: Path, hints: Hints) -> tuple[str, int]:
+    """Hook point and layer: from the folder's published name, its own name, or the user."""
+    names = (Path(hints.name).name, folder.name)
+    hook = next((name for name in names if re.search(r"layers\.\d|embed", name)), None)
+    if hook is None:
+        layer = fold.require_known(hints.layer, folder)
+        return f"layers.{layer}", layer
+    return hook, fold.residual_layer(hook, folder)

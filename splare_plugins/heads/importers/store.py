@@ -1,0 +1,127 @@
+"""Conversion once: a source becomes a head folder, in the cache or where the user wants it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+from splare_plugins.builtin.cache import cache_root
+from splare_plugins.errors import InputError
+from splare_plugins.files import file_sha256
+from splare_plugins.heads.importers.fold import Hints, read_json
+from splare_plugins.heads.importers.sources import HubUnreachableError, Located, locate
+from splare_plugins.heads.record import CARD
+
+logger = logging.getLogger(__name__)
+
+CONVERSION = 1  # goes up when an importer's formulas change, so that older conversions are not taken from the cache
+
+
+def import_sae(
+    source: str,
+    *,
+    output: Path | None = None,
+    suite: str | None = None,
+    hints: Hints | None = None,
+    d_model: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Convert a public SAE and return the folder of the head.
+
+    The result is written beside its place and renamed, so an interrupted conversion leaves nothing that looks
+    finished. In the cache a source is converted once.
+
+    Args:
+        source: a folder or file, or ``hf:org/repo[/path][@revision][#selector]``.
+        output: folder to make; ``None`` is a place in the cache.
+        suite: the format, where the files alone do not tell.
+        hints: what the files do not say: layer, k, norm of the input.
+        d_model: hidden size of the backbone it is meant for, if known.
+        overwrite: replace the imported SAE that ``output`` holds.
+
+    Raises:
+        InputError: for what is not supported, does not fit, is damaged or cannot be fetched.
+    """
+    hints = hints or Hints()
+    if output is not None:
+        _require_free(output, overwrite)
+    try:
+        located = locate(source, suite=suite, hints=hints)
+    except HubUnreachableError:
+        earlier = _converted_earlier(source, hints)
+        if earlier is None or output is not None:
+            raise
+        logger.warning("the hub cannot be reached; using the earlier conversion %s", earlier)
+        return _fitting(earlier, d_model)
+    sha256 = file_sha256(*located.files)
+    folder = output or cache_root() / "sae" / _key(source, located, sha256)
+    if output is not None or not (folder / CARD).is_file():
+        _convert(source, located, sha256, folder, d_model, hints)
+    return _fitting(folder, d_model)
+
+
+def _require_free(output: Path, overwrite: bool) -> None:
+    """Only an empty folder, or with ``overwrite`` an earlier head, is replaced."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not (output / CARD).is_file():
+        raise InputError(f"{output} holds something that is no imported SAE; choose another folder")
+    if not overwrite:
+        raise InputError(f"{output} holds an imported SAE already; choose another folder or add --overwrite")
+
+
+def _convert(source: str, located: Located, sha256: str, folder: Path, d_model: int | None, hints: Hints) -> None:
+    logger.info("converting %s into %s", source, folder)
+    head = located.suite.read(located.folder, located.hints)
+    _require_fit(head.state_size, d_model, source)
+    head.card |= {
+        "source": source,
+        "revision": located.revision,
+        "source_files": [file.relative_to(located.folder).as_posix() for file in located.files],
+        "source_sha256": sha256,
+        "options": {key: value for key, value in vars(hints).items() if value not in (None, "")},
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as beside:
+            made = Path(beside) / "head"
+            made.mkdir()
+            head.save(made)
+            if folder.exists():
+                shutil.rmtree(folder)
+            made.rename(folder)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {folder}: {error.strerror or error}; make room or choose another place"
+        ) from error
+
+
+def _key(source: str, located: Located, sha256: str) -> str:
+    parts = [CONVERSION, source, located.revision, located.suite.name, vars(located.hints), sha256]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _converted_earlier(source: str, hints: Hints) -> Path | None:
+    options = {key: value for key, value in vars(hints).items() if value not in (None, "")}
+    for card in sorted((cache_root() / "sae").glob(f"*/{CARD}"), key=lambda path: -path.stat().st_mtime):
+        values = read_json(card)
+        if values.get("source") == source and values.get("options") == options:
+            return card.parent
+    return None
+
+
+def _fitting(folder: Path, d_model: int | None) -> Path:
+    _require_fit(read_json(folder / CARD).get("state_size"), d_model, folder)
+    return folder
+
+
+def _require_fit(state_size: object, d_model: int | None, what: str | Path) -> None:
+    if d_model is not None and state_size != d_model:
+        raise InputError(
+            f"{what} reads states of size {state_size}, but the backbone's have size {d_model}; "
+            "take an SAE that was trained on this backbone"
+        )

@@ -1,0 +1,87 @@
+"""The table of suites: which files make one SAE of each, and who reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from splare_plugins.errors import InputError
+from splare_plugins.heads.importers import (
+    dictionary_learning,
+    gemma_scope,
+    llama_scope,
+    llamascopium,
+    qwen_scope,
+    saelens,
+    sparsify,
+)
+from splare_plugins.heads.importers.fold import Hints
+from splare_plugins.heads.sae import SparseAutoencoder
+
+
+class Suite(NamedTuple):
+    """One public format.
+
+    Attributes:
+        name: what ``--suite`` takes.
+        files: patterns of the files of one SAE, relative to its folder; no two suites share all of theirs.
+        read: makes the record from such a folder.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    read: Callable[[Path, Hints], SparseAutoencoder]
+
+    def importable(self, names: Collection[str]) -> bool:
+        """Whether a folder with files of these relative names holds one SAE of this suite, or several layers."""
+        return all(any(fnmatchcase(name, pattern) for name in names) for pattern in self.files)
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite(llama_scope.NAME, llama_scope.FILES, llama_scope.read),
+        Suite(gemma_scope.NAME_1, gemma_scope.FILES_1, gemma_scope.read_gemma_2),
+        Suite(gemma_scope.NAME_2, gemma_scope.FILES_2, gemma_scope.read_gemma_3),
+        Suite(qwen_scope.NAME, qwen_scope.FILES, qwen_scope.read),
+        Suite(saelens.NAME, saelens.FILES, saelens.read),
+        Suite(sparsify.NAME, sparsify.FILES, sparsify.read),
+        Suite(dictionary_learning.NAME, dictionary_learning.FILES, dictionary_learning.read),
+        Suite(llamascopium.NAME, llamascopium.FILES, llamascopium.read),
+    )
+}
+
+
+def choose_suite(names: Collection[str], *, suite: str | None, where: str) -> Suite:
+    """The suite of a folder with files of these relative names.
+
+    Raises:
+        InputError: if ``suite`` is unknown or does not fit, or no suite fits.
+    """
+    if suite is not None and suite not in SUITES:
+        raise InputError(f"there is no suite {suite!r}; this version reads {', '.join(SUITES)}")
+    fitting = [each for each in SUITES.values() if suite in (None, each.name) and each.importable(names)]
+    if fitting:
+        return fitting[0]
+    if suite is not None:
+        raise InputError(f"{where} is no SAE of {suite}, which needs {' and '.join(SUITES[suite].files)}")
+    found = ", ".join(sorted(names)[:5]) or "nothing"
+    raise InputError(
+        f"{where} holds {found}, which is no SAE of {', '.join(SUITES)}; name the folder of one SAE "
+        "(`splare sae list` shows examples)"
+    )
+
+
+def sae_folder(path: str) -> tuple[str, int | None]:
+    """The folder of the SAE that a file belongs to, and the layer its name gives; a folder stays what it is."""
+    for suite in SUITES.values():
+        for pattern in suite.files:
+            if fnmatchcase(path, f"*/{pattern}") or fnmatchcase(path, pattern):
+                folder = PurePosixPath(path)
+                for _ in PurePosixPath(pattern).parts:
+                    folder = folder.parent
+                digits = "".join(filter(str.isdigit, PurePosixPath(path).name)) if "*" in pattern else ""
+                return str(folder), int(digits) if digits else None
+    return path, None

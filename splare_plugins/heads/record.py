@@ -1,0 +1,68 @@
+"""How every head lies on disk: tensors as safetensors, a JSON card beside them, and one hash over the tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from splare_plugins.errors import InputError
+from splare_plugins.files import file_sha256
+
+TENSORS = "head.safetensors"
+CARD = "head.json"
+
+T = TypeVar("T")
+
+
+def all_finite(*tensors: Tensor) -> bool:
+    """Whether no tensor has a NaN or an infinity; seen in slices, since a mask of the whole costs its size again."""
+    return all(bool(torch.isfinite(part).all()) for tensor in tensors for part in tensor.split(1024))
+
+
+def write_record(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
+    """Write a head's tensors and card into ``folder``, which exists.
+
+    Returns:
+        the sha256 of the tensor file, which the card holds as well.
+    """
+    path = folder / TENSORS
+    save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, path)
+    sha256 = file_sha256(path)
+    text = json.dumps({**card, "sha256": sha256}, indent=2, ensure_ascii=False)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+    return sha256
+
+
+def read_record(
+    folder: Path, build: Callable[[dict[str, Tensor], dict[str, Any]], T], *, what: str, sha256: str | None = None
+) -> T:
+    """Read what :func:`write_record` wrote.
+
+    Args:
+        folder: the head's folder.
+        build: makes the head of tensors and card; a ``KeyError`` of its own means an incomplete record.
+        what: what the folder should hold ("SAE head"), for the error message.
+        sha256: the hash that the model names; by default the card's.
+
+    Raises:
+        InputError: if a part is missing or damaged, or the tensors do not have the hash.
+    """
+    path = folder / TENSORS
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        expected = sha256 or card["sha256"]
+        tensors = load_file(path)
+        found = file_sha256(path)
+        head = build(tensors, card)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(f"{folder} does not hold a complete {what} ({error}); fetch or convert it again") from error
+    if found != expected:
+        raise InputError(f"{path} does not have the hash that its model names; fetch or convert it again")
+    return head
