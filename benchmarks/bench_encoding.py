@@ -15,24 +15,13 @@ import time
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from splare_plugins.backbone import Backbone, Tokens
 from splare_plugins.corpus import read_documents
 from splare_plugins.model import SplareModel
 
 DATA = Path(__file__).parents[1] / "examples" / "data" / "scifact"
-
-
-class PoolEverything(Backbone):
-    """The stock modules cannot leave tokens out of the pool; for equal vectors neither do we here."""
-
-    def tokenize(self, texts, prompt, max_length):  # type: ignore[no-untyped-def]
-        """Tokens as usual, all kept."""
-        tokens = super().tokenize(texts, prompt, max_length)
-        return [Tokens(each.ids, np.ones_like(each.keep), each.spans, each.truncated) for each in tokens]
 
 
 def stock_encoder(model: SplareModel, max_length: int):  # type: ignore[no-untyped-def]
@@ -61,8 +50,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="of the peer; 32 is its default")
     options = parser.parse_args()
     loaded = SplareModel.from_pretrained(device="cpu")
-    backbone = PoolEverything(loaded.backbone.model, loaded.backbone.tokenizer)
-    model = SplareModel(dataclasses.replace(loaded.config), backbone, loaded.head)
+    # The stock modules cannot leave tokens out of the pool; for equal vectors neither do we here.
+    model = SplareModel(dataclasses.replace(loaded.config, pool_all_tokens=True), loaded.backbone, loaded.head)
     side = model.config.document
     texts = [document.content for document in islice(read_documents(DATA), options.documents)]
     peer = stock_encoder(model, side.max_length)

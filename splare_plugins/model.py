@@ -14,15 +14,15 @@ import torch
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
-from splare_plugins.backbone import Backbone, Tokens, load_backbone
+from splare_plugins.backbone import Backbone, Tokens
 from splare_plugins.batching import length_batches, top_k_rows
 from splare_plugins.builtin import BUILTIN_MODEL
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads import Head, load_head
+from splare_plugins.heads import Head
 from splare_plugins.impacts import Quantizer
-from splare_plugins.locate import locate_model
-from splare_plugins.splade import convert_splade, recognise_splade, save_splade
+from splare_plugins.loading import load_parts
+from splare_plugins.splade import recognise_splade, save_splade
 
 Item = TypeVar("Item")
 TopK = int | None | Literal["model"]
@@ -84,25 +84,10 @@ class SplareModel:
             InputError: if there is no such model or its parts do not fit.
             MissingPartError: if the built-in model's wheel is not installed.
         """
-        folder = locate_model(str(name_or_path), revision=revision, local_files_only=local_files_only)
-        splade = recognise_splade(folder)
-        where = _device(device)
-        if dtype == "auto":
-            dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-        elif isinstance(dtype, str):
-            dtype = getattr(torch, dtype)
-        assert isinstance(dtype, torch.dtype)
-        head: Head
-        if splade is None:
-            config, source = SplareConfig.load(folder), folder
-            head = load_head(config.head_kind, folder / config.head, sha256=config.head_sha256)
-        else:
-            # A hub's snapshot is named by its commit, a folder by itself.
-            hub = not Path(name_or_path).is_dir()
-            name, commit = (str(name_or_path), folder.name) if hub else (folder.resolve().name, None)
-            (config, head), source = convert_splade(splade, name, commit), splade.transformer
-        backbone = load_backbone(config, source, device=where, dtype=dtype, local_files_only=local_files_only)
-        return cls(config, backbone, head.place(where, dtype), folder=folder)
+        parts = load_parts(
+            name_or_path, revision=revision, device=device, dtype=dtype, local_files_only=local_files_only
+        )
+        return cls(parts.config, parts.backbone, parts.head, folder=parts.folder)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that :meth:`from_pretrained` reads back to the same vectors.
@@ -281,14 +266,6 @@ class SplareModel:
         if self.config.pool_all_tokens and tokens.keep.any():
             return np.ones_like(tokens.keep)
         return tokens.keep
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:

@@ -171,6 +171,12 @@ def test_missing_models_are_one_sentence(name):
         SplareModel.from_pretrained(name)
 
 
+@pytest.mark.parametrize("options", [{"device": "nowhere"}, {"device": "cuda:99"}, {"dtype": "float99"}])
+def test_devices_and_dtypes_that_are_not_there_are_one_sentence(tiny_folder, options):
+    with pytest.raises(InputError, match=r"cannot be used here|no dtype"):
+        SplareModel.from_pretrained(tiny_folder, **options)
+
+
 def test_a_folder_without_a_config_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no splare_config\.json"):
         SplareModel.from_pretrained(tmp_path)

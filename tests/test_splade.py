@@ -289,7 +289,7 @@ def test_configs_from_before_the_option_load(tmp_path, tiny):
 
 def test_a_hub_model_is_named_by_id_and_commit_and_is_the_folders_model(tmp_path, monkeypatch):
     folder = save_random(tmp_path / "0123abc", "BertForMaskedLM")
-    monkeypatch.setattr("splare_plugins.model.locate_model", lambda *_, **__: folder)
+    monkeypatch.setattr("splare_plugins.loading.locate_model", lambda *_, **__: folder)
     config = SplareModel.from_pretrained("org/splade", device="cpu").config
     assert (config.name, config.revision) == ("org/splade", "0123abc")
     assert config.fingerprint() == load(folder).config.fingerprint()
