@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +55,6 @@ def test_the_order_of_ties_in_a_run_changes_nothing(order: list[str]) -> None:
 
 
 def test_ties_are_those_of_trec_eval() -> None:
-    pytrec_eval = pytest.importorskip("pytrec_eval")
     rng = np.random.default_rng(0)
     names = ["ä", "z", "a", "Z", "10", "9", "文", "🦊", "aa", "a-"]
     qrels = {f"q{n}": {name: int(rng.integers(0, 3)) for name in names} for n in range(30)}

@@ -15,13 +15,21 @@ class Head(nn.Module, ABC):
 
     Attributes:
         kind: the head's name in a config.
-        width: number of latents.
-        state_size: size of the token states it takes.
+        W: one row a latent, shape ``[width, state_size]``.
     """
 
     kind: str
-    width: int
-    state_size: int
+    W: nn.Parameter
+
+    @property
+    def width(self) -> int:
+        """Number of latents."""
+        return len(self.W)
+
+    @property
+    def state_size(self) -> int:
+        """Size of the token states it takes."""
+        return self.W.shape[1]
 
     @abstractmethod
     def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:
@@ -56,9 +64,11 @@ class Head(nn.Module, ABC):
     def save(self, folder: Path) -> str:
         """Write the head into ``folder``, which exists, and return the hash of its tensors."""
 
-    @abstractmethod
     def place(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Move to ``device``, with the large matrices in ``dtype``; biases and thresholds stay float32."""
+        self.to(device)
+        self.W.data = self.W.data.to(dtype)
+        return self
 
     @classmethod
     @abstractmethod

@@ -64,16 +64,6 @@ class LanguageModelHead(Head):
         self.tokens = list(tokens)
         self.card = dict(card or {})
 
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        """Size of the vocabulary."""
-        return len(self.W)
-
-    @property
-    def state_size(self) -> int:  # type: ignore[override]
-        """Size of the token states it was trained on."""
-        return self.W.shape[1]
-
     def transform(self, states: Tensor) -> Tensor:
         """What is done to token states before the output embeddings, shape ``[tokens, d]``: nothing here."""
         return states
@@ -104,11 +94,6 @@ class LanguageModelHead(Head):
         (folder / TOKENS).write_text(json.dumps(self.tokens, ensure_ascii=False), encoding="utf-8")
         about = {"kind": self.kind, "width": self.width, "state_size": self.state_size, "options": self.options()}
         return write_record(folder, self.tensors(), {**self.card, **about})
-
-    def place(self, device: torch.device, dtype: torch.dtype) -> Self:  # noqa: D102
-        self.to(device)
-        self.W.data = self.W.data.to(dtype)
-        return self
 
     @classmethod
     def load(cls, folder: Path, *, sha256: str | None = None) -> Self:  # noqa: D102

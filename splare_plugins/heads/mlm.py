@@ -66,7 +66,7 @@ class MaskedLanguageModelHead(LanguageModelHead):
         self.eps = eps
 
     @property
-    def state_size(self) -> int:  # type: ignore[override]
+    def state_size(self) -> int:
         """Size of the token states it was trained on."""
         return self.dense.shape[1]
 

@@ -59,16 +59,6 @@ class SparseAutoencoder(Head):
         self.k = k
         self.card = dict(card or {})
 
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        """Number of latents."""
-        return len(self.W)
-
-    @property
-    def state_size(self) -> int:  # type: ignore[override]
-        """Size of the token states it was trained on."""
-        return self.W.shape[1]
-
     def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:  # noqa: D102
         if self.k is None:
             return activate(sae_max_pool(states, self.W, offsets, keep), self.b, self.theta)
@@ -107,11 +97,6 @@ class SparseAutoencoder(Head):
     def save(self, folder: Path) -> str:  # noqa: D102
         card = {**self.card, "kind": self.kind, "width": self.width, "state_size": self.state_size, "k": self.k}
         return write_record(folder, {"W": self.W, "b": self.b, "theta": self.theta}, card)
-
-    def place(self, device: torch.device, dtype: torch.dtype) -> Self:  # noqa: D102
-        self.to(device)
-        self.W.data = self.W.data.to(dtype)
-        return self
 
     @classmethod
     def load(cls, folder: Path, *, sha256: str | None = None) -> Self:  # noqa: D102

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import ir_datasets
 import pytest
 
 from splare_plugins.corpus import Document, Query, read_documents, read_queries, source_identity
 from splare_plugins.errors import InputError
-
-ir_datasets = pytest.importorskip("ir_datasets")
 
 
 class Titled(NamedTuple):

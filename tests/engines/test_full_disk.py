@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,6 @@ from splare_plugins.corpus.parts import PartCard, write_part
 from splare_plugins.engines import Hits
 from splare_plugins.engines.memory import MemoryEngine, MemorySearcher
 from splare_plugins.errors import InputError
-
-resource = pytest.importorskip("resource")
 
 
 @contextmanager
