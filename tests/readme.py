@@ -11,7 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from splare_plugins.cli import main as splare
+from splare_plugins.cli.app import main as splare
 
 README = Path(__file__).parents[1] / "README.md"
 # Run by other targets of the Makefile, or too long for a test.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib.metadata import entry_points
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -38,6 +40,11 @@ for command in (demo, encode, search, evaluate, explain, inspect, doctor):
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(sae, name="sae")
+# What adapters bring: commands under `splare index`, and groups of their own.
+for entry in sorted(entry_points(group="splare_plugins.cli.index"), key=attrgetter("name")):
+    index.command(entry.name)(entry.load())
+for entry in sorted(entry_points(group="splare_plugins.cli"), key=attrgetter("name")):
+    app.add_typer(entry.load(), name=entry.name)
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,8 @@
-"""``splare index``: text, or an encoded corpus, into a search engine."""
+"""``splare index``: text, or an encoded corpus, into a search engine.
+
+Each engine's command lives with its adapter and joins through the entry point group ``splare_plugins.cli.index``;
+it is made of the options and of the :class:`IndexSource` below.
+"""
 
 from __future__ import annotations
 
@@ -47,28 +51,6 @@ Encoded = Annotated[
 
 
 @index.command()
-def lucene(
-    corpus: Corpus,
-    output: Output,
-    model: EncodingModel = None,
-    encoded: Encoded = None,
-    top_k: TopKOption = "model",
-    store_text: Annotated[bool, typer.Option("--store-text", help="Store titles and texts in the index.")] = False,
-    store_vectors: Annotated[
-        bool, typer.Option("--store-vectors", help="Store vectors too, which RM3 and Rocchio need.")
-    ] = False,
-    on_duplicate: OnDuplicateOption = Duplicates.error,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Build a Lucene index that Pyserini and Anserini search too."""
-    source = _Source(corpus, model, device, encoded, top_k, store_text, on_duplicate)
-    options = {"store_raw": store_text, "store_vectors": store_vectors}
-    _report(source.index_into("lucene", output, overwrite, options), output, as_json)
-
-
-@index.command()
 def memory(
     corpus: Corpus,
     output: Output,
@@ -81,12 +63,12 @@ def memory(
     as_json: Json = False,
 ) -> None:
     """Build an index for the exact in-memory engine, which needs no Java."""
-    source = _Source(corpus, model, device, encoded, top_k, False, on_duplicate)
-    _report(source.index_into("memory", output, overwrite, {}), output, as_json)
+    source = IndexSource(corpus, model, device, encoded, top_k, False, on_duplicate)
+    report_index(source.index_into("memory", output, overwrite, {}), output, as_json)
 
 
 @dataclass(frozen=True)
-class _Source:
+class IndexSource:
     """Where impacts come from: text and a model, or a corpus that was encoded before."""
 
     corpus: list[str]
@@ -97,7 +79,8 @@ class _Source:
     store_text: bool
     on_duplicate: Duplicates
 
-    def index_into(self, engine: str, output: Path, overwrite: bool, options: dict[str, Any]) -> Summary:
+    def index_into(self, engine: str, output: Path | str, overwrite: bool, options: dict[str, Any]) -> Summary:
+        """Build the index of ``engine`` at ``output``, with the engine's own writer ``options``."""
         from splare_plugins.cli.console import progress
         from splare_plugins.cli.options import load_model, parse_top_k
         from splare_plugins.corpus import ReadCounts, read_documents
@@ -155,7 +138,8 @@ class _Source:
         return self.corpus[0] if len(self.corpus) == 1 else [Path(name) for name in self.corpus]
 
 
-def _report(summary: Summary, output: Path, as_json: bool) -> None:
+def report_index(summary: Summary, output: Path | str, as_json: bool) -> None:
+    """Print what was indexed into ``output``."""
     from splare_plugins.cli.console import report
 
     report(f"indexed into {output}", summary.to_dict(), as_json=as_json)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from splare_plugins.cli import main
+from splare_plugins.cli.app import main
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 

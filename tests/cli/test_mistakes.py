@@ -101,7 +101,7 @@ def test_a_place_that_is_taken(splare, tiny_folder, small_data, tmp_path):
 
 
 def test_debug_shows_the_stack(tmp_path):
-    from splare_plugins.cli import main
+    from splare_plugins.cli.app import main
     from splare_plugins.errors import InputError
 
     with pytest.raises(InputError):
@@ -111,7 +111,7 @@ def test_debug_shows_the_stack(tmp_path):
 def test_help_starts_neither_torch_nor_java():
     code = (
         "import sys\n"
-        "from splare_plugins.cli import main\n"
+        "from splare_plugins.cli.app import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "except SystemExit:\n    pass\n"
         "slow = {'torch', 'transformers', 'jnius', 'pyserini', 'scipy'} & set(sys.modules)\n"
@@ -127,7 +127,7 @@ def test_an_interrupted_encoding_says_so_and_goes_on(tiny_folder, tmp_path):
     with gzip.open(corpus, "wt", encoding="utf-8") as file:
         for number in range(4000):
             file.write(json.dumps({"_id": f"d{number}", "text": f"document {number} " * 6}) + "\n")
-    command = [sys.executable, "-c", "from splare_plugins.cli import main; main()", "encode", str(corpus)]
+    command = [sys.executable, "-c", "from splare_plugins.cli.app import main; main()", "encode", str(corpus)]
     command += ["-o", str(tmp_path / "encoded"), "-M", str(tiny_folder), "--part-size", "50", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

@@ -140,7 +140,7 @@ def test_every_published_suite_has_an_importer():
 
 def test_help_does_not_start_torch():
     code = (
-        "import sys\nfrom splare_plugins.cli import main\n"
+        "import sys\nfrom splare_plugins.cli.app import main\n"
         "try:\n    main(['sae', 'import', '--help'])\nexcept SystemExit:\n    pass\n"
         "assert not {'torch', 'transformers', 'scipy'} & set(sys.modules)\n"
     )

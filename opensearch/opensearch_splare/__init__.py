@@ -1,0 +1,1 @@
+"""SPLARE on OpenSearch: mapping, client-side indexing and search, deployment."""

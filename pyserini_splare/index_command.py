@@ -1,0 +1,31 @@
+"""``splare index lucene``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, Output, report_index
+from splare_plugins.cli.options import Device, Duplicates, Json, OnDuplicateOption, Overwrite, TopKOption
+
+
+def lucene(
+    corpus: Corpus,
+    output: Output,
+    model: EncodingModel = None,
+    encoded: Encoded = None,
+    top_k: TopKOption = "model",
+    store_text: Annotated[bool, typer.Option("--store-text", help="Store titles and texts in the index.")] = False,
+    store_vectors: Annotated[
+        bool, typer.Option("--store-vectors", help="Store vectors too, which RM3 and Rocchio need.")
+    ] = False,
+    on_duplicate: OnDuplicateOption = Duplicates.error,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Build a Lucene index that Pyserini and Anserini search too."""
+    source = IndexSource(corpus, model, device, encoded, top_k, store_text, on_duplicate)
+    options = {"store_raw": store_text, "store_vectors": store_vectors}
+    report_index(source.index_into("lucene", output, overwrite, options), output, as_json)

@@ -1,0 +1,1 @@
+"""SPLARE as PyTerrier transformers and indexes."""
