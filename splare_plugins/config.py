@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from splare_plugins.errors import IdentityError, InputError
+from splare_plugins.files import replacing
 
 CONFIG_FILE = "splare_config.json"
+HEAD_CARD = "head.json"
 FORMAT_VERSION = 1
 
 
@@ -39,7 +41,7 @@ class SplareConfig:
     Attributes:
         name: the model's name, for people.
         revision: which weights carry this name ("zero-shot-1", a commit hash).
-        backbone: folder inside the model folder, another path, or a hub id.
+        backbone: folder inside the model folder, another path, or a hub id; or a GGUF file in one of them.
         backbone_revision: commit of a hub backbone.
         backbone_sha256: hash over the backbone's weight files, where they travel with the model.
         layer: last transformer layer that runs, counted from 0; ``None`` runs all of them.
@@ -51,6 +53,8 @@ class SplareConfig:
         head_sha256: hash of the head's tensor file.
         adapter: folder of a peft adapter inside the model folder.
         adapter_sha256: hash of the adapter's weights.
+        quantization: run the backbone's weights in ``"8bit"`` (LLM.int8) or ``"4bit"`` (NF4) through bitsandbytes,
+            which gives other vectors; ``None`` runs them as they are.
         width: number of latents.
         max_token_norm_ratio: tokens whose state is longer than this multiple of the text's median are
             left out of the pool; ``None`` pools them all.
@@ -74,6 +78,7 @@ class SplareConfig:
     head_sha256: str | None = None
     adapter: str | None = None
     adapter_sha256: str | None = None
+    quantization: str | None = None
     max_token_norm_ratio: float | None = None
     pool_all_tokens: bool = False
     query: SideConfig = field(default_factory=lambda: SideConfig(top_k=40))
@@ -103,16 +108,17 @@ class SplareConfig:
             raise InputError(f"this SPLARE config does not have the fields of format 1: {error}") from error
 
     def save(self, folder: Path) -> None:
-        """Write ``splare_config.json`` into ``folder``."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-        (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        """Write ``splare_config.json`` into ``folder``, with the fingerprint that :meth:`load` compares."""
+        values = {**self.to_dict(), "fingerprint": self.index_fingerprint()}
+        with replacing(folder / CONFIG_FILE) as path:
+            path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> SplareConfig:
         """Read ``splare_config.json`` from ``folder``.
 
         Raises:
-            InputError: if the file is missing or is not such a config.
+            InputError: if the file is missing, is not such a config, or was changed after it was saved.
         """
         path = folder / CONFIG_FILE
         try:
@@ -123,7 +129,15 @@ class SplareConfig:
             raise InputError(f"{path} is not valid JSON: {error}") from error
         if not isinstance(values, dict):
             raise InputError(f"{path} must hold a JSON object, not {type(values).__name__}")
-        return cls.from_dict(values)
+        saved = values.pop("fingerprint", None)
+        config = cls.from_dict(values)
+        if saved is not None and saved != config.index_fingerprint():
+            raise InputError(
+                f"{path} was changed after it was saved: its fingerprint is not {saved} but "
+                f"{config.index_fingerprint()}; "
+                'fetch the model again, or remove "fingerprint" from it if the change is meant'
+            )
+        return config
 
     def fingerprint(self) -> str:
         """Short hash of everything that changes float vectors (top-k is chosen per call)."""
@@ -146,16 +160,17 @@ class SplareConfig:
             )
 
     def describe(self) -> str:
-        """Name, revision and index fingerprint in one phrase."""
-        return f"{self.name} {self.revision} ({self.index_fingerprint()})"
+        """Name, revision, quantisation and index fingerprint in one phrase."""
+        bits = f" in {self.quantization}" if self.quantization else ""
+        return f"{self.name} {self.revision}{bits} ({self.index_fingerprint()})"
 
     def _vector_fields(self) -> dict[str, Any]:
         values = dataclasses.asdict(self)
         # A name or a folder does not change a vector; hashes and revisions say what lies there.
         local = ["backbone"] if self.backbone_sha256 else []
-        # Absent where it is off, so that fingerprints from before this option stay what they were.
-        pool = [] if self.pool_all_tokens else ["pool_all_tokens"]
-        for key in ["name", "revision", "head", "adapter", *local, *pool]:
+        # Absent where they are off, so that fingerprints from before these options stay what they were.
+        off = [key for key in ("pool_all_tokens", "quantization") if not values[key]]
+        for key in ["name", "revision", "head", "adapter", *local, *off]:
             del values[key]
         for side in ("query", "document"):
             values[side] = {key: values[side][key] for key in ("prompt", "max_length")}

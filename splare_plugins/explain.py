@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from splare_plugins.config import SideConfig
 from splare_plugins.impacts import latent_term
-from splare_plugins.model import SplareModel
+from splare_plugins.model import SplareModel, TopK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,15 @@ class Explanation:
         return asdict(self)
 
 
-def explain(model: SplareModel, query: str, document: str, *, top: int = 10) -> Explanation:
+def explain(
+    model: SplareModel,
+    query: str,
+    document: str,
+    *,
+    top: int = 10,
+    query_top_k: TopK = "model",
+    document_top_k: TopK = "model",
+) -> Explanation:
     """Take the score of a query and a document apart.
 
     Args:
@@ -70,10 +78,12 @@ def explain(model: SplareModel, query: str, document: str, *, top: int = 10) -> 
         query: the query's text.
         document: the document's text, as it was indexed (title and text joined by a blank).
         top: most matches listed.
+        query_top_k: latents kept of the query, where the index was searched with another number than the model's.
+        document_top_k: the same of the document.
     """
     quantizer = model.quantizer
-    one = quantizer.queries(model.encode_queries([query])).impacts
-    other = quantizer.documents(model.encode_documents([document])).impacts
+    one = quantizer.queries(model.encode_queries([query], top_k=query_top_k)).impacts
+    other = quantizer.documents(model.encode_documents([document], top_k=document_top_k)).impacts
     products = csr_array(one.astype(np.int64).multiply(other))
     order = np.argsort(-products.data, kind="stable")[:top]
     latents = products.indices[order]

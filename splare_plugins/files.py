@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from splare_plugins.errors import InputError
 
@@ -47,6 +49,23 @@ def _decode(raw: bytes, path: Path, number: int) -> str:
             f"{path}:{number}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is not UTF-8; "
             "convert the file to UTF-8"
         ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        InputError: if the file is missing or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}; fetch it again") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold a JSON object, not {type(values).__name__}")
+    return values
 
 
 @contextmanager
@@ -91,6 +110,26 @@ def _beside(path: Path) -> Iterator[Path]:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}; make room or choose another place, and run again"
         ) from error
+
+
+def require_free(folder: Path, *, overwrite: bool, marker: str, what: str) -> None:
+    """Refuse to make a folder where something stands; with ``overwrite`` only an earlier one of the same kind goes.
+
+    Args:
+        folder: the folder to make.
+        overwrite: whether an earlier one may be replaced.
+        marker: name of a file that every such folder holds.
+        what: such a folder, for people.
+
+    Raises:
+        InputError: if the place is taken.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / marker).is_file():
+        raise InputError(f"{folder} holds something that is no {what}; choose another folder")
+    if not overwrite:
+        raise InputError(f"{folder} holds another {what} already; choose another folder or add --overwrite")
 
 
 def leftovers(path: Path) -> list[Path]:

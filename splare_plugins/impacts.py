@@ -6,7 +6,7 @@ vectors would, up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -30,6 +30,11 @@ def latent_term(latent: int) -> str:
 def latent_terms(width: int) -> np.ndarray:
     """All pseudo-terms of a head with ``width`` latents: an object array, position = latent id."""
     return np.array([latent_term(latent) for latent in range(width)], dtype=object)
+
+
+@lru_cache(maxsize=4)
+def _latent_ids(width: int) -> dict[str, int]:
+    return {term: latent for latent, term in enumerate(latent_terms(width).tolist())}
 
 
 def latent_id(term: str) -> int:
@@ -89,7 +94,10 @@ class Quantizer:
         """
         query, document = config.query.scale, config.document.scale
         if query is None or document is None:
-            raise InputError(f"{config.name} has no quantiser scales; call model.calibrate(queries, documents) first")
+            raise InputError(
+                f"{config.name} has no quantiser scales; call model.calibrate(queries, documents), or run "
+                "`splare calibrate`"
+            )
         return cls(query, document)
 
     @classmethod
@@ -154,6 +162,8 @@ def _quantize(weights: csr_array, scale: float, ids: Sequence[str] | None) -> Qu
 
 def _per_row(flags: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """How many flags are set between each two neighbouring bounds."""
+    if not flags.any():  # the usual case
+        return np.zeros(len(bounds) - 1, dtype=np.int32)
     before = np.concatenate([[0], np.cumsum(flags)])
     return (before[bounds[1:]] - before[bounds[:-1]]).astype(np.int32)
 
@@ -163,33 +173,69 @@ def to_dicts(impacts: csr_array) -> list[dict[str, int]]:
     terms = latent_terms(impacts.shape[1])
     bounds = impacts.indptr
     return [
-        dict(zip(terms[impacts.indices[start:end]], impacts.data[start:end].tolist(), strict=True))
+        dict(zip(terms[impacts.indices[start:end]].tolist(), impacts.data[start:end].tolist(), strict=True))
         for start, end in pairwise(bounds.tolist())
     ]
 
 
-def from_dicts(rows: Iterable[dict[str, int]], width: int) -> csr_array:
+def from_dicts(rows: Iterable[Mapping[str, float]], width: int, *, floats: bool = False) -> csr_array:
     """Read what :func:`to_dicts` wrote.
+
+    Args:
+        rows: terms with impacts.
+        width: number of latents.
+        floats: take any finite weight above 0, as feedback makes them, and give float64 instead of int32.
 
     Raises:
         InputError: for a term that is no latent of this width, or an impact that is no integer >= 1 of 32 bits.
     """
-    indptr, indices, data = [0], [], []
+    ids = _latent_ids(width)
+    indptr: list[int] = [0]
+    indices: list[int] = []
+    data: list[float] = []
     for number, row in enumerate(rows):
-        for term, impact in row.items():
-            latent = latent_id(term)
-            if latent >= width:
-                raise InputError(f"row {number}: {term} is beyond the last latent f{width - 1}")
-            if isinstance(impact, bool) or not isinstance(impact, int | np.integer) or impact < 1:
-                raise InputError(f"row {number}: the impact of {term} must be an integer >= 1, not {impact!r}")
-            if impact > _MAX_INT32:
-                raise InputError(f"row {number}: the impact of {term} is beyond {_MAX_INT32}: {impact}")
-            indices.append(latent)
-            data.append(int(impact))
+        try:
+            indices += [ids[term] for term in row]
+        except KeyError:
+            _refuse_terms(number, row, width)
+        data += row.values()
         indptr.append(len(indices))
+    if not _plain_impacts(data, floats):
+        _refuse_impacts(data, indices, indptr, floats)
+    values: np.ndarray = np.array(data, dtype=np.float64 if floats else np.int32)
     impacts = csr_array(
-        (np.array(data, np.int32), np.array(indices, np.int32), np.array(indptr, np.int64)),
-        shape=(len(indptr) - 1, width),
+        (values, np.array(indices, np.int32), np.array(indptr, np.int64)), shape=(len(indptr) - 1, width)
     )
     impacts.sort_indices()
     return impacts
+
+
+def _refuse_terms(number: int, row: Mapping[str, float], width: int) -> None:
+    for term in row:
+        if latent_id(str(term)) >= width:
+            raise InputError(f"row {number}: {term} is beyond the last latent f{width - 1}")
+
+
+def _plain_impacts(data: list[float], floats: bool) -> bool:
+    """Whether these are Python numbers in range, which is the usual case and quick to see."""
+    if not set(map(type, data)) <= ({int, float} if floats else {int}):
+        return False
+    try:
+        values = np.array(data, dtype=np.float64)
+    except OverflowError:
+        return False
+    return bool(((values > 0) & np.isfinite(values) if floats else (values >= 1) & (values <= _MAX_INT32)).all())
+
+
+def _refuse_impacts(data: list[float], indices: list[int], indptr: list[int], floats: bool) -> None:
+    """Raise for the first impact that cannot be used, if there is one; NumPy's numbers can."""
+    kinds: tuple[type, ...] = (int, float, np.integer, np.floating) if floats else (int, np.integer)
+    wanted = "a finite number > 0" if floats else "an integer >= 1"
+    for position, impact in enumerate(data):
+        where = f"row {int(np.searchsorted(indptr, position, side='right')) - 1}"
+        term = latent_term(indices[position])
+        number = isinstance(impact, kinds) and not isinstance(impact, bool)
+        if not number or not (0 < impact < np.inf if floats else impact >= 1):
+            raise InputError(f"{where}: the impact of {term} must be {wanted}, not {impact!r}")
+        if not floats and impact > _MAX_INT32:
+            raise InputError(f"{where}: the impact of {term} is beyond {_MAX_INT32}: {impact}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from splare_plugins.builtin import BUILTIN_MODEL, builtin_folder
 from splare_plugins.errors import InputError
+from splare_plugins.hub import hub_errors
 
 
 def locate_model(name: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
@@ -29,11 +30,6 @@ def locate_model(name: str, *, revision: str | None = None, local_files_only: bo
             f"there is no model folder {name!r}; give a folder, a hub id like org/name, or {BUILTIN_MODEL}"
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    try:
+    with hub_errors(name):
         return Path(snapshot_download(name, revision=revision, local_files_only=local_files_only))
-    except RepositoryNotFoundError as error:
-        raise InputError(f"there is no hub model {name!r}, or it is gated and needs `hf auth login`") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(f"cannot fetch the hub model {name!r}: {error}; without a network, give a folder") from error

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -17,12 +16,14 @@ from torch import Tensor
 from splare_plugins.backbone import Backbone, Tokens
 from splare_plugins.batching import length_batches, top_k_rows
 from splare_plugins.builtin import BUILTIN_MODEL
+from splare_plugins.card import CardOptions
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head
 from splare_plugins.impacts import Quantizer
 from splare_plugins.loading import load_parts
-from splare_plugins.splade import recognise_splade, save_splade
+from splare_plugins.saving import save_parts, upload
+from splare_plugins.st.folder import find_encoder
 
 Item = TypeVar("Item")
 TopK = int | None | Literal["model"]
@@ -68,60 +69,90 @@ class SplareModel:
         revision: str | None = None,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
+        attention: str = "auto",
+        quantization: str | None = "model",
+        device_map: str | dict[str, int | str] | None = None,
+        query: dict[str, Any] | None = None,
+        document: dict[str, Any] | None = None,
         local_files_only: bool = False,
+        verify: bool = True,
     ) -> SplareModel:
         """Load a model.
 
         Args:
             name_or_path: the built-in model's name, a folder, or a hub id; a SPLADE model (a transformers model with
                 its language-model head, or a sparse encoder of sentence-transformers) is taken apart in memory.
+                ``st:`` and a folder or hub id is any sparse encoder of sentence-transformers, run by that library: see
+                :class:`splare_plugins.st.StModel`.
             revision: branch, tag or commit of a hub model.
             device: ``"auto"`` takes cuda, else mps, else cpu.
             dtype: ``"auto"`` is bfloat16 on cuda and float32 elsewhere.
+            attention: ``"eager"``, ``"sdpa"``, ``"flex_attention"`` or ``"flash_attention_2"``; ``"auto"`` takes what
+                suits the backbone.
+            quantization: ``"8bit"`` or ``"4bit"`` weights of the backbone through bitsandbytes, ``None`` for none,
+                ``"model"`` for what the config says. It changes vectors, so it is part of the fingerprint.
+            device_map: spread a backbone that does not fit one device, with accelerate: ``"auto"``, or device by
+                module; instead of ``device``.
+            query: settings of queries other than the model's own, such as ``{"max_length": 64}`` or a ``prompt``; they
+                become part of the config, and these two of the fingerprint.
+            document: the same of documents.
             local_files_only: never ask a hub.
+            verify: compare the hash of a backbone on disk with the config's, which reads its files once more; head,
+                adapter and config are always compared.
 
         Raises:
-            InputError: if there is no such model or its parts do not fit.
+            InputError: if there is no such model, its parts do not fit, or they are not those that it names.
             MissingPartError: if the built-in model's wheel is not installed.
         """
+        if find_encoder(name_or_path, revision=revision, local_files_only=local_files_only) is not None:
+            from splare_plugins.st import StModel
+
+            given = {
+                "attention": attention != "auto",
+                "quantization": quantization not in ("model", None),
+                "device_map": device_map is not None,
+                "query": bool(query),
+                "document": bool(document),
+            }
+            if refused := [option for option, value in given.items() if value]:
+                raise InputError(f"a model of sentence-transformers takes no {refused[0]!r} here; leave it away")
+            return StModel.open(
+                name_or_path, revision=revision, device=device, dtype=dtype, local_files_only=local_files_only
+            )
         parts = load_parts(
-            name_or_path, revision=revision, device=device, dtype=dtype, local_files_only=local_files_only
+            name_or_path,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            quantization=quantization,
+            device_map=device_map,
+            query=query,
+            document=document,
+            local_files_only=local_files_only,
+            verify=verify,
         )
         return cls(parts.config, parts.backbone, parts.head, folder=parts.folder)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a folder that :meth:`from_pretrained` reads back to the same vectors.
+    def save_pretrained(self, folder: str | Path, **card: Unpack[CardOptions]) -> None:
+        """Write a folder that :meth:`from_pretrained` reads back to the same vectors, with a model card.
 
         A model that was loaded is copied as it was loaded, with its present config (a hub backbone is named,
         not copied); to save changed weights, make a new ``SplareModel(config, backbone, head)`` of them.
+
+        Args:
+            folder: where to write; a README.md of somebody's own is kept as it is.
+            **card: ``figures``, ``licence`` and ``languages``, see :class:`splare_plugins.card.CardOptions`.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        splade = None if self._folder is None else recognise_splade(self._folder)
-        if splade is not None:
-            save_splade(splade, folder, self.config)
-            return
-        if self._folder is not None:
-            if self._folder.resolve() != folder.resolve():
-                shutil.copytree(self._folder, folder, dirs_exist_ok=True)
-        else:
-            (folder / self.config.head).mkdir(exist_ok=True)
-            sha256 = self.head.save(folder / self.config.head)
-            self.config = dataclasses.replace(self.config, head_sha256=sha256)
-            self.backbone.save(folder / self.config.backbone)
-        self.config.save(folder)
+        parts = self.config, self.backbone, self.head
+        self.config = save_parts(*parts, Path(folder), loaded_from=self._folder, **card)
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = False, token: str | None = None, **card: Unpack[CardOptions]
+    ) -> str:
         """Upload what :meth:`save_pretrained` writes; returns the commit's address."""
-        from tempfile import TemporaryDirectory
-
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=token)
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return str(api.upload_folder(repo_id=repo_id, folder_path=folder))
+        parts = self.config, self.backbone, self.head
+        return upload(*parts, repo_id, loaded_from=self._folder, private=private, token=token, **card)
 
     @property
     def quantizer(self) -> Quantizer:
@@ -224,14 +255,14 @@ class SplareModel:
         top_k = side.top_k if top_k == "model" else top_k
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1 or None, not {top_k}")
-        tokenised = self.backbone.tokenize(texts, side.prompt, side.max_length)
+        tokenised = self._tokenize(texts, side)
         truncated = np.array([tokens.truncated for tokens in tokenised], dtype=bool)
         budget = tokens_per_batch or TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
         # The first part has the right width and no rows, so that no texts need no case of their own.
         rows: list[csr_array] = [csr_array(np.empty((0, self.config.width), dtype=np.float32))]
         order: list[int] = []
         for batch in length_batches([len(tokens.ids) for tokens in tokenised], budget):
-            weights = self.head(*self._states([tokenised[number] for number in batch]))
+            weights = self._weights([tokenised[number] for number in batch], side)
             rows.append(top_k_rows(weights, top_k))
             order.extend(batch)
             if on_progress is not None:
@@ -255,20 +286,28 @@ class SplareModel:
         states, _, keep = self._states([tokens])
         return states[keep], tokens.spans[keep.cpu().numpy()]
 
+    def _tokenize(self, texts: Sequence[str], side: SideConfig) -> list[Tokens]:
+        return self.backbone.tokenize(texts, side.prompt, side.max_length)
+
+    def _weights(self, batch: Sequence[Tokens], side: SideConfig) -> Tensor:
+        return self.head(*self._states(batch))  # type: ignore[no-any-return]
+
     def _states(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
         states, offsets = self.backbone(batch)
-        keep = torch.from_numpy(np.concatenate([self._pooled(tokens) for tokens in batch])).to(states.device)
+        keep = torch.from_numpy(np.concatenate([pool_mask(self.config, tokens) for tokens in batch])).to(states.device)
         if self.config.max_token_norm_ratio is not None:
-            keep = _drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
+            keep = drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
         return states, offsets, keep
 
-    def _pooled(self, tokens: Tokens) -> np.ndarray:
-        if self.config.pool_all_tokens and tokens.keep.any():
-            return np.ones_like(tokens.keep)
-        return tokens.keep
+
+def pool_mask(config: SplareConfig, tokens: Tokens) -> np.ndarray:
+    """Which tokens of a text take part in the pool, before outliers are dropped; bool."""
+    if config.pool_all_tokens and tokens.keep.any():
+        return np.ones_like(tokens.keep)
+    return tokens.keep
 
 
-def _drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:
+def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:
     """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens."""
     norms = states.float().norm(dim=1)
     keep = keep.clone()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
+from splare_plugins.card import read_header
 from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.files import file_sha256
@@ -104,7 +105,9 @@ def convert_splade(
         ) from error
     if missing := sorted(loading["missing_keys"]):  # transformers would go on with random numbers
         raise InputError(f"the SPLADE model {name} lacks {missing[0]} and {len(missing) - 1} more; fetch it again")
-    head = head_of(model.eval(), tokenizer, {"source": name, "architecture": type(model).__name__})
+    licence = read_header(found.transformer / "README.md").get("license")
+    about = {"source": name, "architecture": type(model).__name__, "licence": licence}
+    head = head_of(model.eval(), tokenizer, about)
     backbone_sha256 = file_sha256(*weights)
     positions = getattr(settings.get_text_config(), "max_position_embeddings", DEFAULT_MAX_LENGTH)
     limit = found.max_length or min(DEFAULT_MAX_LENGTH, tokenizer.model_max_length, positions)
@@ -131,10 +134,23 @@ def convert_splade(
     return config, head
 
 
-def save_splade(found: SpladeFolder, folder: Path, config: SplareConfig) -> None:
-    """Write a SPLADE model as a SPLARE model folder: its own files, the head apart, and ``config``.
+def convert_named(
+    found: SpladeFolder, name_or_path: str | Path, folder: Path
+) -> tuple[SplareConfig, LanguageModelHead]:
+    """:func:`convert_splade` of what was asked for by name and found in ``folder``."""
+    # A hub's snapshot is named by its commit, a folder by itself.
+    hub = not Path(name_or_path).is_dir()
+    name, commit = (str(name_or_path), folder.name) if hub else (folder.resolve().name, None)
+    return convert_splade(found, name, commit)
+
+
+def save_splade(found: SpladeFolder, folder: Path, config: SplareConfig) -> SplareConfig:
+    """Write the parts of a SPLADE model as those of a SPLARE model: its own files, and the head apart.
 
     The head is taken from the files again, since the one in memory may have been rounded to another dtype.
+
+    Returns:
+        ``config`` with the place of the backbone, for the caller to save.
     """
     backbone, head = folder / "backbone", folder / config.head
     for part in (backbone, head):
@@ -143,7 +159,7 @@ def save_splade(found: SpladeFolder, folder: Path, config: SplareConfig) -> None
         for file in found.transformer.glob(pattern):
             shutil.copy2(file, backbone / file.name)
     convert_splade(found, config.name)[1].save(head)
-    dataclasses.replace(config, backbone="backbone").save(folder)
+    return dataclasses.replace(config, backbone="backbone")
 
 
 def _first_module(folder: Path, modules: list[dict[str, Any]]) -> Path:
@@ -152,12 +168,15 @@ def _first_module(folder: Path, modules: list[dict[str, Any]]) -> Path:
     if len(types) != 2 or types[0] not in ("MLMTransformer", "Transformer") or types[1] != "SpladePooling":
         raise InputError(
             f"{folder} is a sentence-transformers model of {' + '.join(types)}; only MLMTransformer + SpladePooling "
-            "can be loaded here"
+            f"can be loaded here; other sparse encoders are named st:{folder}"
         )
     pooling = _read_json(folder / str(modules[1].get("path", "")) / "config.json") or {}
     how = pooling.get("pooling_strategy", "max"), pooling.get("activation_function", "relu")
     if how != ("max", "relu"):
-        raise InputError(f"{folder} pools with {how[0]} over {how[1]}; only SPLADE's max over relu can be loaded here")
+        raise InputError(
+            f"{folder} pools with {how[0]} over {how[1]}; only SPLADE's max over relu can be loaded here; name it "
+            f"st:{folder}"
+        )
     return folder / str(modules[0].get("path", ""))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from splare_plugins.model import SplareModel
+from tests.hub_server import Hub, running_hub
 from tests.tiny import save_tiny_model
 
 # A shell's background jobs start with Ctrl-C ignored, and so would the processes that tests interrupt.
@@ -30,3 +33,18 @@ def tiny(tiny_folder: Path) -> SplareModel:
 def builtin() -> SplareModel:
     """The built-in small model with its real weights."""
     return SplareModel.from_pretrained(device="cpu")
+
+
+@pytest.fixture
+def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on this machine, which the hub's client takes for the real one, and an empty cache."""
+    with running_hub(tmp_path / "hub") as hub:
+        constants = huggingface_hub.constants
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        # transformers keeps a client that knows the address of before.
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None, raising=False)
+        template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield hub

@@ -161,3 +161,25 @@ def test_dicts_round_trip(rows: list[dict[str, int]]) -> None:
 def test_dicts_that_are_refused(row: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_dicts([{"f1": 1}, row], 100)
+
+
+def test_float_weights_round_trip_where_they_are_asked_for() -> None:
+    weights = from_dicts([{"f7": 0.25, "f3": 2}, {}, {"f1": np.float32(1.5)}], 10, floats=True)
+    assert weights.dtype == np.float64
+    assert to_dicts(weights) == [{"f3": 2.0, "f7": 0.25}, {}, {"f1": 1.5}]
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf"), "1", None, True])
+def test_float_weights_that_are_refused(weight: object) -> None:
+    with pytest.raises(InputError, match=r"row 1: the impact of f2 must be a finite number > 0, not"):
+        from_dicts([{"f1": 0.5}, {"f2": weight}], 10, floats=True)  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("term", [3, None, ("f1",)])
+def test_terms_of_another_type_are_refused(term: object) -> None:
+    with pytest.raises(InputError, match="is not a pseudo-term of a latent"):
+        from_dicts([{term: 1}], 10)  # type: ignore[dict-item]
+
+
+def test_numpy_integers_are_impacts() -> None:
+    assert to_dicts(from_dicts([{"f1": np.int64(3), "f2": 4}], 10)) == [{"f1": 3, "f2": 4}]

@@ -14,6 +14,8 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from splare_plugins import __version__
+from splare_plugins.cli.assemble import assemble
+from splare_plugins.cli.calibrate import calibrate
 from splare_plugins.cli.console import console
 from splare_plugins.cli.demo import demo
 from splare_plugins.cli.doctor import doctor
@@ -36,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, encode, search, evaluate, explain, inspect, doctor):
+for command in (demo, encode, search, evaluate, explain, inspect, assemble, calibrate, doctor):
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(sae, name="sae")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, Device, Json, Model
+from splare_plugins.cli.loading import USUAL, Loading, loading_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Model
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Answer(NamedTuple):
     """Spent searching, encoding not included."""
 
 
+@loading_options
 def demo(
     dataset: Annotated[
         DemoSet, typer.Option("--set", help="xquad: minutes; scifact: longer, resumable.")
@@ -61,8 +63,8 @@ def demo(
         Path | None, typer.Option(help="Folder of the encoded corpus and the index; in the cache by default.")
     ] = None,
     model: Model = DEFAULT_MODEL,
-    device: Device = "auto",
     as_json: Json = False,
+    loading: Loading = USUAL,
 ) -> None:
     """From text to a searchable Lucene index, measured beside BM25, with one hit explained.
 
@@ -75,7 +77,7 @@ def demo(
     started = time.perf_counter()
     corpus, tasks = _tasks(dataset, data)
     with _step("model") as say:
-        loaded = load_model(model, device)
+        loaded = load_model(model, loading)
         say(f"{loaded.config.name} {loaded.config.revision}: {loaded.config.width:,} latents, on {loaded.device}")
     work = work or cache_root() / "demo" / f"{dataset}-{loaded.config.index_fingerprint()}"
     indexed = _index(loaded, corpus, work)

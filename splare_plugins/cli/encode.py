@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, Device, Duplicates, Json, Model, OnDuplicateOption, TopKOption
+from splare_plugins.cli.loading import USUAL, Loading, loading_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Duplicates, Json, Model, OnDuplicateOption, TopKOption
 from splare_plugins.errors import InputError
 
 
+@loading_options
 def encode(
     corpus: Annotated[list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), or irds:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the encoded corpus.")],
@@ -22,8 +24,8 @@ def encode(
         bool, typer.Option("--store-text", help="Keep titles and texts, for engines that store them.")
     ] = False,
     on_duplicate: OnDuplicateOption = Duplicates.error,
-    device: Device = "auto",
     as_json: Json = False,
+    loading: Loading = USUAL,
 ) -> None:
     """Encode a corpus once, to index it many times.
 
@@ -35,7 +37,7 @@ def encode(
 
     number, count = _shard(shard)
     source = corpus[0] if len(corpus) == 1 else [Path(name) for name in corpus]
-    loaded = load_model(model, device)
+    loaded = load_model(model, loading)
     with progress("encoding") as advance:
         summary = encode_shard(
             loaded,

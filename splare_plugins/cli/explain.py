@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, Device, Json, Model
+from splare_plugins.cli.loading import USUAL, Loading, loading_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Model
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,20 +15,21 @@ if TYPE_CHECKING:
     from splare_plugins.explain import Explanation
 
 
+@loading_options
 def explain(
     query: Annotated[str, typer.Argument(help="A query.")],
     document: Annotated[str, typer.Argument(help="A document.")],
     top: Annotated[int, typer.Option(min=1, help="Most latents shown.")] = 10,
     model: Model = DEFAULT_MODEL,
-    device: Device = "auto",
     as_json: Json = False,
+    loading: Loading = USUAL,
 ) -> None:
     """Show why a document matches a query: which latents, how much each, and on which words they fired."""
     from splare_plugins.cli.console import print_json, results
     from splare_plugins.cli.options import load_model
     from splare_plugins.explain import explain as take_apart
 
-    explanation = take_apart(load_model(model, device), query, document, top=top)
+    explanation = take_apart(load_model(model, loading), query, document, top=top)
     if as_json:
         print_json(explanation.to_dict())
     elif not explanation.matches:

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from splare_plugins.cli.loading import USUAL, Loading, loading_options
 from splare_plugins.cli.options import (
     DEFAULT_MODEL,
-    Device,
     Duplicates,
     Json,
     OnDuplicateOption,
     Overwrite,
     TopKOption,
 )
-from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ Encoded = Annotated[
 
 
 @index.command()
+@loading_options
 def memory(
     corpus: Corpus,
     output: Output,
@@ -59,11 +59,11 @@ def memory(
     top_k: TopKOption = "model",
     on_duplicate: OnDuplicateOption = Duplicates.error,
     overwrite: Overwrite = False,
-    device: Device = "auto",
     as_json: Json = False,
+    loading: Loading = USUAL,
 ) -> None:
     """Build an index for the exact in-memory engine, which needs no Java."""
-    source = IndexSource(corpus, model, device, encoded, top_k, False, on_duplicate)
+    source = IndexSource(corpus, model, loading, encoded, top_k, False, on_duplicate)
     report_index(source.index_into("memory", output, overwrite, {}), output, as_json)
 
 
@@ -73,7 +73,8 @@ class IndexSource:
 
     corpus: list[str]
     model: str | None
-    device: str
+    loading: Loading | str
+    """Or just a device."""
     encoded: Path | None
     top_k: str
     store_text: bool
@@ -93,7 +94,7 @@ class IndexSource:
             writing = maker.writer(str(output), ready.config, overwrite=overwrite, **options)
             with writing as writer, progress("indexing", ready.num_docs) as advance:
                 return index(ready.batches(), writer, counts=ready.read, on_progress=advance)
-        loaded = load_model(self.model or DEFAULT_MODEL, self.device)
+        loaded = load_model(self.model or DEFAULT_MODEL, self.loading)
         counts = ReadCounts()
         documents = read_documents(self._paths(), on_duplicate=self.on_duplicate.value, counts=counts)
         writing = maker.writer(str(output), loaded.config, overwrite=overwrite, **options)
@@ -105,7 +106,7 @@ class IndexSource:
         """The encoded corpus, made first where ``--encoded`` asks for it."""
         from splare_plugins.corpus import EncodedFolder
         from splare_plugins.corpus.manifest import MANIFEST_FILE
-        from splare_plugins.locate import locate_model
+        from splare_plugins.describe import describe_model
 
         given = Path(self.corpus[0])
         if len(self.corpus) == 1 and (given / MANIFEST_FILE).is_file():
@@ -113,7 +114,7 @@ class IndexSource:
                 raise InputError(f"{given} is encoded already; leave --encoded away")
             ready = EncodedFolder(given)
             if self.model is not None:
-                SplareConfig.load(locate_model(self.model)).require_same_index(ready.config, f"{given}")
+                describe_model(self.model).config.require_same_index(ready.config, f"{given}")
             return ready
         if self.encoded is None:
             return None
@@ -121,7 +122,7 @@ class IndexSource:
         from splare_plugins.cli.options import load_model, parse_top_k
         from splare_plugins.indexing import encode_shard
 
-        loaded = load_model(self.model or DEFAULT_MODEL, self.device)
+        loaded = load_model(self.model or DEFAULT_MODEL, self.loading)
         with progress("encoding") as advance:
             encode_shard(
                 loaded,

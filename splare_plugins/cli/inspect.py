@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from splare_plugins.cli.options import Json
-from splare_plugins.config import CONFIG_FILE, SplareConfig
+from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
 from splare_plugins.errors import InputError, SplareError
+from splare_plugins.labels import LABELS, read_labels, summary
 
 
 def inspect(
-    what: Annotated[str, typer.Argument(help="Built-in name, model folder, hub id, encoded corpus, or index.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="Built-in name, model folder, hub id, encoded corpus, index, or in OpenSearch http://host:9200/name."
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Say what something is, which model made it, and how large it is."""
@@ -24,43 +30,62 @@ def inspect(
     if as_json:
         print_json(facts)
     else:
-        print_facts(f"{what} is {facts.pop('kind')}", facts)
+        # A URL may hold a password.
+        print_facts(f"{re.sub('//[^/@]*@', '//', what)} is {facts.pop('kind')}", facts)
 
 
 def _facts(what: str) -> dict[str, Any]:
     from splare_plugins.corpus.manifest import MANIFEST_FILE
 
+    if what.startswith(("http://", "https://")):
+        return _engine_facts("opensearch", what)
     path = Path(what)
     if (path / MANIFEST_FILE).is_file():
         return _encoded_facts(path)
-    if path.is_dir() and not (path / CONFIG_FILE).is_file():
-        return _index_facts(path)
-    return _model_facts(what)
+    return _index_facts(path) if path.is_dir() and not _is_model(path) else _model_facts(what)
+
+
+def _is_model(folder: Path) -> bool:
+    if (folder / CONFIG_FILE).is_file():
+        return True
+    if not any((folder / name).is_file() for name in ("config.json", "modules.json")):
+        return False
+    from splare_plugins.splade import recognise_splade  # takes seconds to import
+
+    return recognise_splade(folder) is not None
 
 
 def _model_facts(name: str) -> dict[str, Any]:
-    from splare_plugins.locate import locate_model
+    from splare_plugins.describe import describe_model
 
-    folder = locate_model(name)
-    config = SplareConfig.load(folder)
-    card = folder / config.head / "head.json"
-    about = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+    config, about, folder = describe_model(name)
     return {
         "kind": "a model",
         **_identity(config),
         "folder": str(folder),
+        "head": config.head_kind,
         "latents": config.width,
+        "labels": _labels(folder / config.head / LABELS, config.width),
         "backbone": config.backbone,
+        "backbone revision": config.backbone_revision,
         "layer": config.layer,
         "adapter": config.adapter,
         "head source": about.get("source"),
         "head licence": about.get("licence"),
-        "query": f"top {config.query.top_k}, at most {config.query.max_length} tokens, prompt {config.query.prompt!r}",
-        "document": f"top {config.document.top_k}, at most {config.document.max_length} tokens, "
-        f"prompt {config.document.prompt!r}",
+        "query": _side(config.query),
+        "document": _side(config.document),
         "query scale": config.query.scale,
         "document scale": config.document.scale,
     }
+
+
+def _side(side: SideConfig) -> str:
+    kept = "all latents" if side.top_k is None else f"top {side.top_k}"
+    return f"{kept}, at most {side.max_length} tokens, prompt {side.prompt!r}"
+
+
+def _labels(table: Path, width: int) -> str | None:
+    return summary(read_labels(table, width), width) if table.is_file() else None
 
 
 def _encoded_facts(folder: Path) -> dict[str, Any]:
@@ -83,21 +108,26 @@ def _encoded_facts(folder: Path) -> dict[str, Any]:
 
 
 def _index_facts(folder: Path) -> dict[str, Any]:
-    from splare_plugins.engines import engine_names, get_engine
+    from splare_plugins.engines import engine_names
 
     refusals = []
     for name in engine_names():
         try:
-            with get_engine(name).searcher(str(folder)) as searcher:
-                return {
-                    "kind": f"an index of the engine {name}",
-                    **(_identity(searcher.config) if searcher.config else {"model": "unknown"}),
-                    "documents": searcher.num_docs,
-                    "bytes": _size(folder),
-                }
+            return {**_engine_facts(name, str(folder)), "bytes": _size(folder)}
         except SplareError as error:
             refusals.append(f"{name}: {error}")
     raise InputError(f"{folder} is no model, encoded corpus or index ({'; '.join(refusals)})")
+
+
+def _engine_facts(name: str, location: str) -> dict[str, Any]:
+    from splare_plugins.engines import get_engine
+
+    with get_engine(name).searcher(location) as searcher:
+        return {
+            "kind": f"an index of the engine {name}",
+            **(_identity(searcher.config) if searcher.config else {"model": "unknown"}),
+            "documents": searcher.num_docs,
+        }
 
 
 def _identity(config: SplareConfig) -> dict[str, str]:

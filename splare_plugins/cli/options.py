@@ -10,12 +10,13 @@ import typer
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
+    from splare_plugins.cli.loading import Loading
     from splare_plugins.model import SplareModel
 
 # Written out here because importing the package of the built-in model for it would be slow.
 DEFAULT_MODEL = "splare-e5-small"
 
-Model = Annotated[str, typer.Option("--model", "-M", help="Built-in name, model folder or hub id.")]
+Model = Annotated[str, typer.Option("--model", "-M", help="Built-in name, model folder, hub id, or st:FOLDER.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 TopKOption = Annotated[
@@ -51,14 +52,20 @@ def parse_top_k(value: str) -> int | Literal["model"] | None:
     return int(value)
 
 
-def load_model(name: str, device: str) -> SplareModel:
-    """The model, with a line that says what is going on: loading takes seconds."""
+def load_model(name: str, loading: Loading | str) -> SplareModel:
+    """The model, with a line that says what is going on: loading takes seconds.
+
+    Args:
+        name: what ``SplareModel.from_pretrained`` takes.
+        loading: the options of the verb, or just a device.
+    """
     from splare_plugins.cli.console import console
 
     with console.status(f"loading {name}"):
         from transformers.utils import logging as transformers_logging
 
-        from splare_plugins.model import SplareModel
+        from splare_plugins.cli.loading import Loading
 
         transformers_logging.disable_progress_bar()
-        return SplareModel.from_pretrained(name, device=device)
+        how = Loading(device=loading) if isinstance(loading, str) else loading
+        return how.load(name)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from splare_plugins.cli.options import Device, Json, Overwrite
+from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.labels import LABELS, read_labels, summary, write_labels
 
 if TYPE_CHECKING:
     from splare_plugins.backbone import Backbone
     from splare_plugins.heads import SparseAutoencoder
 
-sae = typer.Typer(help="Import, inspect and list public sparse autoencoders.", no_args_is_help=True)
+sae = typer.Typer(help="Import, inspect, label and list public sparse autoencoders.", no_args_is_help=True)
 
 FAR = 2.0
 SHOWN = ("suite", "layer", "layers_needed", "hook", "base_model", "activation", "scale", "licence", "published_l0")
@@ -56,7 +59,7 @@ def import_(
 
 @sae.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="Folder made by `splare sae import`.")],
+    folder: Annotated[Path, typer.Argument(help="Folder made by `splare sae import`, or a model folder.")],
     backbone: Annotated[
         str | None, typer.Option(help="Folder or hub id of the model it was trained on, to measure its L0.")
     ] = None,
@@ -67,6 +70,7 @@ def inspect(
     """Say what an imported SAE is, and with a backbone whether it fires as often as published."""
     from splare_plugins.cli.console import console, report
 
+    folder = _head_folder(folder)
     facts = _facts(folder)
     if backbone is not None:
         if not text:
@@ -75,6 +79,37 @@ def inspect(
             facts |= _measure(folder, backbone, text, device)
         facts["warning"] = _warning(facts["published_l0"], facts["measured_l0"])
     report(f"{folder} is an SAE", facts, as_json=as_json)
+
+
+@sae.command()
+def label(
+    folder: Annotated[Path, typer.Argument(help="Folder made by `splare sae import`, or a model folder.")],
+    exports: Annotated[
+        list[Path],
+        typer.Argument(help="Explanations exported by Neuronpedia: .jsonl.gz, .jsonl or .json files, or a folder."),
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the labels that the SAE has.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give the latents of an SAE labels, which `splare explain` shows; of several for one latent the first is kept."""
+    import re
+
+    from splare_plugins.cli.console import report
+    from splare_plugins.files import read_json
+    from splare_plugins.heads.importers.neuronpedia import read_neuronpedia
+
+    folder = _head_folder(folder)
+    card = read_json(folder / HEAD_CARD)
+    if card.get("kind") != "sae":
+        raise InputError(f"the latents of {folder} are tokens, which are their own labels; only SAEs take others")
+    if (folder / LABELS).exists() and not overwrite:
+        raise InputError(f"{folder} has labels already; add --overwrite to replace them")
+    # Neuronpedia numbers an SAE like its hook, which for resid_pre is not the layer whose output it reads.
+    hook = re.search(r"(?:blocks\.|layers\.|layer_)(\d+)", str(card.get("hook")))
+    layer = int(hook[1]) if hook else card.get("layer")
+    labels, counts = read_neuronpedia(exports, width=card["width"], layer=layer)
+    write_labels(folder / LABELS, labels)
+    report(f"labelled {folder}", {"width": card["width"], **counts.to_dict()}, as_json=as_json)
 
 
 @sae.command("list")
@@ -102,19 +137,27 @@ def list_(as_json: Json = False) -> None:
     results.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _facts(folder: Path) -> dict[str, Any]:
-    from splare_plugins.heads.importers.fold import read_json
-    from splare_plugins.heads.record import CARD
+def _head_folder(folder: Path) -> Path:
+    """The folder of the head, where that of its model may be given."""
+    if (folder / CONFIG_FILE).is_file():
+        folder = folder / SplareConfig.load(folder).head
+    if not (folder / HEAD_CARD).is_file():
+        raise InputError(f"{folder} is no imported SAE: it has no {HEAD_CARD}; make one with `splare sae import`")
+    return folder
 
-    if not (folder / CARD).is_file():
-        raise InputError(f"{folder} is no imported SAE: it has no {CARD}; make one with `splare sae import`")
-    card = read_json(folder / CARD)
+
+def _facts(folder: Path) -> dict[str, Any]:
+    from splare_plugins.files import read_json
+
+    card = read_json(folder / HEAD_CARD)
+    table = folder / LABELS
     return {
         "folder": str(folder),
         "width": card.get("width"),
         "d_model": card.get("state_size"),
         "k": card.get("k"),
         **{key: card.get(key) for key in SHOWN + ORIGIN},
+        "labels": summary(read_labels(table, card["width"]), card["width"]) if table.is_file() else None,
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
     }
 
@@ -138,28 +181,16 @@ def _measure(folder: Path, backbone: str, texts: list[str], device: str) -> dict
 
 def _causal_backbone(head: SparseAutoencoder, name: str, device: Any) -> Backbone:
     import torch
-    from transformers import AutoConfig
     from transformers.utils import logging as transformers_logging
 
+    from splare_plugins.assemble import backbone_settings, require_fit
     from splare_plugins.backbone import load_backbone
-    from splare_plugins.config import SplareConfig
+    from splare_plugins.backbone.source import find_backbone
 
     transformers_logging.disable_progress_bar()
-    try:
-        settings = AutoConfig.from_pretrained(name).get_text_config()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load the backbone {name}: {error}") from error
-    needed = int(head.card["layers_needed"])
-    if settings.hidden_size != head.state_size:
-        raise InputError(
-            f"this SAE reads states of size {head.state_size}, but those of {name} have size {settings.hidden_size}; "
-            f"it was trained on {head.card.get('base_model') or 'another model'}"
-        )
-    if settings.num_hidden_layers < needed:
-        raise InputError(f"this SAE needs {needed} layers, but {name} has {settings.num_hidden_layers}")
-    config = SplareConfig(
-        name=name, revision="published", backbone=name, width=head.width, layer=needed - 1, bidirectional=False
-    )
+    config = SplareConfig(name=name, revision="published", backbone=name, width=head.width, bidirectional=False)
+    settings = backbone_settings(find_backbone(config, Path(), local_files_only=False))
+    config = replace(config, layer=require_fit(head.card, settings, name))
     return load_backbone(config, Path(), device=device, dtype=torch.float32)
 
 

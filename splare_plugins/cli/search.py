@@ -7,21 +7,26 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, Device, Json, Model, TopKOption
+from splare_plugins.cli.loading import USUAL, Loading, loading_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Model, TopKOption
 from splare_plugins.errors import InputError
 
 
+@loading_options
 def search(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: Annotated[str, typer.Argument(help="Folder of the index, or in OpenSearch http://host:9200/name.")],
     queries: Annotated[str, typer.Argument(help="BEIR folder, JSONL or TSV of queries (also .gz), or irds:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="TREC run to write.")],
     k: Annotated[int, typer.Option("-k", min=1, help="Most documents per query.")] = 1000,
     model: Model = DEFAULT_MODEL,
-    engine: Annotated[str, typer.Option(help="Engine that the index was made with.")] = "lucene",
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Engine that the index was made with.", show_default="lucene; opensearch for a URL"),
+    ] = None,
     top_k: TopKOption = "model",
     tag: Annotated[str, typer.Option(help="Name of the run, its last column.")] = "splare",
-    device: Device = "auto",
     as_json: Json = False,
+    loading: Loading = USUAL,
 ) -> None:
     """Search an index with many queries.
 
@@ -39,8 +44,9 @@ def search(
     asked = read_queries(queries)
     if not asked:
         raise InputError(f"{queries} holds no query")
-    with get_engine(engine).searcher(str(index)) as searcher:
-        loaded = load_model(model, device)
+    is_url = index.startswith(("http://", "https://"))
+    with get_engine(engine or ("opensearch" if is_url else "lucene")).searcher(index) as searcher:
+        loaded = load_model(model, loading)
         if searcher.config is not None:
             loaded.config.require_same_index(searcher.config, f"the index at {index}")
         begin = time.perf_counter()

@@ -12,11 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from splare_plugins.config import HEAD_CARD
 from splare_plugins.errors import InputError
 from splare_plugins.files import file_sha256
 
 TENSORS = "head.safetensors"
-CARD = "head.json"
+CARD = HEAD_CARD
 
 T = TypeVar("T")
 

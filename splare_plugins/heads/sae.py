@@ -6,6 +6,7 @@ is imported, so nothing but ``z = W h + b`` is left to do at run time; the decod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
 from splare_plugins.heads.record import all_finite, read_record, write_record
 from splare_plugins.impacts import latent_term
+from splare_plugins.labels import LABELS, Label, read_labels, write_labels
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
 from splare_plugins.pooling.chunked import argmax_tokens
 
@@ -29,6 +31,7 @@ class SparseAutoencoder(Head):
         theta: JumpReLU thresholds >= 0, shape ``[width]``; ``None`` is a plain ReLU.
         k: keep only the ``k`` largest latents of each token (TopK SAEs), exactly; ``None`` keeps all.
         card: where the SAE comes from: source, sha256, licence, layer, scale; kept as JSON beside the tensors.
+        labels: what latents stand for, where somebody found out; kept as a table beside the tensors.
     """
 
     kind = "sae"
@@ -41,6 +44,7 @@ class SparseAutoencoder(Head):
         *,
         k: int | None = None,
         card: dict[str, Any] | None = None,
+        labels: Mapping[int, Label] | None = None,
     ) -> None:
         super().__init__()
         if W.dim() != 2 or b.shape != W.shape[:1]:
@@ -58,6 +62,7 @@ class SparseAutoencoder(Head):
         self.theta: Tensor
         self.k = k
         self.card = dict(card or {})
+        self.labels = dict(labels or {})
 
     def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:  # noqa: D102
         if self.k is None:
@@ -75,7 +80,8 @@ class SparseAutoencoder(Head):
         return argmax_tokens(states, self.W[latents], pooled, self.b[latents])
 
     def name(self, latent: int) -> str:  # noqa: D102
-        return latent_term(latent)
+        label = self.labels.get(latent)
+        return latent_term(latent) if label is None else label.text
 
     def calibrated(self, center: Tensor, gain: Tensor) -> SparseAutoencoder:
         """The same SAE with ``z`` replaced by ``gain * (z - center)``, folded into the record.
@@ -92,17 +98,23 @@ class SparseAutoencoder(Head):
             raise InputError("the gain of a calibration must be positive for every latent")
         if self.k is not None or bool(self.theta.any()):
             raise InputError("only a plain ReLU SAE can be calibrated per latent")
-        return SparseAutoencoder(self.W * gain[:, None], (self.b - center) * gain, card=self.card)
+        b = (self.b - center) * gain
+        return SparseAutoencoder(self.W * gain[:, None], b, card=self.card, labels=self.labels)
 
     def save(self, folder: Path) -> str:  # noqa: D102
+        if self.labels:
+            write_labels(folder / LABELS, self.labels)
         card = {**self.card, "kind": self.kind, "width": self.width, "state_size": self.state_size, "k": self.k}
         return write_record(folder, {"W": self.W, "b": self.b, "theta": self.theta}, card)
 
     @classmethod
     def load(cls, folder: Path, *, sha256: str | None = None) -> Self:  # noqa: D102
-        return read_record(
+        head = read_record(
             folder,
             lambda tensors, card: cls(tensors["W"], tensors["b"], tensors["theta"], k=card.pop("k"), card=card),
             what="SAE head",
             sha256=sha256,
         )
+        if (folder / LABELS).is_file():
+            head.labels = read_labels(folder / LABELS, head.width)
+        return head

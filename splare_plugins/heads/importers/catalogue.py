@@ -18,6 +18,7 @@ class Published(NamedTuple):
         bytes_each: of a number in the converted encoder.
         activation: of that one.
         licence: of the SAEs; the backbone has its own.
+        backbone_licence: as the backbone's hub page tags it.
         gated: whether the backbone asks for an agreement.
         others: what else the repositories hold.
     """
@@ -31,6 +32,7 @@ class Published(NamedTuple):
     bytes_each: int
     activation: str
     licence: str
+    backbone_licence: str
     gated: bool
     others: str
 
@@ -52,6 +54,7 @@ PUBLISHED = (
         2,
         "jumprelu",
         "apache-2.0",
+        "llama3.1",
         True,
         "8x: 32,768",
     ),
@@ -65,6 +68,7 @@ PUBLISHED = (
         4,
         "jumprelu",
         "cc-by-4.0",
+        "gemma",
         True,
         "16k to 1m; 9b, 9b-it, 27b",
     ),
@@ -78,6 +82,7 @@ PUBLISHED = (
         4,
         "jumprelu",
         "cc-by-4.0",
+        "gemma",
         True,
         "16k to 1m; 1b, 4b, 12b, 27b; pt and it",
     ),
@@ -91,6 +96,7 @@ PUBLISHED = (
         4,
         "topk",
         "other (qwen): read the card",
+        "apache-2.0",
         False,
         "L0 100; Qwen3-8B-Base 64k; Qwen3.5",
     ),
@@ -104,6 +110,7 @@ PUBLISHED = (
         4,
         "jumprelu",
         "apache-2.0",
+        "mit",
         False,
         "two other mixes of training text, not for every layer",
     ),

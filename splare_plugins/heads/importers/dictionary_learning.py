@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from splare_plugins.errors import InputError
+from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.tensors import TensorFile, open_tensors
@@ -55,7 +56,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     Raises:
         InputError: for gated SAEs and unknown classes, places other than a layer's output, and damaged files.
     """
-    trainer = fold.read_json(folder / "config.json").get("trainer")
+    trainer = read_json(folder / "config.json").get("trainer")
     if not isinstance(trainer, dict):
         raise InputError(f"{folder}/config.json has no 'trainer', so it is not one of dictionary_learning")
     kind = KINDS.get(str(trainer.get("dict_class")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,23 +37,6 @@ class Hints:
     layer: int | None = None
     k: int | None = None
     input_norm: float | None = None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        InputError: if the file is missing or holds something else.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}; fetch it again") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} must hold a JSON object, not {type(values).__name__}")
-    return values
 
 
 def encoder(file: TensorFile, name: str, *, transposed: bool, gain: Tensor | None = None) -> Tensor:

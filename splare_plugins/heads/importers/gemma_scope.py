@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 
 from splare_plugins.errors import InputError
+from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.tensors import open_tensors
@@ -70,7 +71,7 @@ def read_gemma_3(folder: Path, hints: Hints) -> SparseAutoencoder:
     Raises:
         InputError: for transcoders, places other than the residual stream, other activations, and damaged files.
     """
-    config = fold.read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     into, out = config.get("hf_hook_point_in"), config.get("hf_hook_point_out")
     kind = config.get("type", "sae")
     if kind != "sae" or config.get("affine_connection") or (out is not None and out != into):

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from splare_plugins.errors import InputError
+from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.tensors import open_tensors
@@ -38,7 +39,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
         InputError: for transcoders, GLU encoders, per-token normalisation, places other than the residual stream,
             and files that are damaged or do not agree with their config.
     """
-    config = fold.read_json(folder / CONFIG)
+    config = read_json(folder / CONFIG)
     layer = supported_layer(config, folder)
     with open_tensors(folder / WEIGHTS) as file:
         width, d_model = file.matrix_shape("encoder.weight")
@@ -111,5 +112,8 @@ def input_scale(config: dict[str, Any], d_model: int, folder: Path, norm: float 
     averages = config.get("dataset_average_activation_norm") or {}
     average = averages.get("in", averages.get(config.get("hook_point_in"), norm))
     if not average or float(average) <= 0:
-        raise InputError(f"nothing says how long the states are that {folder} was trained on; add --input-norm")
+        raise InputError(
+            f"nothing says how long the states are that {folder} was trained on; add --input-norm with their mean "
+            "norm, which is sqrt(d_model) over the scaling factor where SAELens lists one"
+        )
     return math.sqrt(d_model) / float(average)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from splare_plugins.errors import InputError
+from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.llama_scope import input_scale, supported_layer
@@ -40,7 +41,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     Raises:
         InputError: for transcoders, crosscoders, Lorsas, GLU encoders, an unknown input norm, and damaged files.
     """
-    config = fold.read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if config.get("sae_type", "sae") != "sae":
         raise InputError(f"{folder} is a {config['sae_type']}; of llamascopium only the type sae is supported")
     layer = supported_layer(config, folder)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from splare_plugins.errors import InputError
+from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.tensors import TensorFile, open_tensors
@@ -43,7 +44,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     Raises:
         InputError: for architectures, activations, places and normalisations that do not fold, and damaged files.
     """
-    config = fold.read_json(folder / "cfg.json")
+    config = read_json(folder / "cfg.json")
     hook = _value(config, "hook_name", "hook_point")
     _refuse(config, folder)
     activation, k = _activation(config, folder)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +10,7 @@ from typing import NamedTuple
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.suites import Suite, choose_suite, sae_folder
+from splare_plugins.hub import hub_errors
 
 HUB = "hf:"
 HUB_SOURCE = re.compile(r"(?P<repo>[^/@#]+/[^/@#]+)(?P<path>/[^@#]*)?(?:@(?P<revision>[^#]+))?(?:#(?P<selector>.+))?")
@@ -33,10 +32,6 @@ class Located(NamedTuple):
     suite: Suite
     hints: Hints
     revision: str | None
-
-
-class HubUnreachableError(InputError):
-    """The hub could not be asked; what was converted before may still do."""
 
 
 def locate(source: str, *, suite: str | None, hints: Hints) -> Located:
@@ -136,7 +131,7 @@ def _repository(repo: str, revision: str | None) -> tuple[str, list[str]]:
     """Commit and file names of a hub repository."""
     from huggingface_hub import HfApi
 
-    with _hub_errors(repo):
+    with hub_errors(repo):
         info = HfApi().model_info(repo, revision=revision)
     return str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
 
@@ -144,28 +139,5 @@ def _repository(repo: str, revision: str | None) -> tuple[str, list[str]]:
 def _download(repo: str, name: str, commit: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    with _hub_errors(f"{repo}/{name}"):
+    with hub_errors(f"{repo}/{name}"):
         return Path(hf_hub_download(repo, name, revision=commit))
-
-
-@contextmanager
-def _hub_errors(what: str) -> Iterator[None]:
-    """Turns what the hub's client raises into one sentence."""
-    from huggingface_hub import errors
-
-    # The client's HTTP library has changed between versions; its base error is what the client's own derives from.
-    network = (OSError, *errors.HfHubHTTPError.__bases__)
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise InputError(f"{what} is gated: accept its terms on the hub and run `hf auth login`") from error
-    except errors.RepositoryNotFoundError as error:
-        raise InputError(f"there is no hub repository {what}, or it needs `hf auth login`") from error
-    except (errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
-        raise InputError(f"the hub has no such revision or file of {what}") from error
-    except errors.HFValidationError as error:
-        raise InputError(f"{what!r} is no name of a hub repository") from error
-    except network as error:
-        raise HubUnreachableError(
-            f"cannot fetch {what} from the hub ({type(error).__name__}); without a network, give a folder"
-        ) from error

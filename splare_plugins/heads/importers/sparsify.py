@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from splare_plugins.errors import InputError
+from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.tensors import open_tensors
@@ -26,7 +27,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     Raises:
         InputError: for transcoders, signed or grouped TopK, places other than a layer's output, and damaged files.
     """
-    config = fold.read_json(folder / "cfg.json")
+    config = read_json(folder / "cfg.json")
     if config.get("transcode") or config.get("skip_connection"):
         raise InputError(f"{folder} is a transcoder; only SAEs that rebuild their input are supported")
     if config.get("signed"):

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from splare_plugins.builtin.cache import cache_root
 from splare_plugins.errors import InputError
-from splare_plugins.files import file_sha256
-from splare_plugins.heads.importers.fold import Hints, read_json
-from splare_plugins.heads.importers.sources import HubUnreachableError, Located, locate
+from splare_plugins.files import file_sha256, read_json, require_free
+from splare_plugins.heads.importers.fold import Hints
+from splare_plugins.heads.importers.sources import Located, locate
 from splare_plugins.heads.record import CARD
+from splare_plugins.hub import HubUnreachableError
+from splare_plugins.labels import LABELS
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def import_sae(
     """
     hints = hints or Hints()
     if output is not None:
-        _require_free(output, overwrite)
+        require_free(output, overwrite=overwrite, marker=CARD, what="imported SAE")
     try:
         located = locate(source, suite=suite, hints=hints)
     except HubUnreachableError:
@@ -62,16 +64,6 @@ def import_sae(
     if output is not None or not (folder / CARD).is_file():
         _convert(source, located, sha256, folder, d_model, hints)
     return _fitting(folder, d_model)
-
-
-def _require_free(output: Path, overwrite: bool) -> None:
-    """Only an empty folder, or with ``overwrite`` an earlier head, is replaced."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if not (output / CARD).is_file():
-        raise InputError(f"{output} holds something that is no imported SAE; choose another folder")
-    if not overwrite:
-        raise InputError(f"{output} holds an imported SAE already; choose another folder or add --overwrite")
 
 
 def _convert(source: str, located: Located, sha256: str, folder: Path, d_model: int | None, hints: Hints) -> None:
@@ -91,6 +83,8 @@ def _convert(source: str, located: Located, sha256: str, folder: Path, d_model: 
             made = Path(beside) / "head"
             made.mkdir()
             head.save(made)
+            if (folder / LABELS).exists():
+                logger.warning("the labels of %s go with the SAE that it held; label it again", folder)
             if folder.exists():
                 shutil.rmtree(folder)
             made.rename(folder)

@@ -1,0 +1,100 @@
+"""How a backbone's weights lie in memory and which kernels read them: attention, quantisation, devices."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers.utils import is_flash_attn_2_available
+
+from splare_plugins.errors import InputError, MissingPartError
+
+ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2")
+QUANTIZATIONS = ("8bit", "4bit")
+DeviceMap = str | dict[str, int | str]
+
+
+def choose_attention(
+    asked: str, family: type[PreTrainedModel] | None, device: torch.device, dtype: torch.dtype
+) -> str | None:
+    """The attention implementation for transformers; ``None`` is its own choice, sdpa.
+
+    Gemma 2 caps its attention scores, which sdpa cannot: on CUDA it takes flash attention where that is installed
+    and flex attention otherwise, elsewhere the plain formula.
+
+    Raises:
+        InputError: for an unknown name, or one that the family or this machine does not have.
+    """
+    if asked not in ATTENTIONS:
+        raise InputError(f"there is no attention {asked!r}; try one of {', '.join(ATTENTIONS)}")
+    fits_flash = is_flash_attn_2_available() and dtype in (torch.float16, torch.bfloat16) and device.type == "cuda"
+    if asked == "flash_attention_2" and not fits_flash:
+        raise InputError(
+            "the attention 'flash_attention_2' needs the package flash-attn, a cuda device and bfloat16 or float16; "
+            "try auto"
+        )
+    if family is None:
+        return None if asked == "auto" else asked
+    # Only asked for: a new family without one of these flags is transformers' to judge.
+    supported = {
+        "sdpa": family._supports_sdpa,
+        "flex_attention": family._supports_flex_attn,
+        "flash_attention_2": family._supports_flash_attn,
+        "eager": True,
+    }
+    if asked == "auto":
+        if supported["sdpa"] or device.type != "cuda":
+            return None if supported["sdpa"] else "eager"
+        ready = {"flash_attention_2": fits_flash, "flex_attention": True, "eager": True}
+        return next(name for name, here in ready.items() if here and supported[name])
+    if not supported[asked]:
+        others = ", ".join(name for name, can in supported.items() if can)
+        raise InputError(f"{family.__name__} cannot use the attention {asked!r}; try auto, or one of {others}")
+    return asked
+
+
+def placement_options(
+    device: torch.device, device_map: DeviceMap | None, quantization: str | None, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Arguments of ``from_pretrained`` that say where weights go and in how many bits.
+
+    Raises:
+        InputError: for an unknown quantisation.
+        MissingPartError: if accelerate or bitsandbytes is needed and not installed.
+    """
+    options: dict[str, Any] = {}
+    if quantization is not None:
+        if quantization not in QUANTIZATIONS:
+            raise InputError(f"there is no quantisation {quantization!r}; try one of {', '.join(QUANTIZATIONS)}")
+        require_package("bitsandbytes", f"{quantization} weights", "quantized")
+        quiet_bitsandbytes()
+        options["quantization_config"] = (
+            BitsAndBytesConfig(load_in_8bit=True)
+            if quantization == "8bit"
+            else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+        )
+        options["device_map"] = {"": str(device)}
+    if device_map is not None:
+        options["device_map"] = device_map
+    if "device_map" in options:
+        require_package("accelerate", "device maps", "quantized")
+    return options
+
+
+def quiet_bitsandbytes() -> None:
+    """Silence its warnings: at import of kernels that it does without, at each matrix product of its rounding."""
+    for name in ("backends.cpu.ops", "autograd._functions"):
+        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
+
+
+def require_package(package: str, what: str, extra: str) -> None:
+    """Refuse to go on without a package that ``extra`` of ours would have brought.
+
+    Raises:
+        MissingPartError: then.
+    """
+    if find_spec(package) is None:
+        raise MissingPartError(f"{what} need the package {package}; run: pip install 'splare-plugins[{extra}]'")

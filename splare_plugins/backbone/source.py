@@ -1,0 +1,55 @@
+"""Where a backbone lies: a folder, a hub id, or a GGUF file in either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+
+GGUF = ".gguf"
+
+
+class Source(NamedTuple):
+    """What transformers needs to find a backbone."""
+
+    name: str
+    """A folder or a hub id."""
+    options: dict[str, Any]
+    """Further arguments of every ``from_pretrained``."""
+
+    @property
+    def gguf(self) -> bool:
+        """Whether the weights are in a GGUF file."""
+        return "gguf_file" in self.options
+
+
+def find_backbone(config: SplareConfig, folder: Path, *, local_files_only: bool) -> Source:
+    """The source of the backbone that ``config`` names.
+
+    A name that ends in ``.gguf`` is such a file, on disk or in a hub repository (``org/name/file.gguf``); so is a
+    folder with one GGUF file and no ``config.json``.
+
+    Raises:
+        InputError: if a folder holds several GGUF files and nothing tells which is meant.
+    """
+    for place in (folder / config.backbone, Path(config.backbone)):
+        if place.is_dir():
+            return _in_folder(place)
+        if place.suffix == GGUF and place.is_file():
+            return Source(str(place.parent), {"gguf_file": place.name})
+    hub = {"revision": config.backbone_revision, "local_files_only": local_files_only}
+    parts = config.backbone.split("/", 2)
+    if len(parts) == 3 and config.backbone.endswith(GGUF):
+        return Source("/".join(parts[:2]), {"gguf_file": parts[2], **hub})
+    return Source(config.backbone, hub)
+
+
+def _in_folder(place: Path) -> Source:
+    files = sorted(place.glob(f"*{GGUF}"))
+    if not files or (place / "config.json").is_file():
+        return Source(str(place), {})
+    if len(files) > 1:
+        raise InputError(f"{place} holds {len(files)} GGUF files; name one of them as the backbone, like {files[0]}")
+    return Source(str(place), {"gguf_file": files[0].name})

