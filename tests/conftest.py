@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 
+from pyterrier_splare.java import terrier_jars
+from splare_plugins.errors import MissingPartError
 from splare_plugins.model import SplareModel
 from tests.hub_server import Hub, running_hub
 from tests.tiny import save_tiny_model
 
 # A shell's background jobs start with Ctrl-C ignored, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def terrier_on_the_class_path(request: pytest.FixtureRequest) -> None:
+    """Java starts once for all tests, so what Terrier needs has to be on this machine before any of them starts it."""
+    if any(item.get_closest_marker("java") for item in request.session.items):
+        # Without a network, the tests of Terrier fail, and no others.
+        with suppress(MissingPartError):
+            terrier_jars()
 
 
 @pytest.fixture(scope="session")

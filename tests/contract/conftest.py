@@ -9,7 +9,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,15 @@ from scipy.sparse import csr_array
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.engines import Engine, Hits, get_engine
 
+from .places import Cluster, Folder, Place
+
 ENGINES = [
     pytest.param("memory", id="memory"),
     pytest.param("lucene", id="lucene", marks=pytest.mark.java),
+    pytest.param("pisa", id="pisa"),
+    pytest.param("terrier", id="terrier", marks=pytest.mark.java),
+    pytest.param("anserini", id="anserini", marks=pytest.mark.java),
+    pytest.param("seismic", id="seismic"),
 ]
 
 WIDTH = 2048
@@ -46,8 +52,18 @@ def config() -> SplareConfig:
 
 
 @pytest.fixture
-def location(tmp_path: Path) -> str:
-    return str(tmp_path / "index")
+def place(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    if engine.name != "opensearch":
+        yield Folder(tmp_path)
+        return
+    cluster = Cluster(request.getfixturevalue("opensearch_url"))
+    yield cluster
+    cluster.clear()
+
+
+@pytest.fixture
+def location(place: Place) -> str:
+    return place.location
 
 
 def random_impacts(

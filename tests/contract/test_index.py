@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from splare_plugins.engines import Engine
 from splare_plugins.errors import InputError, SplareError
 
 from .conftest import WIDTH, assert_exact, build, impacts_from, random_impacts, search
+from .places import Place
 
 QUERY = impacts_from([{1: 1}])
 
@@ -45,11 +45,11 @@ def test_unicode_ids(engine: Engine, location: str) -> None:
 
 
 @pytest.mark.parametrize("batches", [[["a", "b", "a"]], [["a", "b"], ["c", "b"]]])
-def test_duplicate_ids_are_refused(engine: Engine, location: str, batches: list[list[str]]) -> None:
+def test_duplicate_ids_are_refused(engine: Engine, place: Place, location: str, batches: list[list[str]]) -> None:
     with pytest.raises(InputError, match=r"'[ab]'"), engine.writer(location, None) as writer:
         for docids in batches:
             writer.add(docids, impacts_from([{1: 1}] * len(docids)))
-    assert_nothing_at(location)
+    assert place.standing() == []
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,12 @@ def test_duplicate_ids_are_refused(engine: Engine, location: str, batches: list[
     ],
     ids=["zero", "negative", "float", "too many rows", "other width"],
 )
-def test_bad_batches_are_refused(engine: Engine, location: str, config: SplareConfig, impacts: csr_array) -> None:
+def test_bad_batches_are_refused(
+    engine: Engine, place: Place, location: str, config: SplareConfig, impacts: csr_array
+) -> None:
     with pytest.raises(InputError), engine.writer(location, config) as writer:
         writer.add(["d"], impacts)
-    assert_nothing_at(location)
+    assert place.standing() == []
 
 
 @pytest.mark.parametrize("k", [0, -1])
@@ -77,27 +79,27 @@ def test_k_must_be_positive(engine: Engine, location: str, k: int) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_an_exception_leaves_nothing(engine: Engine, location: str, error: type[BaseException]) -> None:
+def test_an_exception_leaves_nothing(engine: Engine, place: Place, location: str, error: type[BaseException]) -> None:
     with pytest.raises(error), engine.writer(location, None) as writer:
         writer.add(["d"], impacts_from([{1: 1}]))
         raise error
-    assert_nothing_at(location)
+    assert place.standing() == []
 
 
-def test_an_exception_leaves_the_old_index(engine: Engine, location: str) -> None:
+def test_an_exception_leaves_the_old_index(engine: Engine, place: Place, location: str) -> None:
     build(engine, location, ["old"], impacts_from([{1: 1}]))
     with pytest.raises(RuntimeError), engine.writer(location, None, overwrite=True) as writer:
         writer.add(["new"], impacts_from([{1: 1}]))
         raise RuntimeError
     assert search(engine, location, QUERY, 10)[0].docids == ["old"]
-    assert [path.name for path in Path(location).parent.iterdir()] == ["index"]
+    assert place.standing() == ["index"]
 
 
-def test_overwriting(engine: Engine, location: str) -> None:
+def test_overwriting(engine: Engine, place: Place, location: str) -> None:
     build(engine, location, ["old", "older"], impacts_from([{1: 1}, {1: 2}]))
     build(engine, location, ["new"], impacts_from([{1: 1}]), overwrite=True)
     assert search(engine, location, QUERY, 10)[0].docids == ["new"]
-    assert [path.name for path in Path(location).parent.iterdir()] == ["index"]
+    assert place.standing() == ["index"]
 
 
 def test_an_existing_place_is_refused(engine: Engine, location: str) -> None:
@@ -107,8 +109,8 @@ def test_an_existing_place_is_refused(engine: Engine, location: str) -> None:
     assert search(engine, location, QUERY, 10)[0].docids == ["old"]
 
 
-def test_the_place_is_made_with_its_parents(engine: Engine, tmp_path: Path) -> None:
-    location = str(tmp_path / "some" / "where" / "index")
+def test_the_place_is_made_with_its_parents(engine: Engine, place: Place) -> None:
+    location = place.deep()
     build(engine, location, ["d"], impacts_from([{1: 1}]))
     assert search(engine, location, QUERY, 10)[0].docids == ["d"]
 
@@ -128,24 +130,14 @@ def test_vectors_of_unknown_origin(engine: Engine, location: str) -> None:
         assert searcher.config is None
 
 
-def test_no_index(engine: Engine, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("no index")
-    (tmp_path / "foreign").mkdir()
-    (tmp_path / "foreign" / "data.bin").write_bytes(b"something else")
-    for name in ("nowhere", "empty", "file", "foreign"):
-        with pytest.raises(InputError, match=name):
-            search(engine, str(tmp_path / name), QUERY, 1)
+def test_no_index(engine: Engine, place: Place) -> None:
+    for location, word in place.wrong().items():
+        with pytest.raises(InputError, match=word):
+            search(engine, location, QUERY, 1)
 
 
-def test_a_truncated_index_is_refused(engine: Engine, location: str, config: SplareConfig) -> None:
+def test_a_damaged_index_is_refused(engine: Engine, place: Place, location: str, config: SplareConfig) -> None:
     build(engine, location, [f"d{n}" for n in range(300)], random_impacts(np.random.default_rng(5), 300, 60), config)
-    largest = max(Path(location).iterdir(), key=lambda path: path.stat().st_size)
-    with largest.open("r+b") as stream:
-        stream.truncate(largest.stat().st_size // 2)
+    place.damage()
     with pytest.raises(InputError, match=r"index"):
         search(engine, location, QUERY, 1)
-
-
-def assert_nothing_at(location: str) -> None:
-    assert list(Path(location).parent.iterdir()) == []

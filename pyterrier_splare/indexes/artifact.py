@@ -1,0 +1,216 @@
+"""What an index is to PyTerrier: an artifact that makes indexers and retrievers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyterrier as pt
+
+from pyterrier_splare.identity import config_of
+from pyterrier_splare.indexes.folder import PACKAGE_HINT
+from pyterrier_splare.indexes.place import is_ours, read_meta
+from splare_plugins.config import SplareConfig
+from splare_plugins.engines.base import Engine, Searcher
+from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from pyterrier_splare.indexes.anserini import AnseriniSplareIndex
+    from pyterrier_splare.indexes.indexer import SplareIndexer
+    from pyterrier_splare.indexes.memory import MemorySplareIndex
+    from pyterrier_splare.indexes.pisa import PisaSplareIndex
+    from pyterrier_splare.indexes.retriever import SplareRetriever
+    from pyterrier_splare.indexes.seismic import SeismicSplareIndex
+    from pyterrier_splare.indexes.terrier import TerrierSplareIndex
+
+Place = str | Path
+
+
+class SplareIndex(pt.Artifact, pt.Indexer):
+    """An index of latent impacts; one class per back end, which differ by one word.
+
+    .. code-block:: python
+
+        index = SplareIndex.pisa("index.pisa", model=splare)
+        (splare.doc_encoder() >> index.indexer()).index(corpus)
+        (splare.query_encoder() >> index.retriever(num_results=100)).search("how do plants make sugar")
+
+    Given the ``model``, the index remembers it. Then it refuses to be searched under another one, and refuses frames
+    that another one has encoded. Without it, nothing is known about the vectors and nothing is refused.
+
+    Args:
+        path: folder of the index; need not exist yet.
+        model: what makes the impacts: a ``Splare``, a ``SplareModel``, or a model's name or folder; nothing is loaded.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+
+    ARTIFACT_TYPE = "sparse_index"
+    ARTIFACT_FORMAT: ClassVar[str]
+    ARTIFACT_PACKAGE_HINT = PACKAGE_HINT
+    engine: ClassVar[type[Engine]]
+
+    def __init__(self, path: Place, *, model: Any = None) -> None:
+        super().__init__(path)
+        self._model = config_of(model)
+        self._searchers: dict[tuple[tuple[str, Any], ...], Searcher] = {}
+
+    @staticmethod
+    def pisa(path: Place, *, model: Any = None) -> PisaSplareIndex:
+        """PISA: exact, the fastest of the exact ones, no Java; Linux on x86-64."""
+        from pyterrier_splare.indexes.pisa import PisaSplareIndex
+
+        return PisaSplareIndex(path, model=model)
+
+    @staticmethod
+    def terrier(path: Place, *, model: Any = None) -> TerrierSplareIndex:
+        """Terrier, PyTerrier's own engine: exact, Java."""
+        from pyterrier_splare.indexes.terrier import TerrierSplareIndex
+
+        return TerrierSplareIndex(path, model=model)
+
+    @staticmethod
+    def anserini(path: Place, *, model: Any = None) -> AnseriniSplareIndex:
+        """Lucene, in a form that Anserini, Pyserini and pyterrier_anserini search too: exact, Java."""
+        from pyterrier_splare.indexes.anserini import AnseriniSplareIndex
+
+        return AnseriniSplareIndex(path, model=model)
+
+    @staticmethod
+    def seismic(path: Place, *, model: Any = None) -> SeismicSplareIndex:
+        """Seismic: approximate and very fast, with an exact mode; no Java."""
+        from pyterrier_splare.indexes.seismic import SeismicSplareIndex
+
+        return SeismicSplareIndex(path, model=model)
+
+    @staticmethod
+    def memory(path: Place | None = None, *, model: Any = None) -> MemorySplareIndex:
+        """In memory: exact, for small corpora; kept in a folder only if one is named."""
+        from pyterrier_splare.indexes.memory import MemorySplareIndex
+
+        return MemorySplareIndex(path, model=model)
+
+    @property
+    def config(self) -> SplareConfig | None:
+        """The model that made the index, or will; ``None`` if nobody said."""
+        if self.built() and (made_with := self.meta["config"]):
+            return SplareConfig.from_dict(made_with)
+        return self._model
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What is known about the built index: documents, impacts, width, model, and what the back end noted."""
+        return read_meta(self.require_built(), self.ARTIFACT_FORMAT)
+
+    @property
+    def width(self) -> int | None:
+        """Number of latents; ``None`` if neither the model nor the index tells."""
+        if self._model is not None:
+            return self._model.width
+        return int(self.meta["width"]) if self.built() else None
+
+    def built(self) -> bool:
+        """Whether there is an index."""
+        return is_ours(Path(self.path))
+
+    def num_docs(self) -> int:
+        """Documents in the index, those without any impact included."""
+        return int(self.meta["documents"])
+
+    def __len__(self) -> int:
+        return self.num_docs()
+
+    def __bool__(self) -> bool:
+        # An index that is not built yet, or is empty, is one all the same.
+        return True
+
+    def index_inputs(self) -> list[list[str]]:
+        """Columns that are indexed."""
+        return [["docno", "toks"]]
+
+    def index(self, inp: Any) -> SplareIndex:
+        """``indexer().index(inp)``; refuses to replace an index."""
+        return self.indexer().index(inp)
+
+    def indexer(self, *, overwrite: bool = False, batch_size: int = 1000, verbose: bool = False) -> SplareIndexer:
+        """A transformer that ends an indexing pipeline.
+
+        Args:
+            overwrite: replace the index that stands at the path.
+            batch_size: documents handed to the back end together.
+            verbose: show a progress bar.
+        """
+        return self._indexer(overwrite=overwrite, batch_size=batch_size, verbose=verbose)
+
+    def retriever(self, *, num_results: int = 1000, verbose: bool = False) -> SplareRetriever:
+        """Queries with ``query_toks`` to results.
+
+        Args:
+            num_results: most documents per query.
+            verbose: show a progress bar.
+
+        Raises:
+            IdentityError: if the index was made with another model than the one that was named.
+        """
+        return self._retriever(num_results=num_results, verbose=verbose)
+
+    def searcher(self, **options: Any) -> Searcher:
+        """The open index, for sparse matrices instead of frames; opened once for all retrievers.
+
+        Args:
+            **options: those of the back end's searcher.
+
+        Raises:
+            InputError: if there is no index, or it is damaged or of another back end.
+            IdentityError: if it was made with another model than the one that was named.
+        """
+        self._require_own_model()
+        key = tuple(sorted(options.items()))
+        if key not in self._searchers:
+            self._searchers[key] = self.engine().searcher(str(self.require_built()), **options)
+        return self._searchers[key]
+
+    def close(self) -> None:
+        """Close what is open; the next search opens it again."""
+        while self._searchers:
+            self._searchers.popitem()[1].close()
+
+    def require_built(self) -> Path:
+        """The path.
+
+        Raises:
+            InputError: if there is no index yet.
+        """
+        path = Path(self.path)
+        if not self.built():
+            raise InputError(f"there is no index at {path} yet; index documents first")
+        return path
+
+    def _require_own_model(self) -> None:
+        if self._model is not None and (made_with := self.meta["config"]):
+            self._model.require_same_index(SplareConfig.from_dict(made_with), f"the index at {self.path}")
+
+    def _indexer(self, **settings: Any) -> SplareIndexer:
+        from pyterrier_splare.indexes.indexer import SplareIndexer
+
+        return SplareIndexer(self, **settings)
+
+    def _retriever(self, **settings: Any) -> SplareRetriever:
+        from pyterrier_splare.indexes.retriever import SplareRetriever
+
+        if self.built():
+            self._require_own_model()
+        return SplareRetriever(self, **settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_searchers": {}}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, SplareIndex) and str(self.path) == str(other.path)
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self.path)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"

@@ -1,0 +1,146 @@
+"""Documents with ``toks`` into an index, whatever the back end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pandas as pd
+import pyterrier as pt
+from more_itertools import chunked
+from scipy.sparse import csr_array
+
+from pyterrier_splare.encoded import EncodedDocuments
+from pyterrier_splare.identity import require_same_model
+from pyterrier_splare.tokens import to_impacts
+from splare_plugins.config import SplareConfig
+from splare_plugins.corpus import EncodedBatch, EncodedFolder
+from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from pyterrier_splare.indexes.artifact import SplareIndex
+
+Batch = tuple[Sequence[str], csr_array]
+
+
+class SplareIndexer(pt.Indexer):
+    """Made by ``index.indexer()``.
+
+    The index appears when all documents are in it; an error, an interrupt or a killed process leaves what stood at
+    its path before.
+
+    Args:
+        index: the index to build.
+        overwrite: replace the index that stands there.
+        batch_size: documents handed to the back end together.
+        verbose: show a progress bar.
+        options: those of the back end's writer.
+
+    Raises:
+        InputError: for a batch size below 1.
+    """
+
+    schematic: ClassVar = {"label": "SPLARE index"}
+
+    def __init__(
+        self,
+        index: SplareIndex,
+        *,
+        overwrite: bool = False,
+        batch_size: int = 1000,
+        verbose: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        self._index = index
+        self.overwrite = overwrite
+        self.batch_size = batch_size
+        self.verbose = verbose
+        self.options = dict(options or {})
+
+    def index_inputs(self) -> list[list[str]]:
+        """Columns that are indexed."""
+        return [["docno", "toks"]]
+
+    def index(self, inp: Any) -> SplareIndex:
+        """Build the index.
+
+        Args:
+            inp: documents as a frame, as a stream of ``{"docno": ..., "toks": ...}``, as an encoded corpus
+                (``EncodedFolder``, ``Splare.from_encoded``, or the path of its folder), or as a stream of
+                ``EncodedBatch``.
+
+        Returns:
+            The index that this indexer was made from.
+
+        Raises:
+            InputError: for an empty corpus, a docno that is no text or comes twice, or a weight that is no impact.
+            IdentityError: for documents of another model than that of the index.
+        """
+        config, batches = self._documents(inp)
+        first = next(batches, None)
+        if first is None:
+            raise InputError(f"there is no document to index into {self._index.path}; check the corpus")
+        self._index.close()
+        writer = self._index.engine().writer(str(self._index.path), config, overwrite=self.overwrite, **self.options)
+        with writer, pt.tqdm(desc=repr(self._index), unit="d", disable=not self.verbose) as bar:
+            for docids, impacts in chain([first], batches):
+                writer.add(docids, impacts)
+                bar.update(len(docids))
+        return self._index
+
+    def _documents(self, inp: Any) -> tuple[SplareConfig | None, Iterator[Batch]]:
+        """The model, and the documents in batches."""
+        # What to compare with is the model that was named, not that of an index which is to be replaced.
+        config = self._index._model
+        if isinstance(inp, str | Path):
+            inp = EncodedFolder(inp)
+        if isinstance(inp, EncodedDocuments):
+            inp = EncodedFolder(inp.folder)
+        if isinstance(inp, pd.DataFrame):
+            pt.validate.document_frame(inp, extra_columns=["toks"])
+            require_same_model(inp, config, f"the index at {self._index.path}")
+            return config, self._from_records(zip(inp["docno"].tolist(), inp["toks"].tolist(), strict=True), config)
+        if isinstance(inp, EncodedFolder):
+            if config is not None:
+                config.require_same_index(inp.config, f"the encoded corpus {inp.path}")
+            return inp.config, _from_encoded(inp.batches())
+        stream = iter(inp)
+        head = list(islice(stream, 1))
+        if not head:
+            return config, iter(())
+        whole = chain(head, stream)
+        if isinstance(head[0], EncodedBatch):
+            return config, _from_encoded(whole)
+        whole = pt.utils.peekable(whole)
+        pt.validate.columns_iter(whole, includes=["docno", "toks"])
+        return config, self._from_records(_fields(whole), config)
+
+    def _from_records(self, records: Iterable[tuple[Any, Any]], config: SplareConfig | None) -> Iterator[Batch]:
+        width = config.width if config else None
+        for batch in chunked(records, self.batch_size):
+            docnos, rows = zip(*batch, strict=True)
+            yield docnos, to_impacts(rows, width, partial(_name, docnos))
+
+    def __repr__(self) -> str:
+        return f"{self._index!r}.indexer()"
+
+
+def _name(docnos: Sequence[Any], row: int) -> str:
+    return f"document {docnos[row]!r}"
+
+
+def _fields(documents: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, Any]]:
+    for number, document in enumerate(documents, start=1):
+        try:
+            yield document["docno"], document["toks"]
+        except KeyError as error:
+            raise InputError(f"document {number} has no {error}; every document needs docno and toks") from error
+
+
+def _from_encoded(batches: Iterable[EncodedBatch]) -> Iterator[Batch]:
+    return ((batch.docids, batch.impacts) for batch in batches)

@@ -1,0 +1,50 @@
+"""What the transformers of a factory have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyterrier as pt
+
+from pyterrier_splare.factory import Splare
+
+
+class Role(pt.Transformer):
+    """One thing that a SPLARE model does in a pipeline.
+
+    Args:
+        splare: the factory, which holds the model and the settings.
+    """
+
+    _method: str
+    """The factory's method that makes it."""
+
+    def __init__(self, splare: Splare) -> None:
+        self.splare = splare
+
+    @property
+    def batch_size(self) -> int:
+        """Texts taken together; an indexing pipeline hands over as many records at a time."""
+        return self.splare.batch_size
+
+    def subtransformers(self) -> dict[str, Any]:
+        """None: the factory is no stage of the pipeline."""
+        return {}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        own = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name != "splare")
+        return f"{self.splare!r}.{self._method}({own})"
+
+
+class RowRole(Role):
+    """A role that adds a column and leaves the rows and their ranks as they are."""
+
+    def fuse_rank_cutoff(self, k: int) -> pt.Transformer:
+        """``self % k`` without work on the rows that would be cut off."""
+        return pt.RankCutoff(k) >> self

@@ -1,0 +1,88 @@
+"""Columns of a frame, checked, with every text named once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from splare_plugins.errors import InputError
+
+
+class Distinct(NamedTuple):
+    """The different texts of a column."""
+
+    texts: list[str]
+    """In the order in which they appear."""
+    owners: list[str]
+    """The id of the row in which each appears first."""
+    places: list[int]
+    """For each row, the number of its text."""
+
+
+def distinct(values: Sequence[object], ids: Sequence[object], *, column: str, kind: str) -> Distinct:
+    """Find the different texts of a column.
+
+    A union or a sum of two rankings leaves NaN in rows that only one side has; such a row has the text of the other
+    rows with its id.
+
+    Args:
+        values: the column.
+        ids: qids or docnos of the rows.
+        column: the column's name, for the message.
+        kind: ``"qid"`` or ``"docno"``, for the message.
+
+    Raises:
+        InputError: for a value that is no string, or missing from all rows with the id, naming the id.
+    """
+    texts = {owner: value for value, owner in zip(values, ids, strict=True) if isinstance(value, str)}
+    numbers: dict[str, int] = {}
+    owners: list[str] = []
+    places = []
+    for value, owner in zip(values, ids, strict=True):
+        if not isinstance(value, str) and is_missing(value):
+            value = texts.get(owner, value)
+        if not isinstance(value, str):
+            raise InputError(
+                f"{kind} {owner!r} has {value!r} in the column {column!r}, which is no text; "
+                f"fill it first, for example with frame.fillna({{{column!r}: ''}})"
+            )
+        number = numbers.setdefault(value, len(numbers))
+        if number == len(owners):
+            owners.append(str(owner))
+        places.append(number)
+    return Distinct(list(numbers), owners, places)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell of a frame is empty: ``None``, NaN or ``pandas.NA``."""
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
+def require_docnos(docnos: Sequence[object]) -> None:
+    """Refuse ids that the engines would refuse or change.
+
+    Raises:
+        InputError: for a docno that is no string, or an empty one.
+    """
+    for docno in docnos:
+        if not isinstance(docno, str):
+            raise InputError(
+                f"the docno {docno!r} is {type(docno).__name__}, not a string; "
+                "convert it first, for example with frame.astype({'docno': str})"
+            )
+        if not docno:
+            raise InputError("a document has an empty docno; give each one an id")
+
+
+def require_new_qids(qids: Sequence[object], seen: set[object]) -> None:
+    """Refuse a query frame that has a qid twice, and remember its qids in ``seen``.
+
+    Raises:
+        InputError: naming the qid.
+    """
+    for qid in qids:
+        if qid in seen:
+            raise InputError(f"the qid {qid!r} occurs twice among the queries; give every query a qid of its own")
+        seen.add(qid)
