@@ -26,6 +26,7 @@ from splare_plugins.cli.index import index
 from splare_plugins.cli.inspect import inspect
 from splare_plugins.cli.sae import sae
 from splare_plugins.cli.search import search
+from splare_plugins.cli.serve import serve
 from splare_plugins.errors import SplareError
 
 INTERRUPTED = 130
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, encode, search, evaluate, explain, inspect, assemble, calibrate, doctor):
+for command in (demo, encode, search, evaluate, explain, inspect, assemble, calibrate, serve, doctor):
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(sae, name="sae")

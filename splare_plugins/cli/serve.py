@@ -1,0 +1,92 @@
+"""``splare serve``: the encoder as an HTTP service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splare_plugins.cli.options import DEFAULT_MODEL
+from splare_plugins.errors import MissingPartError
+
+if TYPE_CHECKING:
+    from splare_plugins.model import SplareModel
+
+
+def serve(
+    model: Annotated[str, typer.Argument(help="Built-in name, model folder or hub id.")] = DEFAULT_MODEL,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback let other machines in.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8085,
+    device: Annotated[
+        list[str] | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps; repeat it for one model on each.")
+    ] = None,
+    max_queue_tokens: Annotated[
+        int | None, typer.Option(help="Estimated tokens that may wait before 429; by default 16 forward passes.")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Estimated tokens handed to a model at once; by default 2 forward passes.")
+    ] = None,
+    max_body_bytes: Annotated[int, typer.Option(help="Largest request.")] = 8 << 20,
+    max_texts: Annotated[int, typer.Option(help="Most texts of a request.")] = 512,
+    max_text_characters: Annotated[int, typer.Option(help="Longest text.")] = 200_000,
+    max_connections: Annotated[int, typer.Option(min=1, help="More at a time are answered 503.")] = 1024,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with a bearer token that clients must send; or set SPLARE_SERVE_TOKEN."),
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain, for https.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its PEM key.")] = None,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="After SIGTERM, go on for so long with /readyz at 503.")
+    ] = 0.0,
+    shutdown_seconds: Annotated[
+        int, typer.Option(min=1, help="Then wait at most so long for requests that were taken.")
+    ] = 60,
+) -> None:
+    """Serve a model to OpenSearch and others: POST /encode, until Ctrl-C or SIGTERM.
+
+    The address goes to standard output, logs go to standard error, one JSON object a line.
+    """
+    try:
+        from splare_plugins.serving.limits import Limits
+        from splare_plugins.serving.logs import log_as_json
+        from splare_plugins.serving.security import read_token
+        from splare_plugins.serving.server import ServerOptions
+        from splare_plugins.serving.server import serve as serve_until_signal
+    except ModuleNotFoundError as error:
+        raise MissingPartError(
+            f"serving needs {error.name}; install it with: pip install 'splare-plugins[serve]'"
+        ) from error
+    limits = Limits(
+        queue_tokens=max_queue_tokens,
+        batch_tokens=batch_tokens,
+        body_bytes=max_body_bytes,
+        texts=max_texts,
+        text_characters=max_text_characters,
+    )
+    options = ServerOptions(
+        host=host,
+        port=port,
+        token=read_token(token_file),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        max_connections=max_connections,
+        drain_seconds=drain_seconds,
+        shutdown_seconds=shutdown_seconds,
+    )
+
+    def load(on: str) -> SplareModel:
+        from transformers.utils import logging as transformers_logging
+
+        from splare_plugins.model import SplareModel
+
+        transformers_logging.disable_progress_bar()
+        return SplareModel.from_pretrained(model, device=on)
+
+    log_as_json()
+    serve_until_signal(
+        load, device or ["auto"], limits, options, lambda address: typer.echo(f"listening on {address}")
+    )

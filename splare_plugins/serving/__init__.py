@@ -1,0 +1,5 @@
+"""The encoder as an HTTP service: ``POST /encode`` in the shape that OpenSearch's remote models take.
+
+``limits`` what a server takes; ``queue`` and ``service`` batch texts of many requests for one model thread a device;
+``schemas`` the request and the answers; ``app`` the routes; ``server`` the process: socket, signals, TLS.
+"""

@@ -1,0 +1,92 @@
+"""From a client's bytes to a request within bounds; and noticing when the client is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from fastapi import HTTPException, Request
+from starlette.requests import ClientDisconnect
+
+from splare_plugins.errors import InputError
+from splare_plugins.serving.limits import Limits
+from splare_plugins.serving.schemas import EncodeRequest, parse_request
+
+Answer = TypeVar("Answer")
+
+# A client that is still sending sees a closed connection, not our 413; so a little more than the limit is read on.
+_READ_ON = 4
+# Otherwise the server would go on to read, and throw away, whatever still comes.
+_HANG_UP = {"Connection": "close"}
+
+
+async def read_request(request: Request, limits: Limits) -> EncodeRequest:
+    """The request's body, checked.
+
+    Raises:
+        HTTPException: 408, 413 or 422, with one sentence.
+    """
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            body = await _read_body(request, limits.body_bytes)
+    except TimeoutError:
+        raise HTTPException(
+            408, f"the body did not arrive within {limits.body_seconds:g} seconds", headers=_HANG_UP
+        ) from None
+    try:
+        parsed = parse_request(body)
+    except InputError as error:
+        raise HTTPException(422, str(error)) from None
+    if len(parsed.texts) > limits.texts:
+        raise HTTPException(
+            413, f"{len(parsed.texts)} texts are more than the {limits.texts} of a request; send fewer"
+        )
+    for number, text in enumerate(parsed.texts):
+        if len(text) > limits.text_characters:
+            raise HTTPException(
+                413, f"text {number} has {len(text)} characters, more than {limits.text_characters}; shorten it"
+            )
+    return parsed
+
+
+async def answer_or_gone(request: Request, answer: Future[Answer]) -> Answer:
+    """Wait for an answer for as long as the client does.
+
+    Raises:
+        ClientDisconnect: if the client went away first.
+    """
+    waiting = asyncio.wrap_future(answer)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        either: set[asyncio.Future[Any]] = {waiting, gone}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise ClientDisconnect
+        return waiting.result()
+    finally:
+        gone.cancel()
+        waiting.cancel()
+
+
+async def _read_body(request: Request, most: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= most:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+        if size > _READ_ON * most:
+            break
+    if size > most:
+        raise HTTPException(
+            413, f"the body is larger than {most} bytes; send fewer or shorter texts", headers=_HANG_UP
+        )
+    return b"".join(chunks)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,35 @@
+"""What one server takes, before it says no."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from splare_plugins.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds that keep memory and waiting time finite.
+
+    Attributes:
+        queue_tokens: estimated tokens that may wait; ``None`` is sixteen forward passes of the devices. A request
+            beyond it is answered 429, except that an empty queue takes any request.
+        batch_tokens: estimated tokens handed to a model at once; ``None`` is two forward passes of the device.
+        body_bytes: largest request body.
+        texts: most texts of a request.
+        text_characters: longest text. The model cuts it to its own length anyway; this bounds the tokenizer's work.
+        body_seconds: time a client has to send its body.
+    """
+
+    queue_tokens: int | None = None
+    batch_tokens: int | None = None
+    body_bytes: int = 8 << 20
+    texts: int = 512
+    text_characters: int = 200_000
+    body_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if value is not None and value <= 0:
+                raise InputError(f"the limit of {name.replace('_', ' ')} must be above 0, not {value}")

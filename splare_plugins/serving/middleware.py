@@ -1,0 +1,95 @@
+"""Around every request: an id, one log line, the counters, and an answer when something unforeseen happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Collection, MutableMapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from splare_plugins.serving.metrics import Metrics
+
+logger = logging.getLogger("splare_plugins.serving.access")
+
+CLIENT_GONE = 499
+_UNFORESEEN = "the server failed on this request; its log has the request id and the reason"
+_USABLE_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
+class Observe:
+    """Pure ASGI, so that the application underneath still sees its client go away.
+
+    Args:
+        app: the application.
+        metrics: where requests are counted.
+        paths: those counted by name; all others are one.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, paths: Collection[str]) -> None:
+        self.app = app
+        self._metrics = metrics
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        fields: dict[str, Any] = {"request_id": request_id, "method": scope["method"], "path": scope["path"]}
+        # The application adds what it knows of the work.
+        scope.setdefault("state", {})["fields"] = fields
+        status = 0
+        start = time.perf_counter()
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with self._metrics.in_flight.track_inprogress():
+            try:
+                await self.app(scope, receive, send_on)
+            except asyncio.CancelledError:
+                # Only an end that took too long does this.
+                if not status:
+                    await _send_problem(send_on, 503, "the server is shutting down")
+            except Exception:
+                logger.exception("request failed", extra={"fields": fields})
+                if not status:
+                    await _send_problem(send_on, 500, _UNFORESEEN)
+            finally:
+                seconds = time.perf_counter() - start
+                path = scope["path"] if scope["path"] in self._paths else "other"
+                self._metrics.answered(path, status or CLIENT_GONE, seconds)
+                self._log(scope, fields, status or CLIENT_GONE, seconds)
+
+    def _log(self, scope: Scope, fields: MutableMapping[str, Any], status: int, seconds: float) -> None:
+        client = scope.get("client")
+        fields.update(status=status, milliseconds=round(seconds * 1000, 1), client=client[0] if client else None)
+        # Probes come every few seconds, and what they are told is no news.
+        probe = scope["path"] in ("/healthz", "/readyz", "/metrics") and status in (200, 503)
+        logger.log(logging.DEBUG if probe else logging.INFO, "request", extra={"fields": fields})
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            return given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
+    return uuid.uuid4().hex
+
+
+async def _send_problem(send: Send, status: int, detail: str) -> None:
+    body = json.dumps({"detail": detail})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body.encode()})

@@ -1,0 +1,164 @@
+"""The process: its socket, its signals, its end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from splare_plugins.errors import InputError
+from splare_plugins.serving.app import create_app
+from splare_plugins.serving.limits import Limits
+from splare_plugins.serving.metrics import Metrics
+from splare_plugins.serving.security import is_loopback, require_tls_files
+from splare_plugins.serving.service import Service
+
+if TYPE_CHECKING:
+    from splare_plugins.model import SplareModel
+
+logger = logging.getLogger(__name__)
+
+# Longer than the pools of clients keep an idle connection, so that none sends into one that is being closed.
+_KEEP_ALIVE_SECONDS = 75
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Where and how to listen.
+
+    Attributes:
+        host: an address of this machine; only a loopback address keeps others out.
+        port: 0 takes a free one.
+        token: asked for as a bearer token; ``None`` asks for nothing.
+        tls_cert: PEM certificate chain.
+        tls_key: its unencrypted PEM key.
+        max_connections: more at a time are answered 503.
+        drain_seconds: after the first signal, go on for so long with ``/readyz`` at 503, so that a load balancer
+            notices before the socket closes.
+        shutdown_seconds: then wait at most so long for requests that were taken.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8085
+    token: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    max_connections: int = 1024
+    drain_seconds: float = 0.0
+    shutdown_seconds: int = 60
+
+
+def serve(
+    load: Callable[[str], SplareModel],
+    devices: Sequence[str],
+    limits: Limits,
+    options: ServerOptions,
+    on_listening: Callable[[str], None],
+) -> None:
+    """Serve until a signal comes, then finish what was taken.
+
+    Args:
+        load: gives the model on a device.
+        devices: one model and one thread each.
+        limits: what is refused.
+        options: where and how to listen.
+        on_listening: called with the address, before the models are loaded.
+
+    Raises:
+        InputError: if the address or the TLS files cannot be used; and whatever loading a model raises.
+    """
+    require_tls_files(options.tls_cert, options.tls_key)
+    listener = _listen(options.host, options.port)
+    _warn_if_open(options)
+    scheme = "http" if options.tls_cert is None else "https"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    on_listening(f"{scheme}://{host}:{listener.getsockname()[1]}")
+    service = Service(load, devices, limits, Metrics())
+    server = build_server(service, options)
+    with listener:
+        server.run(sockets=[listener])
+    if service.failure is not None:
+        raise service.failure
+
+
+def build_server(service: Service, options: ServerOptions) -> DrainingServer:
+    """A server of ``service`` that has no socket yet."""
+
+    def give_up() -> None:
+        server.should_exit = True
+
+    config = uvicorn.Config(
+        create_app(service, token=options.token, on_failure=give_up),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        limit_concurrency=options.max_connections,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=options.shutdown_seconds,
+        ssl_certfile=options.tls_cert,
+        ssl_keyfile=options.tls_key,
+    )
+    server = DrainingServer(config, service, options.drain_seconds)
+    return server
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server with a way out in two steps, and status 0 after an orderly end.
+
+    Args:
+        config: uvicorn's.
+        service: told to be no longer ready.
+        drain_seconds: between the signal and the closing of the socket.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._service = service
+        self._drain_seconds = drain_seconds
+        self._close_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains; an interrupt after it stops at once."""
+        if self._close_at is None:
+            self._close_at = time.monotonic() + self._drain_seconds
+            self._service.draining = True
+        elif sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        if self._close_at is not None and time.monotonic() >= self._close_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot listen on {host}, port {port}: {reason}; choose others with --host and --port (0: any free one)"
+        ) from error
+
+
+def _warn_if_open(options: ServerOptions) -> None:
+    if is_loopback(options.host):
+        return
+    lacking = [name for name, value in (("a token", options.token), ("TLS", options.tls_cert)) if value is None]
+    if lacking:
+        logger.warning(
+            "%s can be reached from other machines, without %s", options.host, " and without ".join(lacking)
+        )

@@ -1,0 +1,168 @@
+"""Models at work: one thread and one model a device, fed from one queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from splare_plugins.config import SplareConfig
+from splare_plugins.impacts import Quantizer
+from splare_plugins.serving.limits import Limits
+from splare_plugins.serving.metrics import Metrics
+from splare_plugins.serving.queue import ContentType, Job, TokenQueue, estimate_tokens
+
+if TYPE_CHECKING:
+    from splare_plugins.model import SplareModel
+
+logger = logging.getLogger(__name__)
+
+_QUEUED_PASSES = 16
+_PASSES_PER_BATCH = 2
+
+
+class Service:
+    """Encodes the texts of many requests together.
+
+    Args:
+        load: gives the model on a device; called in the device's thread. The models must be the same but for where
+            they run, and share no tokenizer: two threads cannot use one.
+        devices: one thread and one model each; naming a device twice gives it two.
+        limits: of the queue and of a batch.
+        metrics: where work is counted.
+    """
+
+    def __init__(
+        self, load: Callable[[str], SplareModel], devices: Sequence[str], limits: Limits, metrics: Metrics
+    ) -> None:
+        self.limits = limits
+        self.metrics = metrics
+        self.failure: Exception | None = None
+        self.draining = False
+        self._load = load
+        self._threads = [
+            threading.Thread(target=self._work, args=(device,), name=f"model-{number}-{device}", daemon=True)
+            for number, device in enumerate(devices)
+        ]
+        self._models: list[SplareModel] = []
+        self._queue: TokenQueue | None = None
+        self._all_loaded = threading.Barrier(len(devices), action=self._open)
+        self._on_failure: Callable[[], None] = _nothing
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model is loaded, so that jobs are taken."""
+        return self._queue is not None
+
+    @property
+    def config(self) -> SplareConfig:
+        """What defines the model; only when ready."""
+        return self._models[0].config
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """From latent weights to impacts; only when ready."""
+        return self._models[0].quantizer
+
+    def start(self, on_failure: Callable[[], None]) -> None:
+        """Load the models in the background; ``on_failure`` is called from there if that fails, and then
+        :attr:`failure` says why."""
+        self._on_failure = on_failure
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, texts: Sequence[str], content_type: ContentType, top_k: int | None) -> Job:
+        """Put texts in the queue; only when ready.
+
+        Raises:
+            QueueFullError: if there is no room.
+            UnicodeEncodeError: for a lone surrogate.
+        """
+        assert self._queue is not None
+        side = self.config.query if content_type == "query" else self.config.document
+        job = Job(texts, content_type, top_k, sum(estimate_tokens(text, side) for text in texts))
+        self._queue.put(job)
+        return job
+
+    def discard(self, job: Job) -> None:
+        """Forget a job whose client went away."""
+        assert self._queue is not None
+        self._queue.discard(job)
+
+    def stop(self) -> None:
+        """Encode what was taken, then end the threads."""
+        self.draining = True
+        if self._queue is None:
+            self._all_loaded.abort()
+            return
+        self._queue.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _open(self) -> None:
+        """Called once, when the last model is there."""
+        passes = sum(_tokens_per_pass(model) for model in self._models)
+        queue = TokenQueue(self.limits.queue_tokens or _QUEUED_PASSES * passes, len(self._models))
+        self.metrics.watch_queue(queue)
+        self._queue = queue
+        logger.info("ready: %s", self.config.describe())
+
+    def _work(self, device: str) -> None:
+        try:
+            model = self._load(device)
+            # Scales are needed for every answer; a first pass makes what libraries make lazily.
+            _ = model.quantizer
+            model.encode_documents(["warm up"])
+            self._models.append(model)
+            logger.info("loaded %s on %s", model.config.name, model.device)
+            self._all_loaded.wait()
+        except threading.BrokenBarrierError:
+            return
+        except Exception as error:
+            self.failure = error
+            self._all_loaded.abort()
+            self._on_failure()
+            return
+        assert self._queue is not None
+        batch_tokens = self.limits.batch_tokens or _PASSES_PER_BATCH * _tokens_per_pass(model)
+        while jobs := self._queue.take(batch_tokens):
+            self._run(model, jobs)
+
+    def _run(self, model: SplareModel, jobs: list[Job]) -> None:
+        """Answer jobs of one kind with one call of the encoder."""
+        assert self._queue is not None
+        content_type, top_k = jobs[0].kind
+        encode = model.encode_queries if content_type == "query" else model.encode_documents
+        texts = [text for job in jobs for text in job.texts]
+        tokens = sum(job.tokens for job in jobs)
+        start = time.perf_counter()
+        try:
+            weights = encode(texts, top_k="model" if top_k is None else top_k)
+        except Exception as error:
+            if len(jobs) == 1:
+                jobs[0].answer.set_exception(error)
+                return
+            # What breaks one request must not break those that happened to come along.
+            for job in jobs:
+                self._run(model, [job])
+            return
+        seconds = time.perf_counter() - start
+        self._queue.measured(tokens, seconds)
+        self.metrics.encoded(content_type, requests=len(jobs), texts=len(texts), tokens=tokens, seconds=seconds)
+        begin = 0
+        for job in jobs:
+            end = begin + len(job.texts)
+            job.answer.set_result(weights[begin:end])
+            begin = end
+
+
+def _tokens_per_pass(model: SplareModel) -> int:
+    from splare_plugins.model import TOKENS_PER_BATCH
+
+    return TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cpu"])
+
+
+def _nothing() -> None:
+    """Nobody asked to be told."""
