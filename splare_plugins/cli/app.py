@@ -27,6 +27,7 @@ from splare_plugins.cli.inspect import inspect
 from splare_plugins.cli.sae import sae
 from splare_plugins.cli.search import search
 from splare_plugins.cli.serve import serve
+from splare_plugins.cli.train import train
 from splare_plugins.errors import SplareError
 
 INTERRUPTED = 130
@@ -43,6 +44,7 @@ for command in (demo, encode, search, evaluate, explain, inspect, assemble, cali
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(sae, name="sae")
+app.add_typer(train, name="train")
 # What adapters bring: commands under `splare index`, and groups of their own.
 for entry in sorted(entry_points(group="splare_plugins.cli.index"), key=attrgetter("name")):
     index.command(entry.name)(entry.load())
@@ -67,6 +69,7 @@ def _program(
     handler = RichHandler(console=console, show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
     # Progress bars and advice of the libraries underneath would run into ours.
+    logging.getLogger("opensearch").setLevel(logging.INFO if verbose else logging.ERROR)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

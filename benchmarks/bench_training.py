@@ -1,0 +1,79 @@
+"""Peak memory of the loss of one training step: the pooled operation against dense autograd.
+
+Each case runs in a process of its own, on Linux: its high-water mark is set back before the step, and what the process
+held then is taken off. Scaled down in texts, not in latents:
+
+    python benchmarks/bench_training.py --width 65536 131072
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from splare_plugins.pooling import activate, sae_max_pool
+from splare_plugins.pooling.reference import dense_max_pool
+from splare_plugins.training.flops import batch_mean, flops
+from splare_plugins.training.losses import kl_distillation
+
+STATE = 256
+CANDIDATES = 9
+
+
+def peak() -> int:
+    """High-water mark of this process since it was set back, bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def step(kind: str, width: int, queries: int, tokens: int) -> int:
+    """Extra bytes of the forward and backward pass of a batch, from states to the gradient of states."""
+    torch.manual_seed(0)
+    weight, bias = torch.randn(width, STATE) * STATE**-0.5, torch.full((width,), -3.0)
+    texts = queries * (1 + CANDIDATES)
+    states = torch.randn(texts * tokens, STATE, requires_grad=True)
+    offsets = torch.arange(0, len(states) + 1, tokens)
+    keep = torch.ones(len(states), dtype=torch.bool)
+    labels = torch.randn(queries, CANDIDATES)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak()
+    pool = sae_max_pool if kind == "pooled" else dense_max_pool
+    vectors = activate(pool(states, weight, offsets, keep), bias, torch.zeros_like(bias))
+    asked, held = vectors[:queries], vectors[queries:]
+    scores = (asked @ held.T).reshape(queries, queries, CANDIDATES)
+    own = scores[torch.arange(queries), torch.arange(queries)]
+    loss = kl_distillation(own, labels, temperature=80.0)
+    (loss + 1e-4 * (flops(batch_mean(asked)) + flops(batch_mean(held)))).backward()
+    return peak() - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--width", type=int, nargs="+", default=[65536, 131072])
+    parser.add_argument("--queries", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--child", nargs=2, metavar=("KIND", "WIDTH"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        kind, width = options.child
+        print(step(kind, int(width), options.queries, options.tokens))
+        return
+    texts = options.queries * (1 + CANDIDATES)
+    print(f"{texts} texts of {options.tokens} tokens, states of {STATE}; extra memory of a step in MB\n")
+    print("| latents | pooled | dense autograd | ratio |\n| ---: | ---: | ---: | ---: |")
+    for width in options.width:
+        found = {}
+        for kind in ("pooled", "dense"):
+            same = ["--queries", str(options.queries), "--tokens", str(options.tokens)]
+            command = [sys.executable, __file__, *same, "--child", kind, str(width)]
+            found[kind] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        pooled, dense = found["pooled"] / 1e6, found["dense"] / 1e6
+        print(f"| {width:,} | {pooled:,.0f} | {dense:,.0f} | {dense / max(pooled, 1e-9):.1f} x |")
+
+
+if __name__ == "__main__":
+    main()

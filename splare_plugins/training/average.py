@@ -1,0 +1,210 @@
+"""One model out of several runs from the same base, and an adapter put into the weights it belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from splare_plugins.config import CONFIG_FILE, SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.files import file_sha256, read_json, require_free
+from splare_plugins.locate import locate_model
+from splare_plugins.model import SplareModel
+from splare_plugins.st.adapters import SETTINGS, WEIGHTS
+from splare_plugins.training.result import publish, uncalibrated
+
+Method = Literal["cat", "svd"]
+_A, _B = ".lora_A.weight", ".lora_B.weight"
+_PREFIX = "base_model.model."
+# What makes the change of a weight something else than scale * B A.
+_OTHER_FORMS = ("use_dora", "rank_pattern", "alpha_pattern", "bias", "modules_to_save", "lora_bias")
+
+
+def average_models(
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    method: Method = "cat",
+    rank: int | None = None,
+    name: str | None = None,
+    overwrite: bool = False,
+) -> SplareConfig:
+    """The mean of what several adapters change in the same base.
+
+    The factors of independently trained adapters have nothing in common, so averaging them one by one gives another
+    change altogether; here they are put side by side, which is exact, or that is cut to a rank again.
+
+    Args:
+        folders: trained models with adapters, two at least.
+        output: model folder to make.
+        method: ``"cat"`` adds the ranks up; ``"svd"`` keeps the largest singular values.
+        rank: of the result, for ``"svd"``; by default the largest of the adapters.
+        name: of the result.
+        overwrite: replace a model at ``output``.
+
+    Raises:
+        InputError: if the models have no adapters, or not the same base, head and settings.
+    """
+    if len(folders) < 2:
+        raise InputError("averaging needs two models at least")
+    if rank is not None and (method != "svd" or rank < 1):
+        raise InputError("a rank of at least 1 goes with the method svd; cat adds up the ranks of all")
+    require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
+    configs = [SplareConfig.load(folder) for folder in folders]
+    _require_same_base(folders, configs)
+    deltas = [_read_adapter(folder, config) for folder, config in zip(folders, configs, strict=True)]
+    settings = [
+        read_json(folder / str(config.adapter) / SETTINGS) for folder, config in zip(folders, configs, strict=True)
+    ]
+    modules = sorted({module for factors in deltas for module in factors})
+    joined = {
+        module: _side_by_side([factors[module] for factors in deltas if module in factors], len(deltas))
+        for module in modules
+    }
+    if method == "svd":
+        limit = rank or max(int(each["r"]) for each in settings)
+        joined = {module: _cut(*factors, limit) for module, factors in joined.items()}
+    ranks = {module.removeprefix(_PREFIX): len(a) for module, (a, _) in joined.items()}
+    most = max(ranks.values())
+    merged = {
+        **settings[0],
+        "r": most,
+        "lora_alpha": most,  # the scale is in the factors
+        "use_rslora": False,
+        "rank_pattern": {module: rank for module, rank in ranks.items() if rank != most},
+        "target_modules": sorted(ranks),  # whole names: adapters may have had modules of different layers
+        "layers_to_transform": None,
+    }
+    merged["alpha_pattern"] = dict(merged["rank_pattern"])
+
+    def write(made: Path) -> SplareConfig:
+        _copy(folders[0], configs[0], made)
+        adapter = made / "adapter"
+        adapter.mkdir()
+        tensors = {
+            f"{module}{end}": factor.contiguous()
+            for module, pair in joined.items()
+            for end, factor in zip((_A, _B), pair, strict=True)
+        }
+        save_file(tensors, adapter / WEIGHTS)
+        (adapter / SETTINGS).write_text(json.dumps(merged, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        sha256 = file_sha256(adapter / WEIGHTS)
+        return dataclasses.replace(
+            uncalibrated(configs[0]),
+            name=name or f"{configs[0].name}-average",
+            revision=sha256[:12],
+            adapter="adapter",
+            adapter_sha256=sha256,
+        )
+
+    return publish(output, write)
+
+
+def merge_model(
+    source: str | Path, output: Path, *, dtype: str = "float32", name: str | None = None, overwrite: bool = False
+) -> SplareConfig:
+    """A model whose backbone has the adapter in its weights; it gives the same vectors, so its scales stay.
+
+    Args:
+        source: folder, hub id or built-in name of a model with an adapter.
+        output: model folder to make.
+        dtype: of the weights written; less than float32 rounds the sum.
+        name: of the result; the same if left out.
+        overwrite: replace a model at ``output``.
+
+    Raises:
+        InputError: if the model has no adapter.
+    """
+    require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
+    folder = locate_model(str(source))
+    config = SplareConfig.load(folder)
+    if config.adapter is None:
+        raise InputError(f"{source} has no adapter to merge")
+    model = SplareModel.from_pretrained(folder, device="cpu", dtype=dtype)
+
+    def write(made: Path) -> SplareConfig:
+        shutil.copytree(folder / config.head, made / config.head)
+        model.backbone.save(made / "backbone")
+        sha256 = file_sha256(*sorted((made / "backbone").glob("*.safetensors")))
+        return dataclasses.replace(
+            config,
+            name=name or config.name,
+            revision=sha256[:12],
+            backbone="backbone",
+            backbone_sha256=sha256,
+            backbone_revision=None,
+            adapter=None,
+            adapter_sha256=None,
+        )
+
+    return publish(output, write)
+
+
+def _require_same_base(folders: Sequence[Path], configs: Sequence[SplareConfig]) -> None:
+    def base(config: SplareConfig) -> dict[str, Any]:
+        values = dataclasses.asdict(uncalibrated(config))
+        places = ["backbone"] if config.backbone_sha256 else []
+        return {
+            key: value
+            for key, value in values.items()
+            if key not in ("name", "revision", "adapter", "adapter_sha256", *places)
+        }
+
+    for folder, config in zip(folders, configs, strict=True):
+        if config.adapter is None:
+            raise InputError(f"{folder} has no adapter; runs are averaged before their adapters are merged")
+        theirs = base(config)
+        if differing := [key for key, value in base(configs[0]).items() if theirs[key] != value]:
+            raise InputError(
+                f"{folders[0]} and {folder} have not the same {differing[0]}; only runs from one base can be averaged"
+            )
+
+
+def _read_adapter(folder: Path, config: SplareConfig) -> dict[str, tuple[Tensor, Tensor]]:
+    """Both factors of each module in float64, the scale in the second."""
+    place = folder / str(config.adapter)
+    settings = read_json(place / SETTINGS)
+    if other := [key for key in _OTHER_FORMS if settings.get(key) not in (None, False, {}, [], "none")]:
+        raise InputError(
+            f"the adapter {place} uses {other[0]}, which is not averaged; merge it into the weights instead"
+        )
+    try:
+        tensors = load_file(place / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {place / WEIGHTS}: {error}") from error
+    if config.adapter_sha256 is not None and file_sha256(place / WEIGHTS) != config.adapter_sha256:
+        raise InputError(f"{place / WEIGHTS} does not have the hash that its model names; fetch the model again")
+    rank = int(settings["r"])
+    scale = float(settings["lora_alpha"]) / (rank**0.5 if settings.get("use_rslora") else rank)
+    modules = [key.removesuffix(_A) for key in tensors if key.endswith(_A)]
+    return {each: (tensors[each + _A].double(), tensors[each + _B].double() * scale) for each in modules}
+
+
+def _side_by_side(factors: Sequence[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
+    """Factors of the mean of ``count`` changes, those that are missing here being 0."""
+    return torch.cat([a for a, _ in factors]).float(), torch.cat([b / count for _, b in factors], dim=1).float()
+
+
+def _cut(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The best factors of a rank, without ever making their product."""
+    left, inner_left = torch.linalg.qr(b.double())
+    right, inner_right = torch.linalg.qr(a.double().T)
+    u, s, v = torch.linalg.svd(inner_left @ inner_right.T)
+    root = s[:rank].sqrt()
+    return (root[:, None] * (right @ v[:rank].T).T).float(), (left @ u[:, :rank] * root).float()
+
+
+def _copy(folder: Path, config: SplareConfig, made: Path) -> None:
+    """Head, and a backbone that lies in the model's folder."""
+    shutil.copytree(folder / config.head, made / config.head)
+    if (folder / config.backbone).is_dir() and not Path(config.backbone).is_absolute():
+        shutil.copytree(folder / config.backbone, made / config.backbone)

@@ -1,0 +1,266 @@
+"""All settings of a training run; the defaults are those of the paper (arXiv 2603.13277, table 4) where it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from splare_plugins.errors import InputError
+from splare_plugins.training.flops import Schedule
+from splare_plugins.training.settings import build, read_yaml
+
+OnBad = Literal["error", "skip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """One source of training examples.
+
+    Attributes:
+        source: file, folder, ``irds:NAME``, hub id or short name of a published set.
+        subset: configuration of a published set; all of them if left out.
+        split: of a published set or a BEIR folder.
+        limit: examples used of it, the first ones.
+        unscored: what to do with a row without teacher scores where they are needed.
+        invalid: what to do with any other row that cannot be used; what is skipped is counted.
+    """
+
+    source: str
+    subset: str | None = None
+    split: str | None = None
+    limit: int | None = None
+    unscored: OnBad = "error"
+    invalid: OnBad = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """Parts of the loss.
+
+    Attributes:
+        kl: weight of the KL distillation.
+        contrastive: weight of the cross entropy over all documents of the batch.
+        margin_mse: weight of the squared error of margins.
+        temperature: of the student's scores; ill-suited, it makes a run collapse. The paper: 80 for Llama Scope, 50
+            for Gemma Scope, 10 for SPLADE-Llama, chosen from 1, 10, 20, 40, 50, 80, 100 by a dev set.
+        lambda_query: weight of the queries' FLOPS.
+        lambda_document: weight of the documents' FLOPS.
+        schedule: how these weights rise from 0.
+        schedule_share: part of all steps in which they rise.
+    """
+
+    kl: float = 1.0
+    contrastive: float = 0.0
+    margin_mse: float = 0.0
+    temperature: float = 80.0
+    lambda_query: float = 1e-4
+    lambda_document: float = 1e-4
+    schedule: Schedule = "quadratic"
+    schedule_share: float = 1 / 3
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the ranking losses."""
+        return {"kl": self.kl, "contrastive": self.contrastive, "margin_mse": self.margin_mse}
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether a teacher's scores are used."""
+        return bool(self.kl or self.margin_mse)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSettings:
+    """The adapter.
+
+    Attributes:
+        rank: of the two factors.
+        alpha: the product is scaled by alpha / rank; twice the rank if left out.
+        dropout: on the adapter's input.
+        targets: names of the linear layers; all of them if left out.
+        last_layers: adapt only so many layers, counted from the cut downwards; all if left out.
+    """
+
+    rank: int = 64
+    alpha: float | None = None
+    dropout: float = 0.0
+    targets: tuple[str, ...] | None = None
+    last_layers: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """A development set, searched exactly with float weights at the model's own top-k.
+
+    Attributes:
+        source: BEIR folder.
+        split: its judgements.
+        every: steps between evaluations.
+        queries: most queries used, the first of the judgements; all if left out.
+        documents: most documents used; judged ones always are. All of them if left out.
+        measure: name of the measure, as ir-measures knows it.
+    """
+
+    source: str
+    split: str = "dev"
+    every: int = 500
+    queries: int | None = 200
+    documents: int | None = None
+    measure: str = "nDCG@10"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardSettings:
+    """When to stop a run that has gone wrong.
+
+    Attributes:
+        patience: steps in a row that must look wrong.
+        dense_share: mean share of active latents above which texts count as dense, once the FLOPS weights are full.
+        empty_share: share of texts without any active latent that counts as wrong.
+    """
+
+    patience: int = 50
+    dense_share: float = 0.5
+    empty_share: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        model: what is trained: a SPLARE folder, the built-in name, or a SPLADE model.
+        output: folder of the run; the trained model stands in its ``model`` folder.
+        data: sources of examples.
+        name: of the trained model; the base's name with ``-trained`` if left out.
+        negatives: negatives used of a query.
+        pick: which ones of those that a row has: ``random`` by the seed, or the ``first``.
+        query_length: tokens of a query in training.
+        document_length: tokens of a document in training.
+        loss: parts of the loss.
+        lora: the adapter; ``null`` trains all weights of the backbone.
+        head: which weights of the head are trained with it.
+        batch_size: queries of a step, over all processes.
+        mini_batch: texts a forward pass (GradCache), where a batch does not fit; ``null`` runs all at once.
+        epochs: passes over the data.
+        steps: stop after so many steps instead.
+        learning_rate: at its highest.
+        warmup: part of all steps in which it rises.
+        lr_schedule: how it falls afterwards.
+        betas: of Adam.
+        weight_decay: of AdamW.
+        max_grad_norm: longer gradients are cut; ``null`` cuts none.
+        precision: of the frozen weights and products; ``auto`` is bfloat16 on cuda. What is trained is float32.
+        gradient_checkpointing: run each layer forward again in the backward pass instead of keeping its activations.
+        attention: implementation, as transformers names it.
+        device: where to train; ``auto`` takes cuda, else mps, else cpu.
+        bidirectional: let every token see every other one where the model does not (a decoder with its LM head).
+        seed: of everything random.
+        log_every: steps between lines of the log.
+        save_every: steps between checkpoints.
+        keep: checkpoints kept.
+        dead_after: steps without any activation after which a latent counts as dead.
+        drift_every: steps between measurements of the drift from the base model; 0 never measures.
+        evaluation: a development set.
+        guards: when to stop.
+        best: take the weights of the best evaluation instead of the last step's.
+        copy_backbone: put the backbone's weights into the trained model's folder instead of naming their place.
+    """
+
+    model: str
+    output: str
+    data: tuple[DataSettings, ...]
+    name: str | None = None
+    negatives: int = 8
+    pick: Literal["random", "first"] = "random"
+    query_length: int = 128
+    document_length: int = 128
+    loss: LossSettings = field(default_factory=LossSettings)
+    lora: LoraSettings | None = field(default_factory=LoraSettings)
+    head: Literal["frozen", "bias", "all"] = "frozen"
+    batch_size: int = 128
+    mini_batch: int | None = None
+    epochs: float = 1.0
+    steps: int | None = None
+    learning_rate: float = 5e-5
+    warmup: float = 0.01
+    lr_schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    max_grad_norm: float | None = 1.0
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    gradient_checkpointing: bool = False
+    attention: str = "auto"
+    bidirectional: bool = False
+    device: Literal["auto", "cpu"] = "auto"
+    seed: int = 42
+    log_every: int = 1
+    save_every: int = 500
+    keep: int = 2
+    dead_after: int = 100
+    drift_every: int = 100
+    evaluation: EvaluationSettings | None = None
+    guards: GuardSettings = field(default_factory=GuardSettings)
+    best: bool = False
+    copy_backbone: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("negatives", "save_every", "keep", "log_every", "batch_size", "query_length", "document_length"):
+            _require(getattr(self, name) >= (0 if name == "negatives" else 1), name, getattr(self, name))
+        for name in ("mini_batch", "steps"):
+            _require(getattr(self, name) is None or getattr(self, name) >= 1, name, getattr(self, name))
+        _require(self.epochs > 0, "epochs", self.epochs)
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate)
+        _require(0 <= self.warmup < 1, "warmup", self.warmup)
+        _require(self.loss.temperature > 0, "loss: temperature", self.loss.temperature)
+        _require(0 <= self.loss.schedule_share <= 1, "loss: schedule_share", self.loss.schedule_share)
+        for name, weight in {**self.loss.weights, **self._lambdas()}.items():
+            _require(weight >= 0, f"loss: {name}", weight)
+        if not any(self.loss.weights.values()):
+            raise InputError("the loss has no part that ranks; give kl, contrastive or margin_mse a weight")
+        if self.loss.needs_scores and not self.negatives:
+            raise InputError(
+                "distillation compares candidates; negatives must be at least 1, or use contrastive alone"
+            )
+        if not self.data:
+            raise InputError("there is no training data; name a source under data")
+        if self.best and self.evaluation is None:
+            raise InputError("best needs an evaluation to choose by; set evaluation, or best: false")
+        if self.evaluation is not None and self.best and self.evaluation.every % self.save_every:
+            raise InputError(
+                f"with best, evaluations (every {self.evaluation.every} steps) must fall on checkpoints (every "
+                f"{self.save_every}); set evaluation: every to a multiple of save_every"
+            )
+        if self.lora is not None:
+            _require(self.lora.rank >= 1, "lora: rank", self.lora.rank)
+            _require(0 <= self.lora.dropout < 1, "lora: dropout", self.lora.dropout)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> TrainingConfig:
+        """Read a YAML file.
+
+        Raises:
+            InputError: naming the setting that is unknown, missing or wrong.
+        """
+        return read_yaml(Path(path), cls)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "the training config") -> TrainingConfig:
+        """The same from plain values."""
+        return build(cls, dict(values), where)
+
+    def to_json(self) -> str:
+        """All settings, defaults included."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def _lambdas(self) -> dict[str, float]:
+        return {"lambda_query": self.loss.lambda_query, "lambda_document": self.loss.lambda_document}
+
+
+def _require(condition: bool, name: str, value: Any) -> None:
+    if not condition:
+        raise InputError(f"the setting {name!r} cannot be {value!r}; see docs/training.md for its range")

@@ -1,0 +1,75 @@
+"""The whole language model under a model: all its layers and its head."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+from splare_plugins.backbone import Backbone, require_bidirectional
+from splare_plugins.backbone.source import Source, find_backbone
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.heads import Head, load_head
+from splare_plugins.heads.from_transformers import head_of
+from splare_plugins.heads.lm import LanguageModelHead
+from splare_plugins.locate import locate_model
+from splare_plugins.splade import convert_named, recognise_splade
+
+
+class LanguageModel(NamedTuple):
+    """A whole language model in parts."""
+
+    backbone: Backbone
+    """All layers, bidirectional."""
+    head: LanguageModelHead
+    config: SplareConfig
+    """Of the model that it belongs to."""
+    model_head: Head
+    """The head of that model."""
+    folder: Path
+    decoder: bool
+
+
+def load_language_model(name: str, *, attention: str, dtype: torch.dtype) -> LanguageModel:
+    """All layers and the head of the language model under a model.
+
+    Raises:
+        InputError: if it lacks layers or its head, or the model has an adapter already.
+    """
+    folder = locate_model(name)
+    splade = recognise_splade(folder)
+    if splade is None:
+        model_config = SplareConfig.load(folder)
+        source = find_backbone(model_config, folder, local_files_only=False)
+        model_head = load_head(model_config.head_kind, folder / model_config.head, sha256=model_config.head_sha256)
+    else:
+        model_config, model_head = convert_named(splade, name, folder)
+        source = Source(str(splade.transformer), {})
+    if model_config.adapter is not None:
+        raise InputError(f"{name} has an adapter already; put it into the weights with `splare train merge`")
+    options = {**source.options, "trust_remote_code": False}
+    chosen = {} if attention == "auto" else {"attn_implementation": attention}
+    try:
+        settings = AutoConfig.from_pretrained(source.name, **options)
+        decoder = any(str(each).endswith("ForCausalLM") for each in settings.architectures or ())
+        kind = AutoModelForCausalLM if decoder else AutoModelForMaskedLM
+        whole, loading = kind.from_pretrained(source.name, dtype=dtype, output_loading_info=True, **options, **chosen)
+        tokenizer = AutoTokenizer.from_pretrained(source.name, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"cannot load {source.name} as a language model: {' '.join(str(error).split())}") from error
+    if missing := sorted(loading["missing_keys"]):
+        raise InputError(
+            f"{source.name} lacks {missing[0]} and {len(missing) - 1} more tensors of a language model; prediction of "
+            "tokens needs its head and all its layers"
+        )
+    head = head_of(whole.eval(), tokenizer, {"source": source.name})
+    backbone = Backbone(whole.base_model, tokenizer)
+    if decoder:
+        whole.base_model.config.is_causal = False
+        require_bidirectional(backbone)
+        model_config = dataclasses.replace(model_config, bidirectional=True)
+    return LanguageModel(backbone, head, model_config, model_head, folder, decoder)

@@ -1,0 +1,240 @@
+"""Masked next token prediction (LLM2Vec, arXiv 2404.05961): a decoder learns to look both ways before it retrieves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+import shutil
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from splare_plugins.backbone import Backbone
+from splare_plugins.config import SplareConfig
+from splare_plugins.corpus import read_documents
+from splare_plugins.errors import InputError
+from splare_plugins.files import file_sha256
+from splare_plugins.st.adapters import SETTINGS, WEIGHTS, save_adapter
+from splare_plugins.training.config import LoraSettings
+from splare_plugins.training.language import LanguageModel, load_language_model
+from splare_plugins.training.masking import MaskedTexts, mask_id, masked_loss
+from splare_plugins.training.result import publish, write_base
+from splare_plugins.training.run import CHECKPOINTS, MODEL, last_checkpoint, open_run
+from splare_plugins.training.settings import read_yaml
+from splare_plugins.training.student import add_adapter
+from splare_plugins.training.trainer import TrainedWeights
+
+_LEAST_TOKENS = 4
+_LAYER = re.compile(r"layers?\.(\d+)\.")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MntpConfig:
+    """A run of masked (next) token prediction; the defaults are the paper's where it names them.
+
+    Attributes:
+        model: SPLARE folder, whose backbone is a whole language model, or that language model itself.
+        texts: BEIR folder, JSONL or TSV files, or ``irds:NAME``.
+        output: folder of the run; the model with the adapter stands in its ``model`` folder.
+        limit: texts used, the first ones.
+        length: tokens of a text.
+        mask: share of tokens to predict; of these, 80 % are hidden, 10 % replaced and 10 % left.
+        mask_token: what hides a token of a model without a mask token of its own.
+        steps: of training.
+        batch_size: texts of a step, over all processes.
+        learning_rate: at its highest; it falls linearly.
+        warmup: part of all steps in which it rises.
+        lora: the adapter.
+        precision: of the frozen weights.
+        gradient_checkpointing: run each layer forward again in the backward pass.
+        attention: implementation, as transformers names it.
+        device: ``cpu``, or what there is.
+        seed: of everything random.
+        log_every: steps between lines of the log.
+        save_every: steps between checkpoints.
+        keep: checkpoints kept.
+        name: of the model.
+        copy_backbone: put the backbone into the model's folder instead of naming its place.
+    """
+
+    model: str
+    texts: str
+    output: str
+    limit: int | None = None
+    length: int = 512
+    mask: float = 0.2
+    mask_token: str = "_"
+    steps: int = 10_000
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    warmup: float = 0.01
+    lora: LoraSettings = field(default_factory=lambda: LoraSettings(rank=16))
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    gradient_checkpointing: bool = False
+    attention: str = "auto"
+    device: Literal["auto", "cpu"] = "auto"
+    seed: int = 42
+    log_every: int = 10
+    save_every: int = 500
+    keep: int = 2
+    name: str | None = None
+    copy_backbone: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mask < 1:
+            raise InputError(f"the setting 'mask' is a share between 0 and 1, not {self.mask!r}")
+        for name in ("length", "steps", "batch_size", "log_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise InputError(f"the setting {name!r} must be at least 1, not {getattr(self, name)!r}")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> MntpConfig:
+        """Read a YAML file; errors are those of :meth:`TrainingConfig.from_yaml`."""
+        return read_yaml(Path(path), cls)
+
+    def to_json(self) -> str:
+        """All settings, defaults included."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def mntp(
+    config: MntpConfig, *, overwrite: bool = False, callbacks: list[TrainerCallback] | None = None
+) -> SplareConfig:
+    """Train an adapter on masked tokens, and keep those of its layers that the model has.
+
+    Args:
+        config: of the run.
+        overwrite: throw away what an earlier run left in the output folder.
+        callbacks: told of every step, for a progress bar, say.
+
+    Returns:
+        the config of the model, which ``splare train merge`` makes a base of.
+
+    Raises:
+        InputError: if the backbone is no whole language model, or there are no texts.
+    """
+    state = PartialState(cpu=config.device == "cpu")
+    output = Path(config.output)
+    with state.main_process_first():
+        if state.is_main_process:
+            open_run(config.to_json(), output, overwrite=overwrite)
+    if config.batch_size % state.num_processes:
+        raise InputError(f"batch_size {config.batch_size} cannot be shared by {state.num_processes} processes")
+    bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and state.device.type == "cuda")
+    language = load_language_model(
+        config.model, attention=config.attention, dtype=torch.bfloat16 if bfloat16 else torch.float32
+    )
+    texts = _texts(config, language.backbone)
+    model = language.backbone.model
+    for weight in model.parameters():
+        weight.requires_grad = False
+    add_adapter(model, config.lora, config.seed)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    data = MaskedTexts(
+        texts,
+        language.backbone,
+        length=config.length,
+        share=config.mask,
+        mask_id=mask_id(language.backbone, config.mask_token),
+        items=config.steps * config.batch_size,
+        seed=config.seed,
+    )
+    trainer = _MaskedTrainer(
+        language=language,
+        model=model,
+        args=_arguments(config, output, state, bfloat16),
+        train_dataset=data,
+        data_collator=data.collate,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_checkpoint(output)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    model.eval()
+    saved = language.config
+    if state.is_main_process:
+        saved = publish(output / MODEL, lambda made: _write(language, config, made))
+        history = "".join(json.dumps(entry) + "\n" for entry in trainer.state.log_history)
+        (output / "log.jsonl").write_text(history, encoding="utf-8")
+    state.wait_for_everyone()
+    return saved
+
+
+class _MaskedTrainer(TrainedWeights, Trainer):
+    def __init__(self, *, language: LanguageModel, **options: Any) -> None:
+        super().__init__(**options)
+        self.language = language._replace(head=language.head.to(self.args.device))
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *_: Any, **__: Any) -> Tensor:
+        labels = inputs.pop("labels")
+        states = model(**inputs).last_hidden_state
+        return masked_loss(states, labels, self.language.head, decoder=self.language.decoder)
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+
+def _arguments(config: MntpConfig, output: Path, state: PartialState, bfloat16: bool) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(output / CHECKPOINTS),
+        per_device_train_batch_size=config.batch_size // state.num_processes,
+        max_steps=config.steps,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup,
+        bf16=bfloat16,
+        seed=config.seed,
+        logging_steps=config.log_every,
+        save_steps=config.save_every,
+        save_total_limit=config.keep,
+        use_cpu=config.device == "cpu",
+        remove_unused_columns=False,
+        dataloader_pin_memory=state.device.type == "cuda",
+        ddp_find_unused_parameters=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    _ = arguments.device
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _texts(config: MntpConfig, backbone: Backbone) -> list[str]:
+    texts = [document.content for document in islice(read_documents(config.texts), config.limit)]
+    tokens = backbone.tokenize(texts, "", config.length)
+    kept = [text for text, each in zip(texts, tokens, strict=True) if each.keep.sum() >= _LEAST_TOKENS]
+    if len(kept) < config.batch_size:
+        raise InputError(f"{config.texts} holds {len(kept)} texts long enough to mask, fewer than batch_size")
+    logger.info("%d texts, %d too short", len(kept), len(texts) - len(kept))
+    return kept
+
+
+def _write(language: LanguageModel, config: MntpConfig, made: Path) -> SplareConfig:
+    base = language.config
+    saved = write_base(base, language.model_head, language.folder, made, copy_backbone=config.copy_backbone)
+    whole = made / "whole-adapter"
+    save_adapter(language.backbone, whole, base.name)
+    adapter = made / "adapter"
+    adapter.mkdir()
+    tensors = load_file(whole / WEIGHTS)
+    layers = {name: int(found[1]) for name in tensors if (found := _LAYER.search(name))}
+    last = base.layer
+    kept = {name: tensor for name, tensor in tensors.items() if last is None or layers.get(name, 0) <= last}
+    save_file(kept, adapter / WEIGHTS)
+    shutil.copyfile(whole / SETTINGS, adapter / SETTINGS)
+    shutil.rmtree(whole)
+    sha256 = file_sha256(adapter / WEIGHTS)
+    name = config.name or f"{base.name}-mntp"
+    return dataclasses.replace(saved, name=name, revision=sha256[:12], adapter="adapter", adapter_sha256=sha256)

@@ -1,0 +1,223 @@
+"""One training run, from its config to the folder of the model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from accelerate import PartialState  # type: ignore[import-untyped]
+from sentence_transformers import SparseEncoderTrainingArguments
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.integrations import TensorBoardCallback
+
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.training.config import TrainingConfig
+from splare_plugins.training.data import Collator, prepare
+from splare_plugins.training.development import Development
+from splare_plugins.training.drift import Drift
+from splare_plugins.training.guards import Guard
+from splare_plugins.training.monitor import Monitor
+from splare_plugins.training.objective import TrainingLoss
+from splare_plugins.training.result import save_result
+from splare_plugins.training.student import Student, load_student
+from splare_plugins.training.trainer import SplareTrainer, trained_weights
+
+CONFIG = "config.json"
+MODEL = "model"
+CHECKPOINTS = "checkpoints"
+_STATE = "trainer_state.json"
+# What may change between the parts of an interrupted run without changing its weights.
+_FREE = ("log_every", "save_every", "keep", "dead_after", "drift_every", "guards", "name", "copy_backbone")
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(NamedTuple):
+    """What a run came to."""
+
+    folder: Path
+    """Of the model."""
+    config: SplareConfig
+    steps: int
+    figures: dict[str, float]
+    """Of the last step and the last evaluation."""
+
+
+def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequence[TrainerCallback] = ()) -> Outcome:
+    """Train a model; a run that was killed goes on from its last checkpoint.
+
+    With several processes (torchrun, accelerate launch), every one calls this.
+
+    Args:
+        config: of the run.
+        overwrite: throw away what an earlier run left in the output folder.
+        callbacks: told of every step on the main process, for a progress bar, say.
+
+    Raises:
+        InputError: for data, a model or settings that cannot be trained, before the first step; or if the output
+            folder holds another run.
+        SplareError: if a guard stops the run.
+    """
+    state = PartialState(cpu=config.device == "cpu")
+    output = Path(config.output)
+    with state.main_process_first():  # the others find its files
+        if state.is_main_process:
+            open_run(config.to_json(), output, overwrite=overwrite)
+        examples = prepare(config, output / "data")
+    if config.batch_size % state.num_processes:
+        raise InputError(f"batch_size {config.batch_size} cannot be shared by {state.num_processes} processes")
+    per_epoch = len(examples) // config.batch_size
+    if not per_epoch:
+        raise InputError(f"there are {len(examples)} examples, fewer than batch_size {config.batch_size}; lower it")
+    evaluator = None if config.evaluation is None else Development(config.evaluation)
+    student = load_student(config, device=state.device.type)
+    checkpoint = last_checkpoint(output)
+    done = _steps_of(checkpoint)
+    loss = TrainingLoss(
+        student.encoder,
+        weights=config.loss.weights,
+        temperature=config.loss.temperature,
+        lambda_query=config.loss.lambda_query,
+        lambda_document=config.loss.lambda_document,
+        mini_batch=config.mini_batch,
+        width=student.base.config.width,
+    )
+    drift = None
+    if state.is_main_process and config.drift_every:
+        texts = examples[:16]
+        drift = Drift(student.encoder, texts["query"], [documents[0] for documents in texts["documents"]], output)
+    trainer = SplareTrainer(
+        monitor=Monitor(config, loss, output, drift),
+        guard=Guard(config.guards, student.base.config.width),
+        first_epoch=done // per_epoch,
+        model=student.encoder,
+        args=_arguments(config, output, state),
+        train_dataset=examples,
+        loss=loss,
+        evaluator=evaluator,
+        data_collator=_collator(config, student),
+    )
+    for printer in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(printer)
+    if state.is_main_process:
+        _add_tensorboard(trainer, output, done)
+        for callback in callbacks:
+            trainer.add_callback(callback)
+    logger.info("%d weights are trained", sum(weight.numel() for _, weight in trained_weights(student.encoder)))
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    student.encoder.eval()
+    saved = student.base.config
+    if state.is_main_process:
+        saved = save_result(student, config, output / MODEL)
+    state.wait_for_everyone()
+    return Outcome(output / MODEL, saved, trainer.state.global_step, _last_figures(trainer.state.log_history))
+
+
+def last_checkpoint(output: Path) -> Path | None:
+    """The last checkpoint that was written to its end."""
+    found = [path.parent for path in (output / CHECKPOINTS).glob(f"checkpoint-*/{_STATE}")]
+    return max(found, key=_steps_of, default=None)
+
+
+def _steps_of(checkpoint: Path | None) -> int:
+    return 0 if checkpoint is None else int(checkpoint.name.rsplit("-", 1)[-1])
+
+
+def open_run(config: str, output: Path, *, overwrite: bool) -> None:
+    """Make the folder of a run, or find it to go on with.
+
+    Args:
+        config: all settings of the run, as JSON.
+        output: the folder.
+        overwrite: throw an earlier run away.
+
+    Raises:
+        InputError: if it holds another run, a finished one, or something else.
+    """
+    path = output / CONFIG
+    if output.exists() and any(output.iterdir()):
+        if not path.is_file():
+            raise InputError(f"{output} holds something that is no training run; choose another output")
+        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(config)
+        changed = [name for name in now if name not in _FREE and now[name] != before.get(name)]
+        begun = last_checkpoint(output) is not None or (output / MODEL).exists()
+        if changed and begun and not overwrite:
+            raise InputError(
+                f"{output} holds a run with another {changed[0]}; choose another output, or add --overwrite to start "
+                "anew"
+            )
+        if (output / MODEL).exists() and not overwrite:
+            raise InputError(f"{output / MODEL} is trained already; choose another output, or add --overwrite")
+        if changed or overwrite:  # what was refused before its first checkpoint is nobody's loss
+            shutil.rmtree(output)
+    output.mkdir(parents=True, exist_ok=True)
+    path.write_text(config, encoding="utf-8")
+
+
+def _arguments(config: TrainingConfig, output: Path, state: PartialState) -> SparseEncoderTrainingArguments:
+    evaluation = config.evaluation
+    arguments = SparseEncoderTrainingArguments(
+        output_dir=str(output / CHECKPOINTS),
+        per_device_train_batch_size=config.batch_size // state.num_processes,
+        num_train_epochs=config.epochs,
+        max_steps=config.steps or -1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.lr_schedule,
+        warmup_steps=config.warmup,
+        adam_beta1=config.betas[0],
+        adam_beta2=config.betas[1],
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm or 0.0,
+        bf16=config.precision == "bfloat16" or (config.precision == "auto" and state.device.type == "cuda"),
+        seed=config.seed,
+        logging_steps=config.log_every,
+        logging_nan_inf_filter=False,
+        save_steps=config.save_every,
+        save_total_limit=config.keep,
+        eval_strategy="no" if evaluation is None else "steps",
+        eval_steps=None if evaluation is None else evaluation.every,
+        load_best_model_at_end=config.best,
+        metric_for_best_model="eval_dev" if config.best else None,
+        greater_is_better=True if config.best else None,
+        use_cpu=config.device == "cpu",
+        remove_unused_columns=False,
+        dataloader_drop_last=True,
+        dataloader_pin_memory=state.device.type == "cuda",
+        ddp_find_unused_parameters=False,
+        report_to="none",
+    )
+    # One process with several devices would split batches behind the loss's back; torchrun uses them all.
+    _ = arguments.device
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _collator(config: TrainingConfig, student: Student) -> Collator:
+    base = student.base.config
+    return Collator(
+        student.encoder.preprocess,
+        lengths={"query": config.query_length, "document": config.document_length},
+        side_prompts={"query": base.query.prompt, "document": base.document.prompt},
+    )
+
+
+def _add_tensorboard(trainer: SplareTrainer, output: Path, done: int) -> None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        logger.warning("tensorboard is not installed; figures are in %s alone", trainer.monitor.path)
+        return
+    writer = SummaryWriter(str(output / "tensorboard"), purge_step=done + 1 if done else None)
+    trainer.add_callback(TensorBoardCallback(tb_writer=writer))
+
+
+def _last_figures(history: list[dict[str, Any]]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for entry in history:
+        figures.update(entry)
+    return figures

@@ -1,0 +1,118 @@
+"""The model that is trained: a base with an adapter, and which of its weights move."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from splare_plugins.backbone import require_bidirectional
+from splare_plugins.errors import InputError
+from splare_plugins.locate import locate_model
+from splare_plugins.model import SplareModel
+from splare_plugins.st import SplareEncoder
+from splare_plugins.training.config import LoraSettings, TrainingConfig
+
+LINEAR = (nn.Linear, Conv1D)
+
+
+class Student(NamedTuple):
+    """A base model ready for training."""
+
+    encoder: SplareEncoder
+    base: SplareModel
+    """The same weights, as a model."""
+    folder: Path
+    """Where the base lies."""
+
+
+def load_student(config: TrainingConfig, *, device: str) -> Student:
+    """Load the base, freeze it, and make what the config names trainable, in float32.
+
+    Raises:
+        InputError: if the base cannot be loaded, has an adapter already, or the adapter does not fit it.
+    """
+    bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
+    base = SplareModel.from_pretrained(
+        config.model,
+        device=device,
+        dtype="bfloat16" if bfloat16 and config.lora is not None else "float32",
+        attention=config.attention,
+    )
+    if base.config.adapter is not None and config.lora is not None:
+        raise InputError(
+            f"{config.model} has an adapter already, and a model has room for one; put it into the weights with "
+            "`splare train merge` first"
+        )
+    if base.config.quantization is not None:
+        raise InputError(f"{config.model} runs in {base.config.quantization}; train on its full weights instead")
+    if config.bidirectional and not base.config.bidirectional:
+        base.config = dataclasses.replace(base.config, bidirectional=True)
+        base.backbone.model.config.is_causal = False
+        require_bidirectional(base.backbone)
+    _require_positions(config, base)
+    encoder = SplareEncoder.from_splare(base, device=device)
+    for weight in encoder.parameters():
+        weight.requires_grad = config.lora is None
+    for weight in base.head.parameters():
+        weight.requires_grad = False
+    if config.lora is not None:
+        add_adapter(base.backbone.model, config.lora, config.seed)
+    if config.head != "frozen":
+        _trainable_head(base.head, config.head)
+    for weight in encoder.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    if config.gradient_checkpointing:
+        # Reentrant checkpoints would find no input that needs a gradient below the first adapter.
+        base.backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
+    return Student(encoder, base, locate_model(config.model))
+
+
+def _require_positions(config: TrainingConfig, base: SplareModel) -> None:
+    longest, room = max(config.query_length, config.document_length), base.backbone.positions
+    if room is not None and longest > room:
+        raise InputError(f"the backbone of {config.model} has {room} positions; train on at most so many tokens")
+
+
+def add_adapter(model: PreTrainedModel, settings: LoraSettings, seed: int) -> None:
+    """Put a new adapter on a headless transformers model, in float32.
+
+    Raises:
+        InputError: if it has no such layers.
+    """
+    from peft import LoraConfig
+
+    depth, last = model.config.num_hidden_layers, settings.last_layers
+    if last is not None and not 1 <= last <= depth:
+        raise InputError(f"the backbone has {depth} layers, so last_layers cannot be {last}")
+    linear = sorted({name.rsplit(".", 1)[-1] for name, part in model.named_modules() if isinstance(part, LINEAR)})
+    adapter = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha or 2 * settings.rank,  # type: ignore[arg-type]
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.targets or linear),
+        layers_to_transform=None if last is None else list(range(depth - last, depth)),
+    )
+    torch.manual_seed(seed)
+    try:
+        model.add_adapter(adapter)
+    except ValueError as error:
+        raise InputError(
+            f"no adapter can be put on {', '.join(settings.targets or ())}; the linear layers of this backbone are "
+            f"called {', '.join(linear)}"
+        ) from error
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+
+
+def _trainable_head(head: nn.Module, which: str) -> None:
+    names = ["b"] if which == "bias" else [name for name, _ in head.named_parameters()]
+    for name, weight in head.named_parameters():
+        weight.requires_grad = name in names

@@ -1,0 +1,139 @@
+"""The trainer of sentence-transformers with our loss, checkpoints of what is trained alone, and guards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SparseEncoderTrainer
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from torch import Tensor, nn
+
+from splare_plugins.errors import InputError
+from splare_plugins.training.guards import Guard
+from splare_plugins.training.monitor import Monitor
+from splare_plugins.training.objective import TrainingLoss
+
+TRAINED = "trained.safetensors"
+_LAST_ACTIVE = "monitor.last_active"
+
+
+class EpochBatches(DefaultBatchSampler):
+    """Batches in an order that depends on seed and epoch alone, so that a run goes on where it was killed.
+
+    A generator that is drawn from epoch after epoch would start again with the first one's order.
+
+    Args:
+        length: number of examples.
+        batch_size: of a process.
+        seed: of the order.
+        first_epoch: the epoch that the first iteration is.
+    """
+
+    def __init__(self, length: int, *, batch_size: int, seed: int, first_epoch: int) -> None:
+        super().__init__(range(length), batch_size=batch_size, drop_last=True)
+        self.length = length
+        self.seed = seed
+        self.next_epoch = first_epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.next_epoch)
+        self.next_epoch += 1
+        order = torch.randperm(self.length, generator=generator)
+        for batch in order[: len(self) * self.batch_size].split(self.batch_size):
+            yield batch.tolist()
+
+    def __len__(self) -> int:
+        return self.length // self.batch_size
+
+
+class TrainedWeights:
+    """Checkpoints that hold what is trained and nothing else, for a ``Trainer``."""
+
+    model: nn.Module
+    args: Any
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """Further tensors of a checkpoint."""
+        return {}
+
+    def take_extra_state(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Remove them from ``tensors`` and put them back in place."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {**dict(trained_weights(self.model)), **self.extra_state()}
+        save_file({name: each.detach().contiguous().cpu() for name, each in tensors.items()}, folder / TRAINED)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        path = Path(resume_from_checkpoint) / TRAINED
+        tensors: dict[str, Tensor] = load_file(path)
+        self.take_extra_state(tensors, int(path.parent.name.rsplit("-", 1)[-1]))
+        weights = dict(trained_weights(self.model))
+        if weights.keys() != tensors.keys() or any(weights[name].shape != tensors[name].shape for name in weights):
+            raise InputError(f"{path} holds other weights than this config trains; use the config it was made with")
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(tensors[name])
+
+
+class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
+    """Trains a :class:`SplareEncoder` with a :class:`TrainingLoss`.
+
+    Args:
+        monitor: one of its callbacks.
+        guard: looks at each step.
+        first_epoch: the epoch that training starts or goes on in.
+        **options: those of ``SparseEncoderTrainer``.
+    """
+
+    def __init__(self, *, monitor: Monitor, guard: Guard, first_epoch: int = 0, **options: Any) -> None:
+        self.monitor = monitor
+        self.guard = guard
+        self.first_epoch = first_epoch
+        super().__init__(**options, callbacks=[monitor])
+        self.loss: TrainingLoss
+
+    def get_batch_sampler(self, dataset: Any, batch_size: int, **_: Any) -> EpochBatches:
+        """The order of examples."""
+        return EpochBatches(len(dataset), batch_size=batch_size, seed=self.args.seed, first_epoch=self.first_epoch)
+
+    def compute_loss(self, *args: Any, **options: Any) -> Any:
+        """The loss, after a look at the figures of the step."""
+        loss = super().compute_loss(*args, **options)
+        self.guard.check(self.loss.figures, step=self.state.global_step + 1, share=self.loss.share)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log the figures of the last step with the trainer's own."""
+        if "loss" in logs:
+            logs = {
+                **logs,
+                **self.loss.figures,
+                "flops_share": self.loss.share,
+                "dead_latents": self.loss.dead_latents(self.monitor.config.dead_after),
+                **self.monitor.measured,
+            }
+            self.monitor.measured = {}
+        super().log(logs, start_time)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """None: the card is written when training is done."""
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """When each latent was last active."""
+        return {_LAST_ACTIVE: self.loss.last_active}
+
+    def take_extra_state(self, tensors: dict[str, Tensor], step: int) -> None:
+        """The same, read again."""
+        self.loss.last_active.copy_(tensors.pop(_LAST_ACTIVE))
+        self.loss.batches = step
+
+
+def trained_weights(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Names and values of all weights that are trained."""
+    return [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
