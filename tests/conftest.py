@@ -14,7 +14,10 @@ from pyterrier_splare.java import terrier_jars
 from splare_plugins.errors import MissingPartError
 from splare_plugins.model import SplareModel
 from tests.hub_server import Hub, running_hub
+from tests.opensearch_node import opensearch_url
 from tests.tiny import save_tiny_model
+
+__all__ = ["opensearch_url"]
 
 # A shell's background jobs start with Ctrl-C ignored, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

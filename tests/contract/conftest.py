@@ -28,6 +28,7 @@ ENGINES = [
     pytest.param("terrier", id="terrier", marks=pytest.mark.java),
     pytest.param("anserini", id="anserini", marks=pytest.mark.java),
     pytest.param("seismic", id="seismic"),
+    pytest.param("opensearch", id="opensearch", marks=pytest.mark.java),
 ]
 
 WIDTH = 2048

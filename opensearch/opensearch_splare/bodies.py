@@ -1,0 +1,197 @@
+"""What a cluster is sent so that it calls the encoder by itself; nothing here talks to a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from opensearch_splare.location import check_name
+from opensearch_splare.mapping import DEFAULT_FIELD, IndexCard, index_body
+from opensearch_splare.queries import Body, two_phase_pipeline
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+
+Side = Literal["passage", "query"]
+SIDES: tuple[Side, ...] = ("passage", "query")
+
+PASSAGES = "passages"
+"""Of an index of passages: the field with their texts, in the order of the nested vectors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """One index whose texts and queries the cluster encodes through a ``splare serve``.
+
+    Attributes:
+        index: its name; the names of all else follow from it.
+        encoder_url: where the nodes of the cluster reach the encoder.
+        config: of the encoder's model.
+        token: the encoder's bearer token.
+        batch_size: texts of one call while indexing.
+        read_timeout: seconds that a call may take.
+        connections: most calls of a node at the same time.
+        passage_words: cut texts into passages of so many words, each with its own vector; ``None`` gives a text one
+            vector.
+        two_phase: search in two phases: faster, made for few hits, no longer exact.
+        shards: primary shards of a new index.
+        replicas: copies of each; ``None`` keeps one as soon as there is a second node.
+        analyzer: of the text fields of a new index; ``None`` for the standard one.
+
+    Raises:
+        InputError: for values that cannot be.
+    """
+
+    index: str
+    encoder_url: str
+    config: SplareConfig
+    token: str | None = None
+    batch_size: int = 16
+    read_timeout: int = 120
+    connections: int = 8
+    passage_words: int | None = None
+    two_phase: bool = False
+    shards: int = 1
+    replicas: int | None = None
+    analyzer: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.index)
+        object.__setattr__(self, "encoder_url", check_encoder_url(self.encoder_url))
+        for name in ("batch_size", "read_timeout", "connections", "passage_words"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, not {value}")
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the ingest pipeline, and of the search pipeline."""
+        return pipeline_name(self.index)
+
+
+class Request(NamedTuple):
+    """One request to the cluster."""
+
+    method: str
+    path: str
+    body: Body | None
+
+
+def check_encoder_url(url: str) -> str:
+    """``url`` without a slash at its end.
+
+    Raises:
+        InputError: if it is no address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
+        raise InputError(f"{url!r} is no address of an encoder; give the one that splare serve prints")
+    return url.rstrip("/")
+
+
+def pipeline_name(index: str) -> str:
+    """The name of both pipelines of an index."""
+    return f"splare-{index}"
+
+
+def model_name(index: str, side: Side) -> str:
+    """The name of a remote model, its connector and its model group."""
+    return f"splare-{index}-{side}"
+
+
+def connector_body(plan: Deployment, side: Side) -> Body:
+    """How the cluster calls the encoder; a model of another fingerprint will refuse the call."""
+    body = _fill(
+        "connector.json",
+        name=model_name(plan.index, side),
+        index=plan.index,
+        encoder_url=plan.encoder_url,
+        content_type=side,
+        fingerprint=plan.config.index_fingerprint(),
+        # The server wants a credential even where none is used.
+        token=plan.token or "none",
+        read_timeout=plan.read_timeout,
+        connections=plan.connections,
+    )
+    if plan.token is not None:
+        body["actions"][0]["headers"]["Authorization"] = "Bearer ${credential.token}"
+    return body
+
+
+def model_body(plan: Deployment, side: Side, connector_id: str) -> Body:
+    """A remote model behind a connector."""
+    return _fill("model.json", name=model_name(plan.index, side), index=plan.index, connector_id=connector_id)
+
+
+def ingest_pipeline(plan: Deployment, model_id: str) -> Body:
+    """From texts to vectors: title and text are joined as on the client, an empty text gets no vector."""
+    return _fill(
+        "ingest_pipeline.json" if plan.passage_words is None else "ingest_pipeline_passages.json",
+        index=plan.index,
+        field=DEFAULT_FIELD,
+        content_script=_read("content.painless"),
+        model_id=model_id,
+        batch_size=plan.batch_size,
+        passage_words=plan.passage_words,
+    )
+
+
+def search_pipeline(plan: Deployment, model_id: str) -> Body:
+    """The model of ``query_text``, and the two phases if they are wanted."""
+    body = _fill("search_pipeline.json", index=plan.index, model_id=model_id)
+    if plan.two_phase:
+        body["request_processors"] += two_phase_pipeline()["request_processors"]
+    return body
+
+
+def pipeline_settings(plan: Deployment) -> Body:
+    """What an index must say so that it uses both pipelines."""
+    return {"default_pipeline": plan.pipeline, "search": {"default_pipeline": plan.pipeline}}
+
+
+def deployed_index(plan: Deployment) -> Body:
+    """The index that ``SplareIndex.create`` would make, with both pipelines; or one of passages."""
+    fields = {} if plan.passage_words is None else {PASSAGES: {"type": "text", "index": False}}
+    body = index_body(
+        IndexCard(config=plan.config),
+        shards=plan.shards,
+        replicas=plan.replicas,
+        analyzer=plan.analyzer,
+        fields=fields,
+    )
+    if plan.passage_words is not None:
+        properties = body["mappings"]["properties"]
+        properties[DEFAULT_FIELD] = {"type": "nested", "properties": {"sparse_encoding": properties[DEFAULT_FIELD]}}
+    body["settings"]["index"].update(pipeline_settings(plan))
+    return body
+
+
+def all_requests(plan: Deployment) -> Iterator[Request]:
+    """What a deployment sends to a cluster that has nothing of it yet; ids that the server gives are in ``<>``."""
+    if plan.token is not None:
+        plan = replace(plan, token="<token>")
+    ml, models = "/_plugins/_ml", {side: f"<model {model_name(plan.index, side)}>" for side in SIDES}
+    for side in SIDES:
+        name = model_name(plan.index, side)
+        yield Request("POST", f"{ml}/connectors/_create", connector_body(plan, side))
+        yield Request("POST", f"{ml}/models/_register", model_body(plan, side, f"<connector {name}>"))
+        yield Request("POST", f"{ml}/models/{models[side]}/_deploy", None)
+    yield Request("PUT", f"/_ingest/pipeline/{plan.pipeline}", ingest_pipeline(plan, models["passage"]))
+    yield Request("PUT", f"/_search/pipeline/{plan.pipeline}", search_pipeline(plan, models["query"]))
+    yield Request("PUT", f"/{plan.index}", deployed_index(plan))
+
+
+def _read(template: str) -> str:
+    return files("opensearch_splare").joinpath("templates", template).read_text(encoding="utf-8")
+
+
+def _fill(template: str, **values: Any) -> Body:
+    """A template as JSON: ``"{{name}}"`` becomes the value with its type, and ``{{name}}`` in a string its text."""
+    text = _read(template)
+    for name, value in values.items():
+        place = "{{" + name + "}}"
+        text = text.replace(f'"{place}"', json.dumps(value)).replace(place, json.dumps(str(value))[1:-1])
+    body: Body = json.loads(text)
+    return body

@@ -1,0 +1,177 @@
+"""Sends documents until each is in or refused: chunks bounded in bytes, patience with busy and lost nodes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from opensearchpy import OpenSearch, TransportError, helpers
+
+from opensearch_splare.connection import address, error_reason, explain_error
+from splare_plugins.errors import InputError
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 8 << 20
+CHUNK_DOCUMENTS = 1000
+PATIENCE = 300.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
+
+# Busy, no such shard now, gateway troubles; the words are opensearchpy's for connections that failed.
+_PASSING = {429, 502, 503, 504, "N/A", "TIMEOUT"}
+_CONFLICT = 409
+
+
+class Failure(NamedTuple):
+    """A document that the server refuses for good."""
+
+    docid: str
+    status: int
+    reason: str
+
+
+@dataclass
+class BulkCounts:
+    """What became of the documents sent so far.
+
+    Attributes:
+        written: documents that the server took now.
+        found: documents that were there already (operation ``create`` only).
+        repeated: times a document was sent again, because a node was busy or lost.
+        failures: documents refused for good.
+    """
+
+    written: int = 0
+    found: int = 0
+    repeated: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+class BulkSender:
+    """Writes documents by id, so that sending one twice leaves one.
+
+    Args:
+        client: of the cluster.
+        index: name.
+        operation: ``index`` replaces a document of the same id, ``create`` leaves it.
+        chunk_bytes: most bytes of a request.
+        chunk_documents: most documents of a request.
+        patience: seconds without any progress after which a busy or lost cluster is given up.
+
+    Attributes:
+        counts: of all documents so far.
+    """
+
+    def __init__(
+        self,
+        client: OpenSearch,
+        index: str,
+        *,
+        operation: Literal["index", "create"] = "index",
+        chunk_bytes: int = CHUNK_BYTES,
+        chunk_documents: int = CHUNK_DOCUMENTS,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.counts = BulkCounts()
+        self._client = client
+        self._index = index
+        self._operation = operation
+        self._limits = {"chunk_size": chunk_documents, "max_chunk_bytes": chunk_bytes}
+        self._patience = patience
+
+    def send(self, documents: Iterable[tuple[str, str]]) -> list[Failure]:
+        """Send documents and wait until each is settled.
+
+        Args:
+            documents: id and ``_source`` as JSON; ids must differ.
+
+        Returns:
+            Those that were refused for good.
+
+        Raises:
+            InputError: if the cluster stays busy or away longer than the patience, or nothing may be written to it.
+        """
+        pending = dict(documents)
+        failures: list[Failure] = []
+        pause, since = _FIRST_PAUSE, time.monotonic()
+        while pending:
+            before, trouble = len(pending), self._attempt(pending, failures)
+            if not pending:
+                break
+            if len(pending) < before:
+                pause, since = _FIRST_PAUSE, time.monotonic()
+            elif time.monotonic() - since > self._patience:
+                raise InputError(
+                    f"{trouble}; nothing could be written for {self._patience:.0f} seconds, and what was written "
+                    "stays, so run again to go on"
+                )
+            log.info("%d documents wait %.1f s: %s", len(pending), pause, trouble)
+            self.counts.repeated += len(pending)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self.counts.failures.extend(failures)
+        return failures
+
+    def _attempt(self, pending: dict[str, str], failures: list[Failure]) -> str:
+        """Send what is pending once; leaves in it what has to be sent again, and says why."""
+        trouble = ""
+        answers = helpers.streaming_bulk(
+            self._client,
+            list(pending.items()),
+            expand_action_callback=self._action,
+            raise_on_error=False,
+            raise_on_exception=False,
+            index=self._index,
+            **self._limits,
+        )
+        for _, answer in answers:
+            (item,) = answer.values()
+            status, error = item["status"], item.get("exception")
+            if status in _PASSING:
+                trouble = explain_error(error, address(self._client), self._index) if error else _reason(item)
+                continue
+            if isinstance(error, TransportError):
+                raise InputError(explain_error(error, address(self._client), self._index)) from error
+            self._settle(item, failures)
+            del pending[item["_id"]]
+        return trouble
+
+    def _settle(self, item: Mapping[str, Any], failures: list[Failure]) -> None:
+        status = item["status"]
+        if 200 <= status < 300:
+            self.counts.written += 1
+        elif status == _CONFLICT and self._operation == "create":
+            self.counts.found += 1
+        elif "cluster_block_exception" in str(item.get("error")):
+            raise InputError(
+                f"the index {self._index!r} at {address(self._client)} cannot be written: {_reason(item)}; remove the "
+                "block in its settings and run again"
+            )
+        else:
+            failures.append(Failure(item["_id"], status, _reason(item)))
+
+    def _action(self, document: tuple[str, str]) -> tuple[dict[str, Any], str]:
+        docid, source = document
+        return {self._operation: {"_id": docid}}, source
+
+
+def _reason(item: Mapping[str, Any]) -> str:
+    return error_reason({"error": item.get("error")})
+
+
+def raise_failures(failures: list[Failure], what: str) -> None:
+    """Refuse to go on after documents were refused.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    if failures:
+        first = failures[0]
+        others = f" (and {len(failures) - 1} others)" if len(failures) > 1 else ""
+        raise InputError(
+            f"{what} refused the document {first.docid!r}{others} with status {first.status}: {first.reason}; mend it "
+            "and run again"
+        )

@@ -1,0 +1,54 @@
+"""OpenSearch behind the contract of :mod:`splare_plugins.engines.base`; a location is ``http://host:9200/name``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opensearch_splare.connection import connect
+from opensearch_splare.index import SplareIndex
+from opensearch_splare.location import split_location
+from opensearch_splare.writer import OpenSearchWriter
+from splare_plugins.config import SplareConfig
+from splare_plugins.engines.base import Hits, Searcher
+
+
+class OpenSearchEngine:
+    """The engine ``opensearch``."""
+
+    name = "opensearch"
+
+    def writer(
+        self, location: str, config: SplareConfig | None, *, overwrite: bool = False, **options: Any
+    ) -> OpenSearchWriter:
+        """Open an :class:`OpenSearchWriter`, which documents the ``options``."""
+        return OpenSearchWriter(location, config, overwrite=overwrite, **options)
+
+    def searcher(self, location: str, **options: Any) -> OpenSearchSearcher:
+        """Open an :class:`OpenSearchSearcher`; the ``options`` are those of :class:`SplareIndex`."""
+        return OpenSearchSearcher(location, **options)
+
+
+class OpenSearchSearcher(Searcher):
+    """Exact search; scores are integer dot products.
+
+    Args:
+        location: URL and name of the index.
+        **options: of :class:`SplareIndex`.
+
+    Raises:
+        InputError: if there is no such index, or it is none of ours or not complete.
+    """
+
+    def __init__(self, location: str, **options: Any) -> None:
+        url, name = split_location(location)
+        self.index = SplareIndex(connect(url), name, **options)
+        self.config = self.index.card.config
+        self.num_docs = self.index.count()
+
+    def search(self, impacts: Any, k: int) -> list[Hits]:
+        """See :meth:`Searcher.search`; impacts of queries may go up to 256."""
+        return self.index.search_impacts(impacts, k)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.index.client.close()

@@ -1,0 +1,105 @@
+"""Why an indexed document matched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy import NotFoundError, OpenSearch
+from scipy.sparse import csr_array
+
+from opensearch_splare.mapping import TEXT_FIELDS
+from opensearch_splare.queries import Body
+from splare_plugins.corpus import Document
+from splare_plugins.errors import InputError
+from splare_plugins.explain import Explanation, LatentMatch, explain
+from splare_plugins.impacts import latent_id, to_dicts
+
+if TYPE_CHECKING:
+    from splare_plugins.model import SplareModel
+
+# What Lucene calls a clause: "Linear function on the splare field for the f12 feature, computed as w * S from:".
+_FEATURE = re.compile(r"Linear function on the \S+ field for the (f\d+) feature")
+
+
+def explain_hit(
+    client: OpenSearch,
+    index: str,
+    body: Body | None,
+    docid: str,
+    model: SplareModel,
+    query: str,
+    impacts: csr_array,
+    top: int,
+) -> Explanation:
+    """The contributions are the server's, of what is indexed; the words are the model's, from the stored text.
+
+    Args:
+        client: of the cluster.
+        index: name.
+        body: the query; ``None`` if it has no latent.
+        docid: id of the document.
+        model: the index's model.
+        query: the query's text.
+        impacts: of the query, shape ``(1, width)``.
+        top: most latents listed.
+
+    Raises:
+        InputError: if there is no such document, or its text is not stored.
+    """
+    text = _stored_text(client, index, docid)
+    now = explain(model, query, text, top=model.config.width)
+    words = {match.term: (match.query_word, match.document_word) for match in now.matches}
+    indexed = _document_impacts(client, index, body, docid) if body is not None else {}
+    (asked,) = to_dicts(impacts)
+    parts = {term: asked[term] * impact for term, impact in indexed.items()}
+    score = sum(parts.values())
+    best = sorted(parts, key=lambda term: -parts[term])[:top]
+    return Explanation(
+        score=score,
+        query_latents=len(asked),
+        document_latents=now.document_latents,
+        shared_latents=len(parts),
+        matches=[
+            LatentMatch(
+                term=term,
+                name=model.head.name(latent_id(term)),
+                contribution=parts[term],
+                share=parts[term] / score,
+                query_impact=asked[term],
+                document_impact=indexed[term],
+                query_word=words.get(term, ("", ""))[0],
+                document_word=words.get(term, ("", ""))[1],
+            )
+            for term in best
+        ],
+    )
+
+
+def _stored_text(client: OpenSearch, index: str, docid: str) -> str:
+    try:
+        source = client.get(index=index, id=docid, params={"_source_includes": ",".join(TEXT_FIELDS)})["_source"]
+    except NotFoundError as error:
+        if "index_not_found" in str(error.error):
+            raise
+        raise InputError(f"there is no document {docid!r} in the index {index!r}") from error
+    if "text" not in source:
+        raise InputError(f"the index {index!r} holds no text of the document {docid!r}; index it with its text")
+    return Document(docid, source["text"], source.get("title", "")).content
+
+
+def _document_impacts(client: OpenSearch, index: str, body: Body, docid: str) -> dict[str, int]:
+    """Impacts of the latents that query and document share."""
+    answer = client.explain(index=index, id=docid, body={"query": body})
+    return dict(_features(answer.get("explanation", {})))
+
+
+def _features(node: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Walk Lucene's explanation, which differs between the two query forms."""
+    if found := _FEATURE.match(node.get("description", "")):
+        (value,) = (part["value"] for part in node["details"] if part["description"].startswith("S,"))
+        yield found.group(1), int(value)
+        return
+    for part in node.get("details", []):
+        yield from _features(part)

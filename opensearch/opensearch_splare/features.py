@@ -1,0 +1,97 @@
+"""Small numbers for the latents that a collection uses, which ``sparse_vector`` fields need.
+
+Such a field folds its keys into 15 or 16 bits (modulo 65,536 in OpenSearch 3.3 to 3.8, where half of that range does
+not work; modulo 32,768 from 3.9 on), so that latents of wide models collide. Numbers below 32,768 are safe in every
+version.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from splare_plugins.errors import InputError
+from splare_plugins.impacts import latent_id
+
+MAX_FEATURES = 1 << 15
+
+
+class FeatureMap:
+    """Latents that are in use, numbered in their order from 0.
+
+    Args:
+        latents: ids that may occur in documents, any order.
+        width: latents of the model.
+
+    Raises:
+        InputError: if more than 32,768 latents are in use.
+    """
+
+    def __init__(self, latents: np.ndarray, width: int) -> None:
+        self.width = width
+        self._used = np.zeros(width, dtype=bool)
+        self._used[latents] = True
+        self._numbers = np.cumsum(self._used) - 1
+        if len(self) > MAX_FEATURES:
+            raise InputError(
+                f"{len(self)} latents are in use and a sparse_vector field holds {MAX_FEATURES}; prune the documents "
+                "to fewer latents, or use rank_features"
+            )
+
+    @classmethod
+    def of(cls, impacts: csr_array) -> FeatureMap:
+        """The map of all latents of a collection, shape ``(n, width)``."""
+        return cls(np.unique(impacts.indices), impacts.shape[1])
+
+    def __len__(self) -> int:
+        return int(self._used.sum())
+
+    def document(self, impacts: Mapping[str, int], docid: str) -> dict[str, int]:
+        """A document's latents by number.
+
+        Raises:
+            InputError: for a latent that was not in use when the map was made.
+        """
+        return {self._key(term, docid): impact for term, impact in impacts.items()}
+
+    def query(self, tokens: Mapping[str, float]) -> dict[str, float]:
+        """A query's tokens by number; latents that no document has are left out, since they find nothing."""
+        numbers = {term: self._number(term) for term in tokens}
+        return {str(numbers[term]): weight for term, weight in tokens.items() if numbers[term] is not None}
+
+    def to_text(self) -> str:
+        """The map as text, for the mapping's ``_meta``: a compressed bit for each latent."""
+        return base64.b64encode(zlib.compress(np.packbits(self._used).tobytes(), 9)).decode("ascii")
+
+    @classmethod
+    def from_text(cls, text: str, width: int) -> FeatureMap:
+        """Read what :meth:`to_text` wrote.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        try:
+            bits = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype=np.uint8)
+            used = np.unpackbits(bits, count=width).astype(bool)
+        except (ValueError, zlib.error) as error:
+            raise InputError(f"the index's map of features is damaged ({error}); make the index again") from error
+        if len(used) != width:
+            raise InputError(f"the index's map of features is not of {width} latents; make the index again")
+        return cls(np.flatnonzero(used), width)
+
+    def _key(self, term: str, docid: str) -> str:
+        number = self._number(term)
+        if number is None:
+            raise InputError(
+                f"the document {docid!r} has the latent {term}, which the index's map of features lacks; make the "
+                "index again with a map of all documents"
+            )
+        return str(number)
+
+    def _number(self, term: str) -> int | None:
+        latent = latent_id(term)
+        return int(self._numbers[latent]) if latent < self.width and self._used[latent] else None

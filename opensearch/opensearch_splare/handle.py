@@ -1,0 +1,155 @@
+"""An index on a cluster: made, looked at, deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from opensearchpy import OpenSearch
+from scipy.sparse import csr_array
+
+from opensearch_splare.connection import Version, address, require, server_errors, server_version
+from opensearch_splare.features import FeatureMap
+from opensearch_splare.location import check_name
+from opensearch_splare.mapping import (
+    COMPLETE,
+    DEFAULT_FIELD,
+    FieldType,
+    IndexCard,
+    index_body,
+    seismic_parameters,
+)
+from opensearch_splare.queries import IMPACT_UNIT
+from opensearch_splare.search import Limits, read_limits
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+
+
+class IndexHandle:
+    """An index by name, and the config that its vectors must have been made with.
+
+    Args:
+        client: of the cluster.
+        name: of the index.
+        config: of the model at hand; ``None`` for vectors of unknown origin.
+
+    Raises:
+        InputError: for a name that OpenSearch does not allow.
+    """
+
+    def __init__(self, client: OpenSearch, name: str, config: SplareConfig | None) -> None:
+        self.client = client
+        self.name = check_name(name)
+        self.config = config
+
+    def create(
+        self,
+        *,
+        field: str = DEFAULT_FIELD,
+        field_type: FieldType = "rank_features",
+        shards: int = 1,
+        replicas: int | None = None,
+        store_vectors: bool = False,
+        analyzer: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+        sample: csr_array | None = None,
+        query_sample: csr_array | None = None,
+        method: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the index: strict mapping, text fields for BM25, the model's config in ``_meta``.
+
+        Args:
+            field: name of the field with the vectors.
+            field_type: ``rank_features`` searches exactly; ``sparse_vector`` (OpenSearch 3.3 on) approximately, in
+                large collections.
+            shards: primary shards.
+            replicas: copies of each; ``None`` keeps one as soon as there is a second node.
+            store_vectors: keep vectors in ``_source``, which reindexing and partial updates need.
+            analyzer: of the text fields; ``None`` for the standard one.
+            fields: mappings of further fields, for filters.
+            sample: with ``sparse_vector``, the impacts of all documents: they say which latents are in use, and how
+                large an impact can be.
+            query_sample: with ``sparse_vector``, impacts of typical queries; else the largest that there can be.
+            method: with ``sparse_vector``, other parameters of :func:`seismic_parameters`.
+
+        Raises:
+            InputError: if the index exists, the server is too old, or a value cannot be.
+        """
+        card = IndexCard(config=self.config, field=field, field_type=field_type)
+        parameters = None
+        if field_type == "sparse_vector":
+            require("sparse_vector fields", self.version)
+            if sample is None or self.config is None:
+                raise InputError("a sparse_vector index needs a model and, as sample, the impacts of all documents")
+            card = dataclasses.replace(card, features=FeatureMap.of(sample).to_text())
+            ceilings = {"document_ceiling": float(sample.data.max(initial=1))}
+            if query_sample is not None:
+                ceilings["query_ceiling"] = float(query_sample.data.max(initial=1)) / IMPACT_UNIT
+            parameters = seismic_parameters(**{**ceilings, **(method or {})})
+        body = index_body(
+            card,
+            shards=shards,
+            replicas=replicas,
+            store_vectors=store_vectors,
+            analyzer=analyzer,
+            fields=fields,
+            method=parameters,
+        )
+        with server_errors(self.client, self.name):
+            if self.client.indices.exists(index=self.name):
+                raise InputError(f"the index {self.name!r} at {address(self.client)} exists already; delete it first")
+            self.client.indices.create(index=self.name, body=body)
+        self._forget()
+
+    def delete(self) -> None:
+        """Delete the index, and if the name is an alias, what it stands for.
+
+        Raises:
+            InputError: if there is none, or it was not made by splare.
+        """
+        _ = self.card
+        with server_errors(self.client, self.name):
+            for concrete in self.client.indices.get(index=self.name):
+                self.client.indices.delete(index=concrete)
+        self._forget()
+
+    @cached_property
+    def version(self) -> Version:
+        """Major and minor version of the server."""
+        return server_version(self.client)
+
+    @cached_property
+    def card(self) -> IndexCard:
+        """What the index says of itself.
+
+        Raises:
+            InputError: if there is no such index, or it is none of ours, or a writer has not finished it.
+            IdentityError: if it was made with another model.
+        """
+        with server_errors(self.client, self.name):
+            found = self.client.indices.get_mapping(index=self.name)
+        if len(found) != 1:
+            raise InputError(f"{self.name!r} stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
+        (mapping,) = found.values()
+        card = IndexCard.from_mapping(mapping["mappings"], self.name)
+        if card.state != COMPLETE:
+            raise InputError(f"the index {self.name!r} is not complete; go on with what began it, or delete it")
+        if self.config is not None and card.config is not None:
+            self.config.require_same_index(card.config, f"the index {self.name!r}")
+        return card
+
+    def count(self) -> int:
+        """Documents that a search can see."""
+        with server_errors(self.client, self.name):
+            return int(self.client.count(index=self.name)["count"])
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What the cluster and the index allow in a search."""
+        return read_limits(self.client, self.name)
+
+    def _forget(self) -> None:
+        for name in ("card", "limits"):
+            self.__dict__.pop(name, None)

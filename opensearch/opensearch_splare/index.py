@@ -1,0 +1,273 @@
+"""One index of SPLARE vectors on a cluster: filled, searched and explained from here."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy import OpenSearch
+from scipy.sparse import csr_array
+
+from opensearch_splare.connection import (
+    FEATURES,
+    require,
+    server_errors,
+)
+from opensearch_splare.explanation import explain_hit
+from opensearch_splare.handle import IndexHandle
+from opensearch_splare.loading import IndexReport, OnError, load, read_records
+from opensearch_splare.mapping import (
+    TEXT_FIELDS,
+    feature_map,
+)
+from opensearch_splare.queries import (
+    IMPACT_UNIT,
+    Body,
+    QueryForm,
+    check_two_phase_window,
+    hybrid,
+    hybrid_pipeline,
+    match_text,
+    query_tokens,
+    search_body,
+    sparse_query,
+    sparse_vector,
+    two_phase_pipeline,
+)
+from opensearch_splare.search import run_searches
+from opensearch_splare.sources import check_query_impacts
+from splare_plugins.config import SplareConfig
+from splare_plugins.corpus import Document, EncodedBatch, Query
+from splare_plugins.engines.base import Hits
+from splare_plugins.engines.checks import check_impacts, check_k
+from splare_plugins.errors import InputError
+from splare_plugins.explain import Explanation
+from splare_plugins.indexing import Progress, TopK, encode_documents, encode_queries
+
+if TYPE_CHECKING:
+    from splare_plugins.model import SplareModel
+
+
+class SplareIndex(IndexHandle):
+    """An index on an OpenSearch cluster.
+
+    Args:
+        client: of the cluster; see :func:`connect`.
+        name: of the index.
+        model: the model for documents and queries; a config is enough for vectors that are made elsewhere.
+        form: of queries: ``neural_sparse`` needs the plugin of that name, ``rank_feature`` only OpenSearch's core.
+            Both give the same scores.
+
+    Raises:
+        InputError: for a name that OpenSearch does not allow.
+    """
+
+    def __init__(
+        self,
+        client: OpenSearch,
+        name: str,
+        model: SplareModel | SplareConfig | None = None,
+        *,
+        form: QueryForm = "neural_sparse",
+    ) -> None:
+        super().__init__(client, name, model if isinstance(model, SplareConfig | None) else model.config)
+        self.form: QueryForm = form
+        self._model = None if isinstance(model, SplareConfig) else model
+        self._preference = secrets.token_hex(8)
+
+    def index(
+        self,
+        documents: Iterable[Document | Mapping[str, Any]],
+        *,
+        checkpoint: str | Path | None = None,
+        on_error: OnError = "raise",
+        top_k: TopK = "model",
+        on_progress: Progress | None = None,
+        **options: Any,
+    ) -> IndexReport:
+        """Encode documents and index them with their texts; one of the same id is replaced.
+
+        Args:
+            documents: with ids, or mappings with ``_id``, ``text``, perhaps ``title``, and the further fields that
+                :meth:`create` declared.
+            checkpoint: a file that remembers how far it came. After a killed client, the same call with the same
+                collection goes on there, without encoding the first part again; it is removed at the end.
+            on_error: what to do when the server refuses a document: stop, or go on and report it.
+            top_k: latents kept of a document; ``None`` keeps all.
+            on_progress: called with the number of documents just indexed.
+            **options: of :class:`BulkSender`.
+
+        Raises:
+            InputError: for a document that cannot be indexed, two with one id, or a cluster that stays away.
+            IdentityError: if the index was made with another model.
+        """
+        model = self._require_model()
+        further: dict[str, Mapping[str, Any]] = {}
+        return load(
+            self,
+            lambda rest: encode_documents(model, rest, top_k=top_k, store_text=True),
+            documents=read_records(documents, further),
+            further=further,
+            checkpoint=Path(checkpoint) if checkpoint is not None else None,
+            on_error=on_error,
+            on_progress=on_progress,
+            **options,
+        )
+
+    def index_encoded(
+        self,
+        batches: Iterable[EncodedBatch],
+        *,
+        on_error: OnError = "raise",
+        on_progress: Progress | None = None,
+        **options: Any,
+    ) -> IndexReport:
+        """Index documents that were encoded before, for example ``EncodedFolder.batches()``.
+
+        Args:
+            batches: of impacts that this index's model made.
+            on_error: as for :meth:`index`.
+            on_progress: as for :meth:`index`.
+            **options: of :class:`BulkSender`.
+        """
+        return load(self, lambda _: batches, on_error=on_error, on_progress=on_progress, **options)
+
+    def search(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: Body | None = None,
+        two_phase: bool = False,
+        top_k: TopK = "model",
+    ) -> list[Hits]:
+        """The best documents of each query.
+
+        Args:
+            queries: texts.
+            k: most documents per query.
+            filter: a query that hits must match.
+            two_phase: find with the strong latents and rescore with all: faster, made for few hits, no longer exact.
+            top_k: latents kept of a query; ``None`` keeps all.
+
+        Returns:
+            For each query ids and scores, best first; scores are integer dot products.
+
+        Raises:
+            InputError: if there is no such index, or the server refuses.
+            IdentityError: if the index was made with another model.
+        """
+        return self.search_impacts(self._encode(queries, top_k), k, filter=filter, two_phase=two_phase)
+
+    def search_impacts(
+        self, impacts: csr_array, k: int = 10, *, filter: Body | None = None, two_phase: bool = False
+    ) -> list[Hits]:
+        """The same for queries that are impacts already, int32, shape ``(n, width)``."""
+        check_k(k)
+        pipeline = None
+        size = self._size(k)
+        if two_phase:
+            require("the two-phase processor", self.version)
+            check_two_phase_window(size)
+            pipeline = two_phase_pipeline()
+        queries = self._queries(impacts, size)
+        bodies = [None if query is None else self._body(query, size, filter, pipeline) for query in queries]
+        answers = run_searches(self.client, self.name, bodies, preference=self._preference)
+        return [Hits(hits.docids, hits.scores * IMPACT_UNIT) for hits in answers]
+
+    def search_hybrid(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        weight: float = 0.7,
+        filter: Body | None = None,
+        top_k: TopK = "model",
+    ) -> list[Hits]:
+        """SPLARE and BM25 together: the scores of each are scaled to 0..1 and added.
+
+        Args:
+            queries: texts.
+            k: most documents per query.
+            weight: of SPLARE's score, 0..1; BM25 has the rest.
+            filter: a query that hits must match.
+            top_k: latents kept of a query; ``None`` keeps all.
+
+        Returns:
+            For each query ids and combined scores in 0..1, best first.
+        """
+        require("hybrid queries", self.version)
+        check_k(k)
+        size = self._size(k)
+        pipeline = hybrid_pipeline([weight, 1 - weight])
+        bodies: list[Body | None] = []
+        for text, query in zip(queries, self._queries(self._encode(queries, top_k), size), strict=True):
+            # Normalisation is per sub-query, so the filter stands in each.
+            parts = [query or {"match_none": {}}, match_text(TEXT_FIELDS, text)]
+            if filter is not None:
+                parts = [{"bool": {"must": [part], "filter": [filter]}} for part in parts]
+            bodies.append(self._body(hybrid(parts), size, None, pipeline))
+        return run_searches(self.client, self.name, bodies, preference=self._preference)
+
+    def explain(self, query: str, docid: str, *, top: int = 10) -> Explanation:
+        """Take the score of a query and an indexed document apart, by what the index holds.
+
+        Args:
+            query: the query's text.
+            docid: id of the document.
+            top: most latents listed.
+
+        Raises:
+            InputError: if there is no such document.
+        """
+        model = self._require_model()
+        impacts = self._encode([query], "model")
+        (body,) = self._queries(impacts, 1)
+        with server_errors(self.client, self.name):
+            return explain_hit(self.client, self.name, body, docid, model, query, impacts, top)
+
+    def _require_model(self) -> SplareModel:
+        if self._model is None:
+            raise InputError(f"texts need a model; open the index {self.name!r} with one: SplareIndex(..., model=...)")
+        return self._model
+
+    def _encode(self, queries: Sequence[str], top_k: TopK) -> csr_array:
+        if isinstance(queries, str):
+            raise InputError("give a list of queries, not one string")
+        asked = [Query(str(number), text) for number, text in enumerate(queries, start=1)]
+        return encode_queries(self._require_model(), asked, top_k=top_k)
+
+    def _queries(self, impacts: csr_array, size: int) -> list[Body | None]:
+        """Each row as a query body; ``None`` for an empty row."""
+        card = self.card
+        check_impacts(impacts, card.config.width if card.config else None)
+        check_query_impacts(impacts)
+        if self.form == "neural_sparse":
+            require("neural_sparse queries with query_tokens", self.version)
+        clauses = self.limits.max_clauses
+        rows = query_tokens(impacts)
+        if (features := feature_map(card)) is not None:
+            rows = [features.query(tokens) for tokens in rows]
+            return [
+                sparse_vector(card.field, tokens, k=size, max_clauses=clauses) if tokens else None for tokens in rows
+            ]
+        return [
+            sparse_query(self.form, card.field, tokens, max_clauses=clauses) if tokens else None for tokens in rows
+        ]
+
+    def _body(self, query: Body, size: int, filter: Body | None, pipeline: Body | None) -> Body:
+        known = self.version >= FEATURES["search pipelines in a search's body"]
+        return search_body(query, size, filter=filter, pipeline=pipeline, pipelines_known=known)
+
+    def _size(self, k: int) -> int:
+        """Hits to ask for: no more than the server gives, unless that would leave some out."""
+        if k <= self.limits.max_hits:
+            return k
+        if (documents := self.count()) <= self.limits.max_hits:
+            return max(1, documents)
+        raise InputError(
+            f"{k} hits are more than the index {self.name!r} gives ({self.limits.max_hits}); ask for fewer, or raise "
+            "its setting index.max_result_window"
+        )

@@ -1,0 +1,78 @@
+"""``splare index opensearch``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, report_index
+from splare_plugins.cli.loading import USUAL, Loading, loading_options
+from splare_plugins.cli.options import Duplicates, Json, OnDuplicateOption, TopKOption
+
+Url = Annotated[
+    str | None,
+    typer.Option(help="The cluster, as in https://user:password@host:9200.", show_default="$OPENSEARCH_URL, or 9200"),
+]
+
+
+@loading_options
+def opensearch(
+    corpus: Corpus,
+    name: Annotated[str, typer.Option("--index", "-i", help="Name of the index.")],
+    url: Url = None,
+    model: EncodingModel = None,
+    encoded: Encoded = None,
+    top_k: TopKOption = "model",
+    store_text: Annotated[
+        bool,
+        typer.Option("--store-text/--no-text", help="Store titles and texts, for BM25 and hybrid search."),
+    ] = True,
+    store_vectors: Annotated[
+        bool, typer.Option("--store-vectors", help="Keep vectors in _source, for reindexing and partial updates.")
+    ] = False,
+    shards: Annotated[int, typer.Option(min=1, help="Primary shards.")] = 1,
+    replicas: Annotated[
+        int | None, typer.Option(min=0, help="Copies of each shard.", show_default="1 if there is a second node")
+    ] = None,
+    analyzer: Annotated[str | None, typer.Option(help="OpenSearch's analyzer of the texts.")] = None,
+    chunk_mb: Annotated[float, typer.Option(min=0.01, help="Most megabytes of one request.")] = 8,
+    on_duplicate: OnDuplicateOption = Duplicates.error,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index of this name.")] = False,
+    as_json: Json = False,
+    loading: Loading = USUAL,
+) -> None:
+    """Index into an OpenSearch cluster, with vectors made here.
+
+    The index appears, or is replaced, when all documents are in. After an error or an interrupt the same command
+    goes on: documents that are in are not written again; with --encoded they are not encoded again either.
+    """
+    from opensearch_splare.location import default_url, without_password
+
+    source = IndexSource(corpus, model, loading, encoded, top_k, store_text, on_duplicate)
+    options = {
+        "run": _run(corpus, top_k, store_text, on_duplicate),
+        "store_text": store_text,
+        "store_vectors": store_vectors,
+        "shards": shards,
+        "replicas": replicas,
+        "analyzer": analyzer,
+        "chunk_bytes": int(chunk_mb * (1 << 20)),
+    }
+    location = f"{(url or default_url()).rstrip('/')}/{name}"
+    report_index(source.index_into("opensearch", location, overwrite, options), without_password(location), as_json)
+
+
+def _run(corpus: list[str], top_k: str, store_text: bool, on_duplicate: Duplicates) -> str:
+    """What tells this run from those that would index something else under the same name."""
+    from splare_plugins.corpus import source_identity
+    from splare_plugins.corpus.manifest import MANIFEST_FILE, load_encoding
+
+    folder = Path(corpus[0])
+    if len(corpus) == 1 and (folder / MANIFEST_FILE).is_file():
+        encoding = load_encoding(folder)
+        parts = [encoding.corpus, encoding.top_k]
+    else:
+        parts = [source_identity(corpus[0] if len(corpus) == 1 else corpus), top_k, on_duplicate.value]
+    return " ".join(map(str, [*parts, "text" if store_text else "no text"]))

@@ -1,0 +1,55 @@
+"""Where an index is: ``http://host:9200/name``."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit
+
+from splare_plugins.errors import InputError
+
+URL_VARIABLE = "OPENSEARCH_URL"
+DEFAULT_URL = "http://127.0.0.1:9200"
+
+# What the server forbids in names; a suffix of seven characters is added to names of published indexes.
+_BAD_IN_NAME = re.compile(r'[\s\\/*?"<>|,#:A-Z\x00-\x1f]')
+_LONGEST_NAME = 240
+
+
+def default_url() -> str:
+    """``OPENSEARCH_URL``, else the local node's."""
+    return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+def split_location(location: str) -> tuple[str, str]:
+    """The cluster's URL and the name of the index in ``http://host:9200/name``.
+
+    Raises:
+        InputError: if it is not of this form, or the name is none that OpenSearch allows.
+    """
+    parts = urlsplit(location)
+    url, _, name = location.rpartition("/")
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path in ("", "/"):
+        raise InputError(
+            f"{without_password(location)!r} names no index in OpenSearch; give URL and name, as in {DEFAULT_URL}/docs"
+        )
+    return url, check_name(name)
+
+
+def check_name(name: str) -> str:
+    """``name``, if an index may be called so.
+
+    Raises:
+        InputError: saying what OpenSearch allows.
+    """
+    if not name or name[0] in "_-+." or _BAD_IN_NAME.search(name) or len(name.encode()) > _LONGEST_NAME:
+        raise InputError(
+            f"an index of OpenSearch cannot be called {name!r}; use lower-case letters, digits, - and _, at most "
+            f"{_LONGEST_NAME} bytes"
+        )
+    return name
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//", url)

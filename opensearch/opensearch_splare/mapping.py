@@ -1,0 +1,185 @@
+"""The body of an index: settings, mapping, and in ``_meta`` the model that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from opensearch_splare.features import FeatureMap
+from opensearch_splare.queries import IMPACT_UNIT
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.impacts import MAX_IMPACT
+
+FieldType = Literal["rank_features", "sparse_vector"]
+
+META_KEY = "splare"
+FORMAT_VERSION = 1
+DEFAULT_FIELD = "splare"
+TEXT_FIELDS = ("title", "text")
+
+LOADING, COMPLETE = "loading", "complete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexCard:
+    """What stands in a mapping's ``_meta``.
+
+    Attributes:
+        config: the model that makes its vectors; ``None`` for vectors of unknown origin.
+        field: name of the field with the vectors.
+        field_type: its type.
+        state: ``loading`` until a writer publishes the index.
+        run: what is being loaded, so that the same run can go on with it.
+        features: of a ``sparse_vector`` field, its :class:`FeatureMap` as text.
+    """
+
+    config: SplareConfig | None
+    field: str = DEFAULT_FIELD
+    field_type: FieldType = "rank_features"
+    state: str = COMPLETE
+    run: str | None = None
+    features: str | None = None
+
+    def to_meta(self) -> dict[str, Any]:
+        """The ``_meta`` of a mapping."""
+        config = self.config.to_dict() if self.config else None
+        return {META_KEY: {"format": FORMAT_VERSION, **asdict(self), "config": config}}
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], name: str) -> IndexCard:
+        """Read the card of an index, and check that its field is there.
+
+        Args:
+            mapping: what the server gives as ``mappings`` of the index.
+            name: of the index, for messages.
+
+        Raises:
+            InputError: if it is none of ours, of another version, or its field is missing or of another type.
+        """
+        values = dict(mapping.get("_meta", {}).get(META_KEY) or {})
+        if not values:
+            raise InputError(
+                f"the index {name!r} was not made by splare: its mapping names no model; make one with "
+                "splare index opensearch or SplareIndex.create"
+            )
+        if (version := values.pop("format", None)) != FORMAT_VERSION:
+            raise InputError(f"the index {name!r} has format {version!r}; this version reads {FORMAT_VERSION}")
+        config = values.pop("config")
+        card = cls(config=SplareConfig.from_dict(config) if config else None, **values)
+        found = mapping.get("properties", {}).get(card.field, {}).get("type")
+        if found != card.field_type:
+            what = "is missing" if found is None else f"has the type {found}"
+            raise InputError(
+                f"the field {card.field!r} of the index {name!r} {what} instead of being {card.field_type}; make the "
+                "index again"
+            )
+        return card
+
+
+def index_body(
+    card: IndexCard,
+    *,
+    shards: int = 1,
+    replicas: int | None = None,
+    store_vectors: bool = False,
+    analyzer: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    method: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What creates an index.
+
+    Unknown fields are refused, since a vector under a wrong name would become a field for each latent.
+
+    Args:
+        card: the model and the field.
+        shards: primary shards.
+        replicas: copies of each; ``None`` keeps one as soon as there is a second node.
+        store_vectors: keep vectors in ``_source``, where reindexing and partial updates need them; takes about as
+            much room again.
+        analyzer: of the two text fields, for BM25; ``None`` for the standard one.
+        fields: mappings of further fields.
+        method: parameters of a ``sparse_vector`` field, from :func:`seismic_parameters`.
+
+    Raises:
+        InputError: for numbers that cannot be, or a field defined twice.
+    """
+    if shards < 1 or (replicas is not None and replicas < 0):
+        raise InputError(f"an index has at least 1 shard and 0 replicas, not {shards} and {replicas}")
+    text = {"type": "text", **({"analyzer": analyzer} if analyzer else {})}
+    vector: dict[str, Any] = {"type": card.field_type}
+    if method is not None:
+        vector["method"] = {"name": "seismic", "parameters": dict(method)}
+    properties = {**dict.fromkeys(TEXT_FIELDS, text), card.field: vector}
+    if twice := set(fields or {}) & set(properties):
+        raise InputError(f"the field {min(twice)!r} is splare's own; give yours another name")
+    copies = {"auto_expand_replicas": "0-1"} if replicas is None else {"number_of_replicas": replicas}
+    sparse = {"sparse": True} if card.field_type == "sparse_vector" else {}
+    return {
+        "settings": {"index": {"number_of_shards": shards, **copies, **sparse}},
+        "mappings": {
+            "dynamic": "strict",
+            "_meta": card.to_meta(),
+            **({} if store_vectors else {"_source": {"excludes": [card.field]}}),
+            "properties": {**properties, **(fields or {})},
+        },
+    }
+
+
+def seismic_parameters(
+    *,
+    document_ceiling: float = MAX_IMPACT,
+    query_ceiling: float = MAX_IMPACT / IMPACT_UNIT,
+    n_postings: int | None = None,
+    cluster_ratio: float = 0.1,
+    summary_prune_ratio: float = 0.4,
+    approximate_threshold: int = 1_000_000,
+) -> dict[str, Any]:
+    """Parameters of a ``sparse_vector`` field.
+
+    Weights above a ceiling are cut off without a word, and those far below lose precision, so both ceilings should be
+    the largest weight that occurs.
+
+    Args:
+        document_ceiling: largest impact of the documents.
+        query_ceiling: largest weight of the queries, an impact divided by 4.
+        n_postings: documents kept of each list; ``None`` for the server's choice.
+        cluster_ratio: clusters of a list by its length.
+        summary_prune_ratio: share of a cluster's weight that its summary keeps.
+        approximate_threshold: documents of a segment from which on the search is approximate.
+
+    Raises:
+        InputError: for values that the server would refuse.
+    """
+    for name, value, fits in (
+        ("document_ceiling must be above 0", document_ceiling, document_ceiling > 0),
+        ("query_ceiling must be above 0", query_ceiling, query_ceiling > 0),
+        ("n_postings must be above 0", n_postings, n_postings is None or n_postings > 0),
+        ("cluster_ratio must be above 0 and below 1", cluster_ratio, 0 < cluster_ratio < 1),
+        ("summary_prune_ratio must be above 0 and at most 1", summary_prune_ratio, 0 < summary_prune_ratio <= 1),
+        ("approximate_threshold must be at least 0", approximate_threshold, approximate_threshold >= 0),
+    ):
+        if not fits:
+            raise InputError(f"{name}, not {value}")
+    return {
+        **({} if n_postings is None else {"n_postings": n_postings}),
+        "cluster_ratio": cluster_ratio,
+        "summary_prune_ratio": summary_prune_ratio,
+        "approximate_threshold": approximate_threshold,
+        "quantization_ceiling_ingest": float(document_ceiling),
+        "quantization_ceiling_search": float(query_ceiling),
+    }
+
+
+def feature_map(card: IndexCard) -> FeatureMap | None:
+    """The map of a ``sparse_vector`` index; ``None`` for the default type.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    if card.field_type == "rank_features":
+        return None
+    if card.config is None or card.features is None:
+        raise InputError("a sparse_vector index needs a model and a map of features; make it again")
+    return FeatureMap.from_text(card.features, card.config.width)

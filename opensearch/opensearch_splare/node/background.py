@@ -1,0 +1,117 @@
+"""A node that outlives the command that started it, found again through a note in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from opensearch_splare.node.home import VERSION
+from opensearch_splare.node.process import Node, get_json
+from splare_plugins.errors import InputError, SplareError
+from splare_plugins.files import replacing
+
+_NOTE = "node.json"
+_STOP_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackgroundNode:
+    """A node that was started."""
+
+    url: str
+    pid: int
+    folder: str
+    log: str
+
+    def answers(self) -> bool:
+        """Whether this very process answers at the URL: ids of processes are used again."""
+        nodes = (get_json(f"{self.url}/_nodes/_local/process") or {}).get("nodes", {})
+        return any(node.get("process", {}).get("id") == self.pid for node in nodes.values())
+
+
+def start_background(folder: Path, *, port: int, heap: str) -> BackgroundNode:
+    """Start a node and leave it running.
+
+    Raises:
+        InputError: if one runs in this folder already, or the port is taken.
+        SplareError: if it does not start.
+    """
+    before = _read(folder)
+    if before is not None and before.answers():
+        raise InputError(f"a node of {folder} runs already at {before.url}; stop it first: splare opensearch stop")
+    node = Node(folder, port=port, heap=heap, tethered=False)
+    try:
+        node.start()
+    except BaseException:
+        node.stop()
+        raise
+    state = BackgroundNode(url=node.url, pid=node.pid or 0, folder=str(folder), log=str(node.log))
+    with replacing(folder / _NOTE) as beside:
+        beside.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
+    return state
+
+
+def stop_background(folder: Path) -> BackgroundNode:
+    """Stop the node that was started in ``folder``.
+
+    Raises:
+        InputError: if none runs.
+        SplareError: if it does not end.
+    """
+    state = _read(folder)
+    if state is None or not state.answers():
+        raise InputError(f"no node of {folder} runs that splare started")
+    os.kill(state.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _is_alive(state.pid):
+        if time.monotonic() > deadline:
+            raise SplareError(f"the node with process id {state.pid} does not end; its log is {state.log}")
+        time.sleep(0.1)
+    (folder / _NOTE).unlink(missing_ok=True)
+    return state
+
+
+def node_status(folder: Path) -> dict[str, Any]:
+    """Whether a node of ``folder`` runs, where, and what it holds."""
+    state = _read(folder)
+    if state is None or not state.answers():
+        return {"running": False, "folder": str(folder)}
+    health = get_json(f"{state.url}/_cluster/health") or {}
+    counts = (get_json(f"{state.url}/_stats/docs") or {}).get("indices", {})
+    return {
+        "running": True,
+        "url": state.url,
+        "version": VERSION,
+        "pid": str(state.pid),
+        "health": health.get("status"),
+        "indexes": len(counts),
+        "documents": sum(each["primaries"]["docs"]["count"] for each in counts.values()),
+        "folder": state.folder,
+        "log": state.log,
+    }
+
+
+def _read(folder: Path) -> BackgroundNode | None:
+    try:
+        return BackgroundNode(**json.loads((folder / _NOTE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / _NOTE} is damaged ({error}); remove it") from error
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A child of this process that ended stays until it is asked after.
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return True

@@ -1,0 +1,99 @@
+"""Runs query bodies in batches and gives back ids and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from opensearch_splare.connection import address, error_reason, explain_reason, server_errors
+from opensearch_splare.queries import DEFAULT_MAX_CLAUSES, Body
+from splare_plugins.engines.base import Hits
+from splare_plugins.errors import InputError
+
+BATCH = 64
+"""Queries of one request."""
+
+_WANTED = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.timed_out,responses.status"
+_CLAUSES = ("indices", "query", "bool", "max_clause_count")
+
+
+class Limits(NamedTuple):
+    """What a cluster and an index allow."""
+
+    max_clauses: int
+    """Tokens of one query."""
+    max_hits: int
+    """Hits of one query."""
+
+
+def read_limits(client: OpenSearch, index: str) -> Limits:
+    """Ask for the limits; where the user may not ask, those of an untouched cluster are assumed."""
+    return Limits(_max_clauses(client), int(_index_setting(client, index, "max_result_window") or 10_000))
+
+
+def run_searches(
+    client: OpenSearch, index: str, bodies: Sequence[Body | None], *, preference: str, batch: int = BATCH
+) -> list[Hits]:
+    """Answer searches in their order; ``None`` has no hits.
+
+    Args:
+        client: of the cluster.
+        index: name.
+        bodies: of searches.
+        preference: searches with the same word see the same copy of each shard, so that ties keep their order.
+        batch: searches of one request.
+
+    Raises:
+        InputError: if a search is refused, or a part of the index does not answer: no hits are left out silently.
+    """
+    answers = [Hits([], np.zeros(0)) for _ in bodies]
+    asked = [number for number, body in enumerate(bodies) if body is not None]
+    header = {"index": index, "preference": preference, "allow_partial_search_results": False}
+    for start in range(0, len(asked), batch):
+        numbers = asked[start : start + batch]
+        lines = [line for number in numbers for line in (header, bodies[number])]
+        with server_errors(client, index):
+            found = client.msearch(body=lines, params={"filter_path": _WANTED})
+        for number, response in zip(numbers, found.get("responses", []), strict=True):
+            answers[number] = _hits(response, client, index)
+    return answers
+
+
+def _hits(response: Mapping[str, Any], client: OpenSearch, index: str) -> Hits:
+    if "error" in response:
+        what = f"the index {index!r} at {address(client)}"
+        raise InputError(explain_reason(error_reason(response), what, response.get("status", "unknown")))
+    if response.get("timed_out"):
+        raise InputError(f"a search of the index {index!r} at {address(client)} timed out; allow more time")
+    hits = response.get("hits", {}).get("hits", [])
+    scores = np.array([hit["_score"] for hit in hits], dtype=np.float32).astype(np.float64)
+    return Hits([hit["_id"] for hit in hits], scores)
+
+
+def _max_clauses(client: OpenSearch) -> int:
+    from opensearchpy.exceptions import AuthorizationException, NotFoundError
+
+    with server_errors(client):
+        try:
+            settings = client.cluster.get_settings(
+                params={"include_defaults": "true", "filter_path": f"*.{'.'.join(_CLAUSES)}"}
+            )
+        except (AuthorizationException, NotFoundError):  # managed clusters may not tell
+            return DEFAULT_MAX_CLAUSES
+    for level in ("transient", "persistent", "defaults"):
+        value: Any = settings.get(level)
+        for name in _CLAUSES:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is not None:
+            return int(value)
+    return DEFAULT_MAX_CLAUSES
+
+
+def _index_setting(client: OpenSearch, index: str, name: str) -> str | None:
+    with server_errors(client, index):
+        settings = client.indices.get_settings(index=index, name=f"index.{name}")
+    values = [each["settings"]["index"][name] for each in settings.values() if each.get("settings")]
+    return min(values, key=int) if values else None

@@ -1,0 +1,154 @@
+"""``splare index opensearch``, ``splare search`` with a URL, and the local node's commands."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from opensearch_splare.node.process import QUICK_JVM, free_port
+from splare_plugins.corpus import read_run
+from tests.cli.conftest import cut, splare
+from tests.tiny import save_tiny_model
+
+__all__ = ["splare"]
+
+pytestmark = pytest.mark.java
+
+DATA = Path(__file__).parents[2] / "examples" / "data"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    cut(DATA / "xquad" / "en", folder, 12)
+    return folder
+
+
+def assert_same_runs(one: Path, other: Path) -> None:
+    runs = read_run(one), read_run(other)
+    assert runs[0].keys() == runs[1].keys()
+    for qid, hits in runs[0].items():
+        assert hits.scores.tolist() == runs[1][qid].scores.tolist()
+
+
+def test_index_and_search(splare, opensearch_url, name, tiny, tiny_folder, corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    facts = splare(
+        "index", "opensearch", corpus, "--index", name, "-M", tiny_folder, "--dtype", "float32", "--json"
+    ).facts
+    assert facts["indexed"] == 12
+    url = f"{opensearch_url}/{name}"
+    about = splare("inspect", url, "--json").facts
+    assert (about["kind"], about["documents"]) == ("an index of the engine opensearch", 12)
+    assert about["model"] == f"{tiny.config.name} {tiny.config.revision}"
+    with_password = splare("inspect", url.replace("//", "//user:secret@"))
+    assert with_password.status == 0, with_password.err
+    assert "secret" not in with_password.out
+    outcome = splare("search", url, corpus, "-o", tmp_path / "run", "-M", tiny_folder, "-k", 20, "--json")
+    assert outcome.facts["queries"] > 0, outcome.err
+    splare("index", "memory", corpus, "-o", tmp_path / "memory", "-M", tiny_folder)
+    options = ["-M", tiny_folder, "-k", 20, "--engine", "memory"]
+    splare("search", tmp_path / "memory", corpus, "-o", tmp_path / "exact", *options)
+    assert_same_runs(tmp_path / "run", tmp_path / "exact")
+
+
+def test_from_encoded_shards(splare, opensearch_url, client, name, tiny_folder, corpus, tmp_path):
+    splare("encode", corpus, "-o", tmp_path / "encoded", "-M", tiny_folder)
+    command = ["index", "opensearch", tmp_path / "encoded", "--url", opensearch_url, "-i", name, "--json"]
+    assert splare(*command).facts["indexed"] == 12
+    again = splare(*command)
+    assert again.status == 2
+    assert "exists already" in again.err
+    assert splare(*command, "--overwrite", "--shards", 2, "--replicas", 0).facts["indexed"] == 12
+    assert client.count(index=name)["count"] == 12
+    settings = client.indices.get_settings(index=name)[f"{name}-000002"]["settings"]["index"]
+    assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("2", "0")
+
+
+def test_another_model_is_refused(splare, opensearch_url, name, tiny_folder, corpus, tmp_path):
+    splare("index", "opensearch", corpus, "--url", opensearch_url, "-i", name, "-M", tiny_folder)
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    outcome = splare("search", f"{opensearch_url}/{name}", corpus, "-o", tmp_path / "run", "-M", other)
+    assert outcome.status == 2
+    assert "seed-0" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["search", "http://127.0.0.1:9/docs", "CORPUS", "-o", "run"], "cannot be reached"),
+        (["search", "http://127.0.0.1:9/Docs", "CORPUS", "-o", "run"], "cannot be called"),
+        (["search", "URL/nowhere", "CORPUS", "-o", "run"], "nowhere"),
+        (["inspect", "URL/nowhere"], "nowhere"),
+        (["inspect", "http://u:secret@127.0.0.1:9/docs"], "cannot be reached"),
+        (["inspect", "URL"], "names no index"),
+        (["index", "opensearch", "CORPUS", "--url", "URL", "-i", "UPPER"], "cannot be called"),
+        (["index", "opensearch", "CORPUS", "--url", "http://u:secret@127.0.0.1:9", "-i", "docs"], "cannot be reached"),
+        (["index", "opensearch", "nothing.jsonl", "--url", "URL", "-i", "docs"], "does not exist"),
+        (["opensearch", "stop", "--folder", "FOLDER"], "no node"),
+    ],
+)
+def test_mistakes(splare, opensearch_url, tiny_folder, corpus, tmp_path, monkeypatch, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    places = {"CORPUS": str(corpus), "FOLDER": str(tmp_path)}
+    filled = [places.get(each, each.replace("URL", opensearch_url)) for each in arguments]
+    outcome = splare(*filled, *([] if arguments[0] in ("opensearch", "inspect") else ["-M", tiny_folder]))
+    assert outcome.status == 2
+    assert word in outcome.err
+    assert "secret" not in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.slow
+def test_an_interrupted_command_goes_on(splare, opensearch_url, client, name, tiny_folder, tmp_path):
+    corpus = tmp_path / "corpus.jsonl.gz"
+    with gzip.open(corpus, "wt", encoding="utf-8") as file:
+        for number in range(2500):
+            file.write(json.dumps({"_id": f"d{number}", "text": f"document {number} " * 3}) + "\n")
+    arguments = ["index", "opensearch", str(corpus), "--url", opensearch_url, "-i", name, "-M", str(tiny_folder)]
+    command = [sys.executable, "-c", "from splare_plugins.cli.app import main; main()", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        found = client.indices.stats(index=f"{name}*", metric="docs")["indices"].values()
+        if sum(each["primaries"]["docs"]["count"] for each in found):
+            break
+        client.indices.refresh(index=f"{name}*")
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command goes on" in err
+    assert not client.indices.exists(index=name)
+    assert splare(*arguments, "--json").facts["indexed"] == 2500
+    assert client.count(index=name)["count"] == 2500
+
+
+@pytest.mark.slow
+def test_start_status_stop(splare, tmp_path, monkeypatch):
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", " ".join(QUICK_JVM))
+    place, port = ["--folder", tmp_path / "node"], free_port()
+    assert splare("opensearch", "status", *place, "--json").facts["running"] is False
+    started = splare("opensearch", "start", *place, "--port", port, "--heap", "512m", "--json")
+    try:
+        assert started.facts["url"] == f"http://127.0.0.1:{port}", started.err
+        second = splare("opensearch", "start", *place, "--port", free_port())
+        assert second.status == 2
+        assert "runs already" in second.err
+        taken = splare("opensearch", "start", "--folder", tmp_path / "other", "--port", port)
+        assert taken.status == 2
+        assert "taken" in taken.err
+        facts = splare("opensearch", "status", *place, "--json").facts
+        assert (facts["running"], facts["documents"]) == (True, 0)
+    finally:
+        stopped = splare("opensearch", "stop", *place, "--json")
+    assert stopped.status == 0, stopped.err
+    assert splare("opensearch", "status", *place, "--json").facts["running"] is False
