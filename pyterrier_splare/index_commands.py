@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, Output, report_index
+from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, Output, index_verb, report_index
 from splare_plugins.cli.loading import USUAL, Loading, loading_options
 from splare_plugins.cli.options import Duplicates, Json, OnDuplicateOption, Overwrite, TopKOption
 
@@ -29,52 +29,9 @@ def pisa(
     report_index(source.index_into("pisa", output, overwrite, {"encoding": encoding}), output, as_json)
 
 
-@loading_options
-def terrier(
-    corpus: Corpus,
-    output: Output,
-    model: EncodingModel = None,
-    encoded: Encoded = None,
-    top_k: TopKOption = "model",
-    on_duplicate: OnDuplicateOption = Duplicates.error,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    loading: Loading = USUAL,
-) -> None:
-    """Build a Terrier index for PyTerrier; exact, needs Java."""
-    source = IndexSource(corpus, model, loading, encoded, top_k, False, on_duplicate)
-    report_index(source.index_into("terrier", output, overwrite, {}), output, as_json)
-
-
-@loading_options
-def anserini(
-    corpus: Corpus,
-    output: Output,
-    model: EncodingModel = None,
-    encoded: Encoded = None,
-    top_k: TopKOption = "model",
-    on_duplicate: OnDuplicateOption = Duplicates.error,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    loading: Loading = USUAL,
-) -> None:
-    """Build a Lucene index for PyTerrier, Pyserini and Anserini; exact, needs Java."""
-    source = IndexSource(corpus, model, loading, encoded, top_k, False, on_duplicate)
-    report_index(source.index_into("anserini", output, overwrite, {}), output, as_json)
-
-
-@loading_options
-def seismic(
-    corpus: Corpus,
-    output: Output,
-    model: EncodingModel = None,
-    encoded: Encoded = None,
-    top_k: TopKOption = "model",
-    on_duplicate: OnDuplicateOption = Duplicates.error,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    loading: Loading = USUAL,
-) -> None:
-    """Build a Seismic index for PyTerrier; approximate and fast, or exact when searched exhaustively; no Java."""
-    source = IndexSource(corpus, model, loading, encoded, top_k, False, on_duplicate)
-    report_index(source.index_into("seismic", output, overwrite, {}), output, as_json)
+terrier = index_verb("terrier", "Build a Terrier index for PyTerrier; exact, needs Java.")
+anserini = index_verb("anserini", "Build a Lucene index for PyTerrier, Pyserini and Anserini; exact, needs Java.")
+seismic = index_verb(
+    "seismic",
+    "Build a Seismic index for PyTerrier; approximate and fast, or exact when searched exhaustively; no Java.",
+)

@@ -1,11 +1,12 @@
 """``splare index``: text, or an encoded corpus, into a search engine.
 
 Each engine's command lives with its adapter and joins through the entry point group ``splare_plugins.cli.index``;
-it is made of the options and of the :class:`IndexSource` below.
+it is made of :func:`index_verb`, or of the options and the :class:`IndexSource` below.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,22 +50,31 @@ Encoded = Annotated[
 ]
 
 
-@index.command()
-@loading_options
-def memory(
-    corpus: Corpus,
-    output: Output,
-    model: EncodingModel = None,
-    encoded: Encoded = None,
-    top_k: TopKOption = "model",
-    on_duplicate: OnDuplicateOption = Duplicates.error,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    loading: Loading = USUAL,
-) -> None:
-    """Build an index for the exact in-memory engine, which needs no Java."""
-    source = IndexSource(corpus, model, loading, encoded, top_k, False, on_duplicate)
-    report_index(source.index_into("memory", output, overwrite, {}), output, as_json)
+def index_verb(engine: str, about: str) -> Callable[..., None]:
+    """The command of an engine without options of its own.
+
+    Args:
+        engine: its registered name.
+        about: the command's help.
+    """
+
+    @loading_options
+    def verb(
+        corpus: Corpus,
+        output: Output,
+        model: EncodingModel = None,
+        encoded: Encoded = None,
+        top_k: TopKOption = "model",
+        on_duplicate: OnDuplicateOption = Duplicates.error,
+        overwrite: Overwrite = False,
+        as_json: Json = False,
+        loading: Loading = USUAL,
+    ) -> None:
+        source = IndexSource(corpus, model, loading, encoded, top_k, False, on_duplicate)
+        report_index(source.index_into(engine, output, overwrite, {}), output, as_json)
+
+    verb.__doc__ = about
+    return verb
 
 
 @dataclass(frozen=True)
@@ -144,3 +154,6 @@ def report_index(summary: Summary, output: Path | str, as_json: bool) -> None:
     from splare_plugins.cli.console import report
 
     report(f"indexed into {output}", summary.to_dict(), as_json=as_json)
+
+
+index.command("memory")(index_verb("memory", "Build an index for the exact in-memory engine, which needs no Java."))
