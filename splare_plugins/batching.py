@@ -38,12 +38,14 @@ def top_k_rows(weights: Tensor, top_k: int | None) -> csr_array:
     if top_k is not None and top_k < width:
         values, columns = weights.topk(top_k, dim=1, sorted=False)
         columns, order = columns.sort(dim=1)
-        values = values.gather(1, order)
-        positive = values > 0
-        data, indices, counts = values[positive], columns[positive], positive.sum(1)
+        # Brought to the host whole and sifted there: a GPU would be waited for at every boolean index.
+        kept, ids = values.gather(1, order).float().cpu().numpy(), columns.int().cpu().numpy()
+        filled = kept > 0
+        data, indices, counts = kept[filled], ids[filled], filled.sum(1)
     else:
         positive = weights > 0
-        data, indices, counts = weights[positive], positive.nonzero()[:, 1], positive.sum(1)
-    indptr = np.concatenate([[0], np.cumsum(counts.cpu().numpy())])
-    parts = (data.float().cpu().numpy(), indices.cpu().numpy().astype(np.int32), indptr)
-    return csr_array(parts, shape=(texts, width))
+        data = weights[positive].float().cpu().numpy()
+        indices = positive.nonzero()[:, 1].int().cpu().numpy()
+        counts = positive.sum(1).cpu().numpy()
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    return csr_array((data, indices, indptr), shape=(texts, width))

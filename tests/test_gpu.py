@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from splare_plugins.model import SplareModel
-from splare_plugins.pooling import sae_max_pool, topk_max_pool
+from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
 from splare_plugins.pooling.reference import dense_max_pool
 from tests.tiny import TEXTS
 
@@ -51,3 +51,29 @@ def test_pools_and_gradients_equal_those_of_the_cpu():
         )
     ]
     torch.testing.assert_close(topk[1].cpu(), topk[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("k", [None, 20])
+def test_ragged_pools_and_gradients_equal_those_of_the_cpu(dtype, k):
+    torch.manual_seed(4)
+    lengths = torch.randint(0, 90, (40,))
+    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+    states, weight, bias = torch.randn(int(offsets[-1]), 64), torch.randn(1000, 64), torch.randn(1000)
+    keep = torch.rand(len(states)) > 0.2
+    found = []
+    for device in ("cuda", "cpu"):
+        # The same numbers on both sides; the CPU computes with them in float32.
+        kept = dtype if device == "cuda" else torch.float32
+        h, w, b = (part.to(dtype).to(device, kept).requires_grad_() for part in (states, weight, bias))
+        rest = offsets.to(device), keep.to(device)
+        pooled = sae_max_pool(h, w, *rest) if k is None else topk_max_pool(h, w, b, k, *rest)
+        weights = activate(pooled, torch.zeros_like(b), torch.zeros_like(b))
+        weights.sum().backward()
+        assert h.grad is not None
+        assert w.grad is not None
+        found.append([part.float().cpu() for part in (weights, h.grad, w.grad)])
+    # In bfloat16 a near tie may go to another token, and a latent fall out of a token's largest.
+    tolerances = (1e-3, 1e-2, 1e-2) if dtype == torch.float32 else (0.2, 0.5, 0.5)
+    for mine, theirs, tolerance in zip(*found, tolerances, strict=True):
+        assert (mine - theirs).norm() < tolerance * theirs.norm()

@@ -3,11 +3,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
+from splare_plugins.pooling import activate, padded, sae_max_pool, topk_max_pool
 from splare_plugins.pooling.reference import dense_max_pool, dense_topk_max_pool
 
 LENGTHS = [5, 1, 0, 7, 3]
 WIDTH, SIZE = 37, 6
+
+
+@pytest.fixture(autouse=True, params=["slices", "padded"])
+def way(request, monkeypatch):
+    """Every test runs with both ways of pooling, whatever the device."""
+    monkeypatch.setattr(padded, "serves", lambda states: request.param == "padded")
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def packed() -> tuple[torch.Tensor, ...]:
     )
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 37, 1000])
+@pytest.mark.parametrize("chunk", [1, 5, 37, 1000, None])
 def test_chunked_pool_equals_the_dense_definition(packed, chunk):
     states, weight, _, offsets, keep = packed
     torch.testing.assert_close(
@@ -34,7 +40,7 @@ def test_chunked_pool_equals_the_dense_definition(packed, chunk):
     )
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 37])
+@pytest.mark.parametrize("chunk", [1, 5, 37, None])
 @pytest.mark.parametrize("k", [1, 4, 37, 99])
 def test_two_pass_topk_equals_the_dense_definition(packed, chunk, k):
     states, weight, bias, offsets, keep = packed
@@ -102,6 +108,82 @@ def test_activation_is_the_jump_relu_then_log1p():
     theta = torch.tensor([0.0, 0.5, 0.5, 0.0])
     expected = torch.tensor([[0.0, 0.0, 0.6, 3.0]]).log1p()
     torch.testing.assert_close(activate(pooled, torch.zeros(4), theta), expected)
+
+
+@pytest.mark.parametrize("k", [None, 4])
+def test_a_gradient_into_what_was_never_pooled_reaches_no_other_text(packed, k):
+    states, weight, bias, offsets, keep = packed
+    h, w, b = (tensor.clone().requires_grad_() for tensor in (states, weight, bias))
+    pooled = sae_max_pool(h, w, offsets, keep) if k is None else topk_max_pool(h, w, b, k, offsets, keep)
+    pooled[[1, 2]].backward(torch.ones(2, WIDTH, dtype=torch.float64))
+    assert h.grad is not None
+    assert w.grad is not None
+    assert not h.grad.any()
+    assert not w.grad.any()
+
+
+def test_only_the_gradients_asked_for_are_made(packed):
+    states, weight, bias, offsets, keep = packed
+    for wanted in ([0], [1], [2], [0, 2]):
+        parts = [part.clone().requires_grad_(number in wanted) for number, part in enumerate((states, weight, bias))]
+        topk_max_pool(*parts, 4, offsets, keep)[[0, 3]].clamp(min=0).sum().backward()
+        assert [number for number, part in enumerate(parts) if part.grad is not None] == wanted
+    assert not sae_max_pool(states, weight, offsets, keep).requires_grad
+
+
+def test_bfloat16_gradients_are_near_and_keep_their_dtype(packed):
+    states, weight, _, offsets, keep = packed
+    grads = []
+    for dtype in (torch.bfloat16, torch.float64):
+        # The same numbers on both sides, so that only the arithmetic differs.
+        h, w = (tensor.bfloat16().to(dtype).requires_grad_() for tensor in (states, weight))
+        sae_max_pool(h, w, offsets, keep)[[0, 3, 4]].square().sum().backward()
+        assert h.grad is not None
+        assert w.grad is not None
+        assert h.grad.dtype == w.grad.dtype == dtype
+        grads.append((h.grad.double(), w.grad.double()))
+    for low, exact in zip(*grads, strict=True):
+        assert (low - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize("budget", [1, 10_000])
+@pytest.mark.parametrize("k", [None, 20])
+def test_slices_of_latents_and_of_pairs_change_nothing(monkeypatch, budget, k):
+    monkeypatch.setattr(padded, "BUDGET", budget)
+    torch.manual_seed(3)
+    lengths = torch.randint(0, 40, (12,))
+    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+    states, weight, bias = (
+        torch.randn(*shape, dtype=torch.float64) for shape in ((int(offsets[-1]), 5), (600, 5), (600,))
+    )
+    keep = torch.rand(len(states)) > 0.2
+    grads = []
+    for fast in (True, False):
+        h, w, b = (tensor.clone().requires_grad_() for tensor in (states, weight, bias))
+        if k is None:
+            pooled = (sae_max_pool if fast else dense_max_pool)(h, w, offsets, keep)
+        else:
+            pooled = (topk_max_pool if fast else dense_topk_max_pool)(h, w, b, k, offsets, keep)
+        weights = activate(pooled, torch.zeros_like(b), torch.zeros_like(b))
+        weights.square().sum().backward()
+        grads.append((weights, h.grad, w.grad))
+    for mine, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_no_texts_and_no_tokens():
+    keep = torch.ones(0, dtype=torch.bool)
+    for offsets in (torch.tensor([0]), torch.tensor([0, 0, 0])):
+        pooled = sae_max_pool(torch.ones(0, 3), torch.ones(5, 3), offsets, keep)
+        assert pooled.shape == (len(offsets) - 1, 5)
+        assert torch.isneginf(pooled).all()
+
+
+def test_padding_costs_at_most_a_third_of_the_tokens():
+    lengths = torch.tensor([512, 1, 300, 2, 0, 40, 31, 400, 7, 90, 1])
+    blocks = list(padded._blocks(torch.nn.functional.pad(lengths.cumsum(0), (1, 0))))
+    assert sorted(number for texts, _ in blocks for number in texts.tolist()) == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert sum(tokens.numel() for _, tokens in blocks) <= 4 / 3 * int(lengths.sum())
 
 
 def test_extra_memory_is_tokens_times_chunk_not_tokens_times_width():

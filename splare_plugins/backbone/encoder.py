@@ -107,7 +107,8 @@ class Backbone(nn.Module):
         mask = mask.to(device)
         # Without padding no mask is passed: the attention kernels are faster without one.
         output = self.model(input_ids=torch.from_numpy(ids).to(device), attention_mask=mask.long() if padded else None)
-        return output.last_hidden_state[mask], offsets
+        states = output.last_hidden_state
+        return states[mask] if padded else states.flatten(0, 1), offsets
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), config and tokenizer.

@@ -39,8 +39,10 @@ def choose_attention(
     if family is None:
         return None if asked == "auto" else asked
     # Only asked for: a new family without one of these flags is transformers' to judge.
+    # transformers 5.17 to 5.20 say that sdpa fits Gemma 2, and then leave its cap away without a word.
+    capped = getattr(family.config_class, "attn_logit_softcapping", None) is not None
     supported = {
-        "sdpa": family._supports_sdpa,
+        "sdpa": family._supports_sdpa and not capped,
         "flex_attention": family._supports_flex_attn,
         "flash_attention_2": family._supports_flash_attn,
         "eager": True,

@@ -1,4 +1,4 @@
-"""Max pooling in slices of latents: peak extra memory is tokens x chunk, and backward touches active latents only."""
+"""Max pooling in slices of latents: extra memory is tokens x chunk, and backward touches active latents only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from splare_plugins.pooling import padded
+from splare_plugins.pooling.products import dot, kth_largest
+
 CHUNK = 512
 
 
-def sae_max_pool(states: Tensor, weight: Tensor, offsets: Tensor, keep: Tensor, *, chunk: int = CHUNK) -> Tensor:
+def sae_max_pool(states: Tensor, weight: Tensor, offsets: Tensor, keep: Tensor, *, chunk: int | None = None) -> Tensor:
     """Maximum over each text's kept tokens of ``states @ weight.T``.
 
     Args:
@@ -19,7 +22,7 @@ def sae_max_pool(states: Tensor, weight: Tensor, offsets: Tensor, keep: Tensor, 
         weight: encoder rows of the SAE, shape ``[width, d]``.
         offsets: first token of each text and the end of the last, shape ``[texts + 1]``.
         keep: tokens that take part, shape ``[tokens]``, boolean.
-        chunk: latents computed at a time.
+        chunk: latents computed at a time; ``None`` takes what suits the device.
 
     Returns:
         float32 (float64 for float64 states), shape ``[texts, width]``, -inf for a text without a kept
@@ -45,22 +48,27 @@ def argmax_tokens(states: Tensor, weight: Tensor, pooled: Tensor, bias: Tensor |
     Returns:
         Token positions, shape ``[n]``; the first of a tie.
     """
-    return (_dot(states, weight, bias) - pooled).abs().argmin(0)
+    return (dot(states, weight, bias) - pooled).abs().argmin(0)
 
 
 def drop_tokens(states: Tensor, offsets: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     """Remove the tokens that are not kept, and move the offsets accordingly."""
     kept_before = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])
-    return states[keep], kept_before[offsets]
+    # Unlike that of a boolean index, the gradient of this one needs no sorting on a GPU.
+    return states.index_select(0, keep.nonzero().squeeze(1)), kept_before[offsets]
 
 
 def max_pool(
-    states: Tensor, weight: Tensor, bias: Tensor | None, floor: Tensor | None, offsets: Tensor, chunk: int
+    states: Tensor, weight: Tensor, bias: Tensor | None, k: int | None, offsets: Tensor, chunk: int | None
 ) -> Tensor:
-    """The pool under both public ones.
+    """The pool under both public ones, in the way that suits the device.
 
-    ``floor`` (shape ``[tokens]``) hides what lies below it in a token; ``offsets`` has no dropped tokens.
+    Only the ``k`` largest values of each token count, or all; ``offsets`` has no dropped tokens.
     """
+    if padded.serves(states):
+        return padded.padded_max_pool(states, weight, bias, k, offsets, chunk)
+    chunk = chunk or CHUNK
+    floor = None if k is None else kth_largest(states, weight, bias, k, chunk)
     pooled: Tensor = _MaxPool.apply(states, weight, bias, floor, offsets, chunk)
     return pooled
 
@@ -119,15 +127,8 @@ class _MaxPool(torch.autograd.Function):
         return grad_states, grad_weight, grad_bias, None, None, None
 
 
-def _dot(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return states @ weight.T if bias is None else torch.addmm(bias.to(states.dtype), states, weight.T)
-
-
 def _segment_max(values: Tensor, offsets: Tensor, out: Tensor) -> None:
     """Maxima over the tokens of each text, into ``out``; rows of texts without tokens are left alone."""
-    if values.device.type != "cpu":  # one kernel instead of one a text
-        out.copy_(torch.segment_reduce(values.float(), "max", offsets=offsets, axis=0))
-        return
     for text, (start, end) in enumerate(itertools.pairwise(offsets.tolist())):
         if start < end:
             out[text] = torch.amax(values[start:end], 0)

@@ -200,9 +200,11 @@ class SplarePooling(Module):
             max_active_dims: another number.
         """
         mask, keep = features["attention_mask"].bool(), features["keep"].bool()
+        # Found once and not by two boolean indices: each of those waits for a GPU, and sorts in backward.
+        real = mask.flatten().nonzero().squeeze(1)
         # A head works in one precision, whatever autocast makes of the layers before it.
-        states = features["token_embeddings"][mask].to(self.head.W.dtype)
-        keep = keep[mask]
+        states = features["token_embeddings"].flatten(0, 1).index_select(0, real).to(self.head.W.dtype)
+        keep = keep.flatten()[real]
         offsets = functional.pad(mask.sum(1).cumsum(0), (1, 0))
         with torch.autocast(states.device.type, enabled=False):
             if self.max_token_norm_ratio is not None:
