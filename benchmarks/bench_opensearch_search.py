@@ -1,6 +1,6 @@
 """Searching impacts in OpenSearch: each form of the query against BM25 over texts, and what the indexes weigh.
 
-    python benchmarks/bench_opensearch_search.py [--documents 20000 100000] [--queries 200] [-k 10] [--heap 1g]
+    python benchmarks/bench_opensearch_search.py [--documents 20000 100000] [--queries 100] [-k 10] [--heap 1g]
 
 For each size one node is started, filled and stopped. Latencies are a client's, one query after another, all kinds of
 queries in turn for every query, into one shard of one segment; ids and scores come back and nothing else. The vectors
@@ -63,7 +63,7 @@ class Search(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, nargs="+", default=[20_000, 100_000])
-    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2, help="after one to warm up")
     parser.add_argument("--recall", type=float, default=0.99, help="of the best k that a recommended setting finds")

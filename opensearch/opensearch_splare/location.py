@@ -1,4 +1,4 @@
-"""Where an index is: ``http://host:9200/name``."""
+"""Where an index is: ``http://host:9200/name``, or a name on the cluster that is meant if none is named."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def default_url() -> str:
 
 
 def split_location(location: str) -> tuple[str, str]:
-    """The cluster's URL and the name of the index in ``http://host:9200/name``.
+    """The cluster's URL and the name of the index in ``http://host:9200/name``; a name alone: the default cluster.
 
     Raises:
         InputError: if it is not of this form, or the name is none that OpenSearch allows.
     """
+    if "/" not in location:
+        return default_url().rstrip("/"), check_name(location)
     parts = urlsplit(location)
     url, _, name = location.rpartition("/")
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path in ("", "/"):

@@ -14,10 +14,20 @@ from splare_plugins.errors import InputError
 
 @loading_options
 def search(
-    index: Annotated[str, typer.Argument(help="Folder of the index, or in OpenSearch http://host:9200/name.")],
+    index: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of the index, or in OpenSearch http://host:9200/name; with --index the engine's name."
+        ),
+    ],
     queries: Annotated[str, typer.Argument(help="BEIR folder, JSONL or TSV of queries (also .gz), or irds:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="TREC run to write.")],
     k: Annotated[int, typer.Option("-k", min=1, help="Most documents per query.")] = 1000,
+    name: Annotated[str | None, typer.Option("--index", "-i", help="The engine's index of this name.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="With --index, the cluster that holds it.", show_default="$OPENSEARCH_URL, or 9200"),
+    ] = None,
     model: Model = DEFAULT_MODEL,
     engine: Annotated[
         str | None,
@@ -28,7 +38,7 @@ def search(
     as_json: Json = False,
     loading: Loading = USUAL,
 ) -> None:
-    """Search an index with many queries.
+    """Search an index with many queries: `search FOLDER QUERIES`, or `search opensearch QUERIES --index NAME`.
 
     The model must be the one that made the index; anything else is refused.
     """
@@ -44,11 +54,15 @@ def search(
     asked = read_queries(queries)
     if not asked:
         raise InputError(f"{queries} holds no query")
+    if url is not None and name is None:
+        raise InputError("--url names a cluster and wants --index, the name of the index there")
+    if name is not None:
+        engine, index = index, f"{url.rstrip('/')}/{name}" if url else name
     is_url = index.startswith(("http://", "https://"))
     with get_engine(engine or ("opensearch" if is_url else "lucene")).searcher(index) as searcher:
         loaded = load_model(model, loading)
         if searcher.config is not None:
-            loaded.config.require_same_index(searcher.config, f"the index at {index}")
+            loaded.config.require_same_index(searcher.config, f"the index at {name or index}")
         begin = time.perf_counter()
         with progress("encoding queries", len(asked)) as advance:
             impacts = encode_queries(loaded, asked, top_k=kept, on_progress=advance)

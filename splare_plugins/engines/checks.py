@@ -26,7 +26,7 @@ def check_batch(docids: Sequence[str], impacts: csr_array, seen: set[str], width
     """
     if len(docids) != impacts.shape[0]:
         raise InputError(f"{len(docids)} ids came with {impacts.shape[0]} rows of impacts; there must be one id a row")
-    check_impacts(impacts, width)
+    check_impacts(impacts, width, docids)
     fresh: set[str] = set()
     for docid in docids:
         if not docid:
@@ -37,8 +37,13 @@ def check_batch(docids: Sequence[str], impacts: csr_array, seen: set[str], width
     seen |= fresh
 
 
-def check_impacts(impacts: csr_array, width: int | None = None) -> None:
+def check_impacts(impacts: csr_array, width: int | None = None, docids: Sequence[str] | None = None) -> None:
     """Refuse a batch of queries or documents that are not integers >= 1 over ``width`` latents.
+
+    Args:
+        impacts: of the batch.
+        width: number of latents, where it is known.
+        docids: ids of the rows, for messages.
 
     Raises:
         InputError: saying what is wrong with them.
@@ -51,7 +56,8 @@ def check_impacts(impacts: csr_array, width: int | None = None) -> None:
         )
     if impacts.nnz and int(impacts.data.min()) < 1:
         row = int(np.searchsorted(impacts.indptr, int(impacts.data.argmin()), side="right")) - 1
-        raise InputError(f"row {row} has the impact {int(impacts.data.min())}; impacts are integers >= 1")
+        whose = f"row {row}" if docids is None else f"the document {docids[row]!r}"
+        raise InputError(f"{whose} has the impact {int(impacts.data.min())}; impacts are integers >= 1")
 
 
 def check_k(k: int) -> None:

@@ -30,6 +30,7 @@ def test_ids_are_remembered_only_if_the_batch_is_taken() -> None:
         ([""], impacts([1]), r"a document without an id"),
         (["a", "a"], impacts([1], [1]), r"'a' was added before"),
         (["a"], impacts([1, 2, 3]), r"have 3 latents, but the index has 2"),
+        (["a", "b"], impacts([1], [-2]), r"the document 'b' has the impact -2"),
     ],
 )
 def test_batches(docids: list[str], batch: csr_array, message: str) -> None:

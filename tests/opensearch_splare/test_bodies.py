@@ -162,7 +162,11 @@ def test_names_that_opensearch_refuses(bad):
         check_name(bad)
 
 
-def test_locations():
+def test_locations(monkeypatch):
+    monkeypatch.setenv("OPENSEARCH_URL", "https://u:p@host:9200/")
+    assert split_location("docs") == ("https://u:p@host:9200", "docs")
+    monkeypatch.delenv("OPENSEARCH_URL")
+    assert split_location("docs") == ("http://127.0.0.1:9200", "docs")
     assert split_location("https://u:p@host:9200/docs") == ("https://u:p@host:9200", "docs")
     assert without_password("https://u:p@host:9200/docs") == "https://host:9200/docs"
     for bad in ("folder/docs", "http://host:9200", "http://host:9200/", "http:///docs", "ftp://host/docs"):

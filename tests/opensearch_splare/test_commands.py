@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from opensearch_splare import BulkSender
+from opensearch_splare.bulk import Failure
 from opensearch_splare.node.process import QUICK_JVM, free_port
 from splare_plugins.corpus import read_run
 from tests.cli.conftest import cut, splare
@@ -57,6 +60,10 @@ def test_index_and_search(splare, opensearch_url, name, tiny, tiny_folder, corpu
     options = ["-M", tiny_folder, "-k", 20, "--engine", "memory"]
     splare("search", tmp_path / "memory", corpus, "-o", tmp_path / "exact", *options)
     assert_same_runs(tmp_path / "run", tmp_path / "exact")
+    for cluster in ([], ["--url", opensearch_url]):
+        options = ["--index", name, "-M", tiny_folder, "-k", 20, *cluster]
+        assert splare("search", "opensearch", corpus, "-o", tmp_path / "named", *options).status == 0
+        assert_same_runs(tmp_path / "named", tmp_path / "exact")
 
 
 def test_from_encoded_shards(splare, opensearch_url, client, name, tiny_folder, corpus, tmp_path):
@@ -87,6 +94,8 @@ def test_another_model_is_refused(splare, opensearch_url, name, tiny_folder, cor
         (["search", "http://127.0.0.1:9/docs", "CORPUS", "-o", "run"], "cannot be reached"),
         (["search", "http://127.0.0.1:9/Docs", "CORPUS", "-o", "run"], "cannot be called"),
         (["search", "URL/nowhere", "CORPUS", "-o", "run"], "nowhere"),
+        (["search", "opensearch", "CORPUS", "--url", "URL", "-i", "nowhere", "-o", "run"], "nowhere"),
+        (["search", "opensearch", "CORPUS", "--url", "URL", "-o", "run"], "wants --index"),
         (["inspect", "URL/nowhere"], "nowhere"),
         (["inspect", "http://u:secret@127.0.0.1:9/docs"], "cannot be reached"),
         (["inspect", "URL"], "names no index"),
@@ -105,6 +114,48 @@ def test_mistakes(splare, opensearch_url, tiny_folder, corpus, tmp_path, monkeyp
     assert word in outcome.err
     assert "secret" not in outcome.err
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "a user and a password"), (403, "may not do this")])
+def test_clusters_that_refuse(splare, serve, tiny_folder, corpus, tmp_path, status, words):
+    with serve(
+        lambda *_: (status, {"error": {"type": "security_exception", "reason": "no"}, "status": status})
+    ) as url:
+        for arguments in (
+            ["index", "opensearch", corpus, "--url", url, "-i", "docs", "-M", tiny_folder],
+            ["search", "opensearch", corpus, "--url", url, "-i", "docs", "-M", tiny_folder, "-o", tmp_path / "run"],
+            ["inspect", f"{url}/docs"],
+        ):
+            outcome = splare(*arguments)
+            assert outcome.status == 2
+            assert words in outcome.err
+
+
+def test_a_refused_command_goes_on(splare, opensearch_url, client, name, tiny_folder, tmp_path, monkeypatch):
+    """The cluster refuses in the middle; what was written before stays."""
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(
+        "".join(json.dumps({"_id": f"d{number}", "text": f"text {number}"}) + "\n" for number in range(700))
+    )
+    command = ["index", "opensearch", corpus, "--url", opensearch_url, "-i", name, "-M", tiny_folder, "--json"]
+    building, send = f"{name}-000001", BulkSender.send
+
+    def block_later(sender: BulkSender, documents: Iterable[tuple[str, str]]) -> list[Failure]:
+        if sender.counts.written:
+            client.indices.put_settings(index=building, body={"index": {"blocks.write": True}})
+        return send(sender, documents)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BulkSender, "send", block_later)
+        outcome = splare(*command)
+    assert outcome.status == 2
+    assert "cannot be written" in outcome.err
+    assert not client.indices.exists(index=name)
+    client.indices.put_settings(index=building, body={"index": {"blocks.write": False}})
+    client.indices.refresh(index=building)
+    assert 0 < client.count(index=building)["count"] < 700
+    assert splare(*command).facts["indexed"] == 700
+    assert client.count(index=name)["count"] == 700
 
 
 @pytest.mark.slow

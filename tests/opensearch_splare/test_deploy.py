@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from opensearchpy import helpers
 
 from opensearch_splare import Deployment, SplareIndex, ask_encoder, deploy, neural_sparse, query_tokens, undeploy
@@ -44,6 +45,13 @@ def place(client, name):
 def tokens(model, query):
     (row,) = query_tokens(model.quantizer.queries(model.encode_queries([query])).impacts)
     return row
+
+
+def answered(url):
+    """Requests that an encoder answered with vectors."""
+    lines = requests.get(f"{url}/metrics", timeout=20).text.splitlines()
+    counts = [line for line in lines if line.startswith('splare_requests_total{path="/encode",status="200"}')]
+    return sum(float(line.split()[-1]) for line in counts)
 
 
 def assert_same_up_to_rounding(found, expected, weights):
@@ -155,6 +163,32 @@ def test_the_encoder_goes_and_comes_back(client, place, tiny):
     with encoder(tiny, port=int(service.url.rsplit(":", 1)[1])):
         assert {status for status, _ in bulk(client, place, DOCUMENTS).values()} == {201}
         assert len(scores(client, place, {"query_text": "before"})) == len(DOCUMENTS) + 1
+
+
+@pytest.mark.slow
+def test_an_encoder_killed_while_it_encodes(client, place, tiny, tiny_folder):
+    """Each document is in with its vector or is refused; with the refused ones sent again, all are there, once."""
+    texts = {f"d{number}": {"text": f"document {number} " * 20} for number in range(900)}
+    query = {"query_tokens": dict.fromkeys((f"f{latent}" for latent in range(tiny.config.width)), 1.0)}
+    with splare_serve(tiny_folder) as (process, url, _), ThreadPoolExecutor(1) as threads:
+        wait_until(lambda: is_ready(url), 60)
+        deploy(client, Deployment(index=place, encoder_url=url, config=tiny.config, replicas=0))
+        sending = threads.submit(bulk, client, place, texts)
+        wait_until(lambda: answered(url) > 10)
+        process.kill()
+        outcome = sending.result(60)
+    taken = {docid for docid, (status, _) in outcome.items() if status == 201}
+    refused = {docid: error for docid, (status, error) in outcome.items() if status >= 400}
+    assert outcome.keys() == texts.keys() == taken | refused.keys()
+    assert 0 < len(taken) < len(texts)
+    assert all("Error communicating with remote model" in error for error in refused.values()), refused
+    assert client.count(index=place)["count"] == len(taken)
+    assert scores(client, place, query).keys() == taken
+    with encoder(tiny, port=int(url.rsplit(":", 1)[1])):
+        again = bulk(client, place, {docid: texts[docid] for docid in refused})
+    assert {status for status, _ in again.values()} == {201}
+    assert client.count(index=place)["count"] == len(texts)
+    assert scores(client, place, query).keys() == texts.keys()
 
 
 def test_a_busy_encoder_is_asked_again(client, place, tiny):

@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from opensearch_splare import BulkSender, SplareIndex
+from opensearch_splare import BulkSender, SplareIndex, index_body
 from opensearch_splare.checkpoint import Checkpoint
+from opensearch_splare.mapping import IndexCard
 from opensearch_splare.writer import OpenSearchWriter
 from splare_plugins.corpus import Document
 from splare_plugins.errors import InputError
@@ -143,6 +145,38 @@ def test_documents_that_are_refused_before_sending(client, name, tiny, documents
     with pytest.raises(InputError, match=words):
         index.index(documents)
     client.indices.refresh(index=name)
+    assert index.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("impacts", "words"),
+    [
+        (impacts_of({1: 5}, {2: 0}), "'d1' has the impact 0"),
+        (impacts_of({1: 5}, {2: 9, 4: -3}), "'d1' has the impact -3"),
+        (impacts_of({1: 5}, {2: 513}), "'d1' has the impact 513"),
+        (impacts_of({1: 5}, {2: 9}) * np.nan, "must be integers"),
+    ],
+)
+def test_impacts_that_are_refused_before_sending(client, name, config, impacts, words):
+    index = SplareIndex(client, name, config)
+    index.create()
+    with pytest.raises(InputError, match=words):
+        index.index_encoded([encoded(impacts)])
+    assert index.count() == 0
+
+
+@pytest.mark.parametrize(("kind", "words"), [(None, "not made by splare"), ("float", "has the type float")])
+def test_a_mapping_that_is_missing_or_wrong(client, name, config, kind, words):
+    body = index_body(IndexCard(config=config))
+    body["mappings"]["properties"]["splare"] = {"type": kind}
+    client.indices.create(index=name, body=body if kind else {})
+    index = SplareIndex(client, name, config)
+    for call in (
+        lambda: index.index_encoded([encoded(impacts_of({1: 1}))]),
+        lambda: index.search_impacts(impacts_of({1: 1})),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
     assert index.count() == 0
 
 
