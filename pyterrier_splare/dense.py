@@ -10,13 +10,11 @@ import pyterrier as pt
 
 from pyterrier_splare.role import Role, RowRole
 from pyterrier_splare.texts import distinct, require_docnos, require_new_qids
-from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pyterrier_splare.factory import Splare
-    from splare_plugins.model import SplareModel
 
 
 class DenseBackbone(Role):
@@ -99,37 +97,12 @@ def _encode(
     splare: Splare, values: Sequence[object], ids: Sequence[object], side: Literal["query", "document"]
 ) -> list[np.ndarray]:
     """One vector a row, float32; each different text is encoded once."""
+    from splare_plugins.dense import dense_vectors  # brings torch
+
     column, kind = ("query", "qid") if side == "query" else (splare.text_field, "docno")
     found = distinct(values, ids, column=column, kind=kind)
     vectors: list[np.ndarray] = []
     for start in range(0, len(found.texts), splare.batch_size):
         texts = found.texts[start : start + splare.batch_size]
-        vectors.extend(_means(splare.model, texts, side, splare.tokens_per_batch))
+        vectors.extend(dense_vectors(splare.model, texts, side, tokens_per_batch=splare.tokens_per_batch))
     return [vectors[place] for place in found.places]
-
-
-def _means(model: SplareModel, texts: list[str], side: Literal["query", "document"], budget: int | None) -> np.ndarray:
-    """Mean over all tokens, as E5 defines it, prompt and special tokens included; shape ``[texts, d]``."""
-    import torch
-
-    from splare_plugins.batching import length_batches
-    from splare_plugins.model import TOKENS_PER_BATCH
-
-    config = model.config
-    if config.layer is not None or config.head_kind != "sae" or config.adapter is not None:
-        raise InputError(
-            f"the backbone of {config.name} is no dense encoder (its layers were cut, adapted, or made for a language "
-            "model); take one of its own for the hybrid"
-        )
-    settings = config.query if side == "query" else config.document
-    tokenised = model.backbone.tokenize(texts, settings.prompt, settings.max_length)
-    rows, order = [], []
-    with torch.inference_mode():
-        size = budget or TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cpu"])
-        for batch in length_batches([len(tokens.ids) for tokens in tokenised], size):
-            states, offsets = model.backbone([tokenised[number] for number in batch])
-            means = torch.segment_reduce(states.float(), "mean", offsets=offsets)
-            rows.append(torch.nn.functional.normalize(means, dim=1).cpu().numpy())
-            order += batch
-    vectors: np.ndarray = np.concatenate(rows)[np.argsort(order)]
-    return vectors

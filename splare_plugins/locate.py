@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from splare_plugins.builtin import BUILTIN_MODEL, builtin_folder
+from splare_plugins.builtin import BUILTIN_MODEL, BUILTIN_MODELS, builtin_folder
 from splare_plugins.errors import InputError
 from splare_plugins.hub import hub_errors
 
@@ -13,7 +13,7 @@ def locate_model(name: str, *, revision: str | None = None, local_files_only: bo
     """The local folder of a model: built in, on disk, or fetched from a hub into its cache.
 
     Args:
-        name: the built-in model's name, a folder, or a hub id.
+        name: a built-in model's name, a folder, or a hub id.
         revision: branch, tag or commit of a hub model.
         local_files_only: use only what the hub's cache holds already.
 
@@ -21,8 +21,8 @@ def locate_model(name: str, *, revision: str | None = None, local_files_only: bo
         InputError: if there is no such model.
         MissingPartError: if the built-in model's wheel is not installed.
     """
-    if name == BUILTIN_MODEL:
-        return builtin_folder()
+    if name in BUILTIN_MODELS:
+        return builtin_folder(name)
     if Path(name).is_dir():
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):

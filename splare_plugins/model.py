@@ -59,7 +59,7 @@ class SplareModel:
         self.config = config
         self.backbone = backbone
         self.head = head
-        self._folder = folder
+        self.folder = folder
 
     @classmethod
     def from_pretrained(
@@ -145,14 +145,14 @@ class SplareModel:
             **card: ``figures``, ``licence`` and ``languages``, see :class:`splare_plugins.card.CardOptions`.
         """
         parts = self.config, self.backbone, self.head
-        self.config = save_parts(*parts, Path(folder), loaded_from=self._folder, **card)
+        self.config = save_parts(*parts, Path(folder), loaded_from=self.folder, **card)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = False, token: str | None = None, **card: Unpack[CardOptions]
     ) -> str:
         """Upload what :meth:`save_pretrained` writes; returns the commit's address."""
         parts = self.config, self.backbone, self.head
-        return upload(*parts, repo_id, loaded_from=self._folder, private=private, token=token, **card)
+        return upload(*parts, repo_id, loaded_from=self.folder, private=private, token=token, **card)
 
     @property
     def quantizer(self) -> Quantizer:
@@ -310,9 +310,10 @@ def pool_mask(config: SplareConfig, tokens: Tokens) -> np.ndarray:
 def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:
     """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens."""
     norms = states.float().norm(dim=1)
-    keep = keep.clone()
-    for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        own = norms[start:end][keep[start:end]]
-        if len(own):
-            keep[start:end] &= norms[start:end] <= ratio * own.median()
-    return keep
+    lengths = offsets.diff()
+    texts = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths, output_size=len(states))
+    # One table for all texts, since a loop over them would make a GPU wait at each; NaN is what takes no part.
+    longest = max([1, *lengths.tolist()])
+    table = norms.new_full((len(lengths), longest), torch.nan)
+    table[texts, torch.arange(len(states), device=states.device) - offsets[texts]] = norms.where(keep, torch.nan)
+    return keep & (norms <= ratio * table.nanmedian(dim=1).values[texts])

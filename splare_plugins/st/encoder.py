@@ -12,7 +12,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
 from torch import Tensor
 
-from splare_plugins.builtin import BUILTIN_MODEL
+from splare_plugins.builtin import BUILTIN_MODELS
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.files import read_json
@@ -238,7 +238,7 @@ def _load_model(
     )
     if Path(name).is_dir():
         name, revision = str(Path(name).resolve()), None
-    elif name != BUILTIN_MODEL:
+    elif name not in BUILTIN_MODELS:
         revision = folder.name  # a hub's snapshot is named by its commit
     origin = Origin(config=model.config, base=name, revision=revision, base_sha256=part_hashes(model.config))
     return _modules(model, origin), _settings(model.config)

@@ -144,7 +144,7 @@ def _dense(head: Any) -> Dense:
 
 def _whole_model(model: SplareModel) -> Any:
     """The masked language model that backbone and head were taken from, with the backbone's present weights."""
-    folder = model._folder
+    folder = model.folder
     if folder is None:
         raise InputError(f"{model.config.name} was not loaded from a folder, so its whole model is not known; save it")
     splade = recognise_splade(folder)

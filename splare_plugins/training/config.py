@@ -25,6 +25,7 @@ class DataSettings:
         subset: configuration of a published set; all of them if left out.
         split: of a published set or a BEIR folder.
         limit: examples used of it, the first ones.
+        teachers: names of those whose scores hold for it; all if left out.
         unscored: what to do with a row without teacher scores where they are needed.
         invalid: what to do with any other row that cannot be used; what is skipped is counted.
     """
@@ -33,8 +34,22 @@ class DataSettings:
     subset: str | None = None
     split: str | None = None
     limit: int | None = None
+    teachers: tuple[str, ...] | None = None
     unscored: OnBad = "error"
     invalid: OnBad = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSettings:
+    """A teacher that scores every query with every document of a batch.
+
+    Attributes:
+        vectors: file of ``splare train embed``.
+        scale: factor on its scores before they are added to those of other teachers; cosines need one of 20 to 100.
+    """
+
+    vectors: str
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +151,8 @@ class TrainingConfig:
         model: what is trained: a SPLARE folder, the built-in name, or a SPLADE model.
         output: folder of the run; the trained model stands in its ``model`` folder.
         data: sources of examples.
+        teachers: by name; where there are some, the KL goes over all documents of a batch, and all examples of a
+            batch come from one source.
         name: of the trained model; the base's name with ``-trained`` if left out.
         negatives: negatives used of a query.
         pick: which ones of those that a row has: ``random`` by the seed, or the ``first``.
@@ -143,7 +160,8 @@ class TrainingConfig:
         document_length: tokens of a document in training.
         loss: parts of the loss.
         lora: the adapter; ``null`` trains all weights of the backbone.
-        head: which weights of the head are trained with it.
+        head: what of the head is trained with it: its biases (``bias``), biases and a gain of each latent
+            (``calibration``), or everything.
         batch_size: queries of a step, over all processes.
         mini_batch: texts a forward pass (GradCache), where a batch does not fit; ``null`` runs all at once.
         epochs: passes over the data.
@@ -155,10 +173,13 @@ class TrainingConfig:
         weight_decay: of AdamW.
         max_grad_norm: longer gradients are cut; ``null`` cuts none.
         precision: of the frozen weights and products; ``auto`` is bfloat16 on cuda. What is trained is float32.
+        dropout: of the backbone while it is trained; as its own config says if left out. On a CPU, dropout costs a
+            quarter of a step.
         gradient_checkpointing: run each layer forward again in the backward pass instead of keeping its activations.
         attention: implementation, as transformers names it.
         device: where to train; ``auto`` takes cuda, else mps, else cpu.
         bidirectional: let every token see every other one where the model does not (a decoder with its LM head).
+        workers: processes that tokenise ahead of the training; with none, it waits for the tokenizer.
         seed: of everything random.
         log_every: steps between lines of the log.
         save_every: steps between checkpoints.
@@ -174,6 +195,7 @@ class TrainingConfig:
     model: str
     output: str
     data: tuple[DataSettings, ...]
+    teachers: dict[str, TeacherSettings] = field(default_factory=dict)
     name: str | None = None
     negatives: int = 8
     pick: Literal["random", "first"] = "random"
@@ -181,7 +203,7 @@ class TrainingConfig:
     document_length: int = 128
     loss: LossSettings = field(default_factory=LossSettings)
     lora: LoraSettings | None = field(default_factory=LoraSettings)
-    head: Literal["frozen", "bias", "all"] = "frozen"
+    head: Literal["frozen", "bias", "calibration", "all"] = "frozen"
     batch_size: int = 128
     mini_batch: int | None = None
     epochs: float = 1.0
@@ -193,10 +215,12 @@ class TrainingConfig:
     weight_decay: float = 0.0
     max_grad_norm: float | None = 1.0
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    dropout: float | None = None
     gradient_checkpointing: bool = False
     attention: str = "auto"
     bidirectional: bool = False
     device: Literal["auto", "cpu"] = "auto"
+    workers: int = 0
     seed: int = 42
     log_every: int = 1
     save_every: int = 500
@@ -222,7 +246,11 @@ class TrainingConfig:
             _require(weight >= 0, f"loss: {name}", weight)
         if not any(self.loss.weights.values()):
             raise InputError("the loss has no part that ranks; give kl, contrastive or margin_mse a weight")
-        if self.loss.needs_scores and not self.negatives:
+        _require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout)
+        _require(self.workers >= 0, "workers", self.workers)
+        if self.teachers:
+            self._check_teachers()
+        elif self.loss.needs_scores and not self.negatives:
             raise InputError(
                 "distillation compares candidates; negatives must be at least 1, or use contrastive alone"
             )
@@ -256,6 +284,22 @@ class TrainingConfig:
     def to_json(self) -> str:
         """All settings, defaults included."""
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the rows of the data must have a teacher's scores."""
+        return self.loss.needs_scores and not self.teachers
+
+    def _check_teachers(self) -> None:
+        if not self.loss.kl or self.loss.margin_mse or self.loss.contrastive:
+            raise InputError("teachers score all documents of a batch for the KL; leave them out for other losses")
+        for source in self.data:
+            if unknown := set(source.teachers or ()) - self.teachers.keys():
+                raise InputError(
+                    f"{source.source} names the teacher {min(unknown)!r}; there are {', '.join(self.teachers)}"
+                )
+            if source.teachers == ():
+                raise InputError(f"{source.source} has no teacher; name one, or leave teachers out for all")
 
     def _lambdas(self) -> dict[str, float]:
         return {"lambda_query": self.loss.lambda_query, "lambda_document": self.loss.lambda_document}

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,18 @@ from splare_plugins.files import replacing
 from splare_plugins.training.config import DataSettings, TrainingConfig
 from splare_plugins.training.examples import Example, check_example, read_example
 from splare_plugins.training.sources import read_rows, source_stamp
+from splare_plugins.training.teachers import Teachers
 
 EXAMPLES = "examples.arrow"
 STAMP = "examples.json"
-_SCHEMA = pa.schema([("query", pa.string()), ("documents", pa.list_(pa.string())), ("scores", pa.list_(pa.float64()))])
+_SCHEMA = pa.schema(
+    [
+        ("query", pa.string()),
+        ("documents", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float64())),
+        ("source", pa.int32()),
+    ]
+)
 _ROWS = 1000
 
 logger = logging.getLogger(__name__)
@@ -43,17 +51,18 @@ def prepare(config: TrainingConfig, folder: Path) -> Dataset:
         folder: made where it is missing.
 
     Returns:
-        columns ``query``, ``documents`` (the positive first) and ``scores`` (0 where no teacher is needed).
+        columns ``query``, ``documents`` (the positive first), ``scores`` (0 where none are needed) and ``source``, its
+        number among the config's.
 
     Raises:
         InputError: for the first row that cannot be used, naming its file and line; or if there is none that can.
     """
     stamp = {
-        "data": [{**dataclasses.asdict(each), "stamp": source_stamp(each.source)} for each in config.data],
+        "data": [{**_told(each), "stamp": source_stamp(each.source)} for each in config.data],
         "negatives": config.negatives,
         "pick": config.pick,
         "seed": config.seed,
-        "scores": config.loss.needs_scores,
+        "scores": config.needs_scores,
     }
     path = folder / EXAMPLES
     if not (path.is_file() and _same_stamp(folder / STAMP, stamp)):
@@ -61,6 +70,11 @@ def prepare(config: TrainingConfig, folder: Path) -> Dataset:
         with replacing(folder / STAMP) as beside:
             beside.write_text(json.dumps({**stamp, "counts": counts}, indent=2) + "\n", encoding="utf-8")
     return Dataset.from_file(str(path))
+
+
+def _told(settings: DataSettings) -> dict[str, Any]:
+    """What of a source's settings changes its examples."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "teachers"}
 
 
 def _same_stamp(path: Path, stamp: dict[str, Any]) -> bool:
@@ -78,10 +92,10 @@ def _write(config: TrainingConfig, path: Path) -> dict[str, dict[str, int]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside, pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
         rows: list[dict[str, Any]] = []
-        for settings in config.data:
+        for number, settings in enumerate(config.data):
             seen: Counter[str] = Counter()
             for example in _examples(settings, config, seen):
-                rows.append(_row(example, config, generator))
+                rows.append({**_row(example, config, generator), "source": number})
                 if len(rows) == _ROWS:
                     writer.write_batch(pa.RecordBatch.from_pylist(rows, _SCHEMA))
                     rows.clear()
@@ -99,7 +113,7 @@ def _counted(seen: Counter[str]) -> str:
 
 
 def _examples(settings: DataSettings, config: TrainingConfig, seen: Counter[str]) -> Iterator[Example]:
-    scores = config.loss.needs_scores
+    scores = config.needs_scores
     for where, row, lookup in read_rows(settings.source, subset=settings.subset, split=settings.split):
         if seen["used"] == settings.limit:
             return
@@ -144,13 +158,15 @@ class Collator(SparseEncoderDataCollator):
     Attributes:
         lengths: most tokens by side.
         side_prompts: prompts by side.
+        teachers: of each source of the data; where there are some, ``label`` has shape ``[queries, documents]``.
     """
 
     lengths: dict[str, int] = dataclasses.field(default_factory=dict)
     side_prompts: dict[str, str] = dataclasses.field(default_factory=dict)
+    teachers: Sequence[Teachers] = ()
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """The batch of some examples."""
+        """The batch of some examples, of one source where there are teachers."""
         texts = {
             "query": [row["query"] for row in features],
             "document": [text for row in features for text in row["documents"]],
@@ -162,6 +178,9 @@ class Collator(SparseEncoderDataCollator):
                 inputs, prompt=self.side_prompts[side], task=side, max_length=self.lengths[side]
             ).items()
         }
+        if self.teachers:
+            (source,) = {row["source"] for row in features}
+            return {**batch, "label": torch.from_numpy(self.teachers[source](texts["query"], texts["document"]))}
         most = max(len(row["scores"]) for row in features)
         padded = [row["scores"] + [-math.inf] * (most - len(row["scores"])) for row in features]
         return {**batch, "label": torch.tensor(padded)}

@@ -30,6 +30,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         lambda_document: the same of documents.
         mini_batch: texts a forward pass; ``None`` runs all at once.
         width: number of latents.
+        in_batch: labels are scores of every query with every document of the batch, and the KL goes over all of them.
 
     Attributes:
         share: part of the FLOPS weights in force, between 0 and 1; set before each step.
@@ -48,6 +49,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         lambda_document: float,
         mini_batch: int | None,
         width: int,
+        in_batch: bool = False,
     ) -> None:
         super().__init__()
         self.model: Any = model
@@ -57,6 +59,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         self.lambda_document = lambda_document
         self.uses_gradient_cache = mini_batch is not None
         self.mini_batch_size = mini_batch or 0
+        self.in_batch = in_batch
         self.share = 1.0
         self.figures: dict[str, float] = {}
         self.last_active: Tensor
@@ -68,7 +71,8 @@ class TrainingLoss(CachedLossMixin, nn.Module):
 
         Args:
             features: of the queries, and of all their candidates one query after the other.
-            labels: teacher scores, shape ``[queries, candidates]``, ``-inf`` where a query has fewer.
+            labels: teacher scores, shape ``[queries, candidates]``, ``-inf`` where a query has fewer; with
+                ``in_batch`` of shape ``[queries, documents]``.
         """
         features = list(features)
         if self.uses_gradient_cache:
@@ -96,13 +100,16 @@ class TrainingLoss(CachedLossMixin, nn.Module):
 
     def _combine(self, queries: Tensor, documents: Tensor, labels: Tensor) -> Tensor:
         scores = queries @ documents.T
-        own, positives = own_candidates(scores, labels)
         parts: dict[str, Tensor] = {}
+        if self.in_batch:
+            own, positives = scores, None
+        else:
+            own, positives = own_candidates(scores, labels)
         if "kl" in self.weights:
             parts["kl"] = kl_distillation(own, labels, temperature=self.temperature)
         if "margin_mse" in self.weights:
             parts["margin_mse"] = margin_mse(own, labels, temperature=self.temperature)
-        if "contrastive" in self.weights:
+        if "contrastive" in self.weights and positives is not None:
             parts["contrastive"] = contrastive(scores, positives, temperature=self.temperature)
         query_mean, document_mean = batch_mean(queries), batch_mean(documents)
         parts["flops_query"], parts["flops_document"] = flops(query_mean), flops(document_mean)

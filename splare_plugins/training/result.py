@@ -16,7 +16,7 @@ from splare_plugins.heads import Head
 from splare_plugins.splade import recognise_splade
 from splare_plugins.st.adapters import save_adapter, save_backbone
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.student import Student
+from splare_plugins.training.student import Student, fold_gain
 
 
 def save_result(student: Student, config: TrainingConfig, folder: Path) -> SplareConfig:
@@ -102,6 +102,7 @@ def write_base(config: SplareConfig, head: Head, folder: Path, made: Path, *, co
 
 
 def _write(student: Student, config: TrainingConfig, made: Path) -> SplareConfig:
+    fold_gain(student.base.head)
     base, backbone = student.base.config, student.base.backbone
     copy = config.copy_backbone and config.lora is not None
     saved = write_base(base, student.base.head, student.folder, made, copy_backbone=copy)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from accelerate import PartialState  # type: ignore[import-untyped]
+from datasets import Dataset
 from sentence_transformers import SparseEncoderTrainingArguments
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback
@@ -25,6 +28,7 @@ from splare_plugins.training.monitor import Monitor
 from splare_plugins.training.objective import TrainingLoss
 from splare_plugins.training.result import save_result
 from splare_plugins.training.student import Student, load_student
+from splare_plugins.training.teachers import Teachers, TeacherVectors
 from splare_plugins.training.trainer import SplareTrainer, trained_weights
 
 CONFIG = "config.json"
@@ -32,7 +36,7 @@ MODEL = "model"
 CHECKPOINTS = "checkpoints"
 _STATE = "trainer_state.json"
 # What may change between the parts of an interrupted run without changing its weights.
-_FREE = ("log_every", "save_every", "keep", "dead_after", "drift_every", "guards", "name", "copy_backbone")
+_FREE = ("log_every", "save_every", "keep", "dead_after", "drift_every", "guards", "name", "copy_backbone", "workers")
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +75,17 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         examples = prepare(config, output / "data")
     if config.batch_size % state.num_processes:
         raise InputError(f"batch_size {config.batch_size} cannot be shared by {state.num_processes} processes")
-    per_epoch = len(examples) // config.batch_size
-    if not per_epoch:
-        raise InputError(f"there are {len(examples)} examples, fewer than batch_size {config.batch_size}; lower it")
+    groups = _groups(examples, config)
+    per_epoch = sum(size // config.batch_size for size in groups)
+    if small := [number for number, size in enumerate(groups) if size < config.batch_size]:
+        what = config.data[small[0]].source if config.teachers else "the data"
+        raise InputError(
+            f"{what}: there are {groups[small[0]]} examples, fewer than batch_size {config.batch_size}; lower it"
+        )
+    teachers = _teachers(config)
+    if config.workers:
+        # A forked worker would wait for ever for the threads of its parent's tokenizer.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
     evaluator = None if config.evaluation is None else Development(config.evaluation)
     student = load_student(config, device=state.device.type)
     checkpoint = last_checkpoint(output)
@@ -86,6 +98,7 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         lambda_document=config.loss.lambda_document,
         mini_batch=config.mini_batch,
         width=student.base.config.width,
+        in_batch=bool(config.teachers),
     )
     drift = None
     if state.is_main_process and config.drift_every:
@@ -95,12 +108,13 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         monitor=Monitor(config, loss, output, drift),
         guard=Guard(config.guards, student.base.config.width),
         first_epoch=done // per_epoch,
+        groups=groups,
         model=student.encoder,
         args=_arguments(config, output, state),
         train_dataset=examples,
         loss=loss,
         evaluator=evaluator,
-        data_collator=_collator(config, student),
+        data_collator=_collator(config, student, teachers),
     )
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
@@ -187,6 +201,7 @@ def _arguments(config: TrainingConfig, output: Path, state: PartialState) -> Spa
         use_cpu=config.device == "cpu",
         remove_unused_columns=False,
         dataloader_drop_last=True,
+        dataloader_num_workers=config.workers,
         dataloader_pin_memory=state.device.type == "cuda",
         ddp_find_unused_parameters=False,
         report_to="none",
@@ -197,12 +212,31 @@ def _arguments(config: TrainingConfig, output: Path, state: PartialState) -> Spa
     return arguments
 
 
-def _collator(config: TrainingConfig, student: Student) -> Collator:
+def _groups(examples: Dataset, config: TrainingConfig) -> list[int]:
+    """Sizes of what batches do not mix: sources, where teachers differ from one to another."""
+    if not config.teachers:
+        return [len(examples)]
+    return np.bincount(examples.with_format("numpy")["source"], minlength=len(config.data)).tolist()  # type: ignore[no-any-return]
+
+
+def _teachers(config: TrainingConfig) -> list[Teachers]:
+    """Those of each source; none where the data bring their own scores."""
+    if not config.teachers:
+        return []
+    loaded = {name: TeacherVectors.load(Path(each.vectors)) for name, each in config.teachers.items()}
+    return [
+        Teachers([(config.teachers[name].scale, loaded[name]) for name in source.teachers or config.teachers])
+        for source in config.data
+    ]
+
+
+def _collator(config: TrainingConfig, student: Student, teachers: Sequence[Teachers]) -> Collator:
     base = student.base.config
     return Collator(
         student.encoder.preprocess,
         lengths={"query": config.query_length, "document": config.document_length},
         side_prompts={"query": base.query.prompt, "document": base.document.prompt},
+        teachers=teachers,
     )
 
 

@@ -80,6 +80,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise InputError(f"{where} must be a list, not {value!r}")
         inner = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
         return tuple(_convert(each, item, where) for each, item in zip(inner, value, strict=True))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"{where} must be names with values, not {value!r}")
+        return {str(key): _convert(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)  # type: ignore[arg-type]
     return _plain(hint, value, where)

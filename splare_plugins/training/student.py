@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization, remove_parametrizations
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from splare_plugins.backbone import require_bidirectional
 from splare_plugins.errors import InputError
+from splare_plugins.heads import Head
 from splare_plugins.locate import locate_model
 from splare_plugins.model import SplareModel
 from splare_plugins.st import SplareEncoder
@@ -57,6 +59,10 @@ def load_student(config: TrainingConfig, *, device: str) -> Student:
         require_bidirectional(base.backbone)
     _require_positions(config, base)
     encoder = SplareEncoder.from_splare(base, device=device)
+    if config.dropout is not None:
+        for part in base.backbone.model.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = config.dropout
     for weight in encoder.parameters():
         weight.requires_grad = config.lora is None
     for weight in base.head.parameters():
@@ -112,7 +118,31 @@ def add_adapter(model: PreTrainedModel, settings: LoraSettings, seed: int) -> No
             weight.data = weight.data.float()
 
 
-def _trainable_head(head: nn.Module, which: str) -> None:
-    names = ["b"] if which == "bias" else [name for name, _ in head.named_parameters()]
+class Gain(nn.Module):
+    """A factor of each latent on the rows of a head, trained as its logarithm so that it stays positive.
+
+    Args:
+        width: number of latents.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.logarithm = nn.Parameter(torch.zeros(width))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """The rows times their factors, in their own precision; shape ``[width, d]``."""
+        return (rows * self.logarithm.exp()[:, None]).to(rows.dtype)
+
+
+def fold_gain(head: nn.Module) -> None:
+    """Put a trained gain into the rows of a head; a head without one stays as it is."""
+    if is_parametrized(head, "W"):
+        remove_parametrizations(head, "W", leave_parametrized=True)
+
+
+def _trainable_head(head: Head, which: str) -> None:
+    if which == "calibration":
+        register_parametrization(head, "W", Gain(head.width).to(head.W.device))
+    names = {"bias": ["b"], "calibration": ["b", "parametrizations.W.0.logarithm"]}.get(which)
     for name, weight in head.named_parameters():
-        weight.requires_grad = name in names
+        weight.requires_grad = names is None or name in names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +27,33 @@ class EpochBatches(DefaultBatchSampler):
     A generator that is drawn from epoch after epoch would start again with the first one's order.
 
     Args:
-        length: number of examples.
+        groups: number of examples of each group, which stand one group after the other; a batch is of one group.
         batch_size: of a process.
         seed: of the order.
         first_epoch: the epoch that the first iteration is.
     """
 
-    def __init__(self, length: int, *, batch_size: int, seed: int, first_epoch: int) -> None:
-        super().__init__(range(length), batch_size=batch_size, drop_last=True)
-        self.length = length
+    def __init__(self, groups: Sequence[int], *, batch_size: int, seed: int, first_epoch: int) -> None:
+        super().__init__(range(sum(groups)), batch_size=batch_size, drop_last=True)
+        self.groups = tuple(groups)
         self.seed = seed
         self.next_epoch = first_epoch
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.next_epoch)
         self.next_epoch += 1
-        order = torch.randperm(self.length, generator=generator)
-        for batch in order[: len(self) * self.batch_size].split(self.batch_size):
-            yield batch.tolist()
+        batches: list[Tensor] = []
+        start = 0
+        for length in self.groups:
+            order = start + torch.randperm(length, generator=generator)
+            batches += order[: length // self.batch_size * self.batch_size].split(self.batch_size)
+            start += length
+        mixed = range(len(batches)) if len(self.groups) == 1 else torch.randperm(len(batches), generator=generator)
+        for number in mixed:
+            yield batches[int(number)].tolist()
 
     def __len__(self) -> int:
-        return self.length // self.batch_size
+        return sum(length // self.batch_size for length in self.groups)
 
 
 class TrainedWeights:
@@ -88,19 +94,23 @@ class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
         monitor: one of its callbacks.
         guard: looks at each step.
         first_epoch: the epoch that training starts or goes on in.
+        groups: number of examples of each group that batches do not mix.
         **options: those of ``SparseEncoderTrainer``.
     """
 
-    def __init__(self, *, monitor: Monitor, guard: Guard, first_epoch: int = 0, **options: Any) -> None:
+    def __init__(
+        self, *, monitor: Monitor, guard: Guard, groups: Sequence[int], first_epoch: int = 0, **options: Any
+    ) -> None:
         self.monitor = monitor
         self.guard = guard
+        self.groups = groups
         self.first_epoch = first_epoch
         super().__init__(**options, callbacks=[monitor])
         self.loss: TrainingLoss
 
     def get_batch_sampler(self, dataset: Any, batch_size: int, **_: Any) -> EpochBatches:
         """The order of examples."""
-        return EpochBatches(len(dataset), batch_size=batch_size, seed=self.args.seed, first_epoch=self.first_epoch)
+        return EpochBatches(self.groups, batch_size=batch_size, seed=self.args.seed, first_epoch=self.first_epoch)
 
     def compute_loss(self, *args: Any, **options: Any) -> Any:
         """The loss, after a look at the figures of the step."""

@@ -56,13 +56,20 @@ def test_one_model_for_sparse_and_dense(splare: Splare) -> None:
     assert splare.dense().splare.model is splare.model
 
 
-@pytest.mark.parametrize("changes", [{"layer": 1}, {"head_kind": "mlm"}, {"adapter": "adapter"}])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layer": 1}, "the backbone of tiny is no dense encoder"),
+        ({"head_kind": "mlm"}, "the backbone of tiny is no dense encoder"),
+        ({"adapter": "adapter"}, "the backbone of tiny has an adapter; load the model from its folder"),
+    ],
+)
 def test_backbones_that_are_no_dense_encoder(
-    tiny: SplareModel, queries: pd.DataFrame, changes: dict[str, object]
+    tiny: SplareModel, queries: pd.DataFrame, changes: dict[str, object], message: str
 ) -> None:
     config = dataclasses.replace(tiny.config, **changes)  # type: ignore[arg-type]
     splare = Splare(SplareModel(config, tiny.backbone, tiny.head))
-    with pytest.raises(InputError, match="the backbone of tiny is no dense encoder"):
+    with pytest.raises(InputError, match=message):
         splare.dense().query_encoder()(queries)
 
 

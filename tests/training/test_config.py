@@ -47,7 +47,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path) -> None:
         ("learning_rate: .nan\n", "learning_rate must be a finite number"),
         ("learning_rate: -1.0\n", "'learning_rate' cannot be -1.0"),
         ("best: maybe\n", "best must be true or false, not 'maybe'"),
-        ("head: frosen\n", "head must be 'frozen' or 'bias' or 'all', not 'frosen'"),
+        ("head: frosen\n", "head must be 'frozen' or 'bias' or 'calibration' or 'all', not 'frosen'"),
         ("betas: [0.9]\n", "betas must be a list"),
         ("loss: fast\n", "loss: settings are names with values, not 'fast'"),
         ("loss: {temperature: 0}\n", "'loss: temperature' cannot be 0"),

@@ -53,7 +53,8 @@ def test_files_give_the_same_examples(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, [ROW, {**ROW, "query": "other"}])
     found = prepare(config(path, pick="first", negatives=2), tmp_path / "data")
     assert found.to_list() == [
-        {"query": query, "documents": ["p", "n1", "n2"], "scores": [3.0, 1.0, 0.5]} for query in ("q", "other")
+        {"query": query, "documents": ["p", "n1", "n2"], "scores": [3.0, 1.0, 0.5], "source": 0}
+        for query in ("q", "other")
     ]
 
 

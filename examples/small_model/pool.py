@@ -1,0 +1,162 @@
+"""Texts to train the small model on: pairs of a query and a passage, from openly licensed collections.
+
+``python examples/small_model/pool.py DATA -o POOL`` reads BEIR folders under ``DATA`` (train splits only; test queries
+are never read), parallel sentences and books; ``--foldoc`` and ``--wheels`` add a dictionary of computing and the
+documentation of scientific Python packages. One JSONL file a source comes out, rows of ``query`` and ``positive``;
+where there are no questions, a title, a first sentence or a sentence from within asks for the rest of its text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import gzip
+import json
+import random
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from splare_plugins.corpus import read_documents, read_qrels, read_queries
+
+LETTERS = 800  # of a passage: more than the 128 tokens that training reads
+LANGUAGES = ("bn", "el", "fa", "fi", "fr", "hi", "id", "it", "ja", "ko", "sw", "te", "th", "tr", "vi")
+COMMON = ("ar", "de", "es", "ru", "zh")
+Pair = tuple[str, str]
+
+
+def judged(folder: Path) -> Iterator[Pair]:
+    """Training queries and their relevant documents."""
+    documents = {document.docid: document.content for document in read_documents(folder)}
+    queries = {query.qid: query.text for query in read_queries(folder)}
+    for qid, relevant in read_qrels(folder / "qrels" / "train.tsv").items():
+        for docid, grade in relevant.items():
+            if grade > 0:
+                yield queries[qid], documents[docid]
+
+
+def titled(folder: Path) -> Iterator[Pair]:
+    """Titles and the texts below them."""
+    for document in read_documents(folder):
+        if document.title.strip() and document.text.strip():
+            yield document.title, document.text
+
+
+def sentences(folder: Path, generator: random.Random, *, keep: bool) -> Iterator[Pair]:
+    """A sentence of a passage, and the passage with or without it."""
+    for document in read_documents(folder):
+        parts = [part for part in re.split(r"(?<=[.!?]) ", document.text) if part]
+        long = [number for number, part in enumerate(parts) if 40 < len(part) < 250]
+        if len(parts) > 2 and long:
+            number = generator.choice(long)
+            yield parts[number], " ".join(part for each, part in enumerate(parts) if keep or each != number)
+
+
+def dictionary(file: Path) -> Iterator[Pair]:
+    """Entries of FOLDOC in dict format: the head word, or its first sentence, and the definition."""
+    with gzip.open(file, "rt", encoding="utf-8", errors="replace") as stream:
+        entries = re.split(r"\n(?=\S)", stream.read())
+    for entry in entries:
+        word, _, text = entry.partition("\n")
+        text = re.sub(r"[{}]|<[^>]*>|\[Jargon File\]|\(\d{4}-\d\d-\d\d\)", " ", text)
+        text = " ".join(text.split())
+        first, _, rest = text.partition(". ")
+        if len(text) > 120:
+            yield (f"{word}", text) if len(rest) < 150 else (first, f"{word}: {rest}")
+
+
+def docstrings(wheel: Path) -> Iterator[Pair]:
+    """Summary lines of functions and classes, and what their docstrings say below them."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            if not name.endswith(".py") or "test" in name:
+                continue
+            try:
+                tree = ast.parse(archive.read(name).decode("utf-8", "replace"))
+            except (SyntaxError, ValueError):
+                continue
+            for node in ast.walk(tree):
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and (text := ast.get_docstring(node)):
+                    summary, _, rest = text.partition("\n\n")
+                    rest = re.split(r"\n\s*(?:Parameters|Args|Arguments|Returns|Examples?)\s*:?\n", rest)[0]
+                    rest = " ".join(re.sub(r"[`*]|:\w+:|>>>.*|-{3,}|={3,}", " ", rest).split())
+                    if 25 < len(summary) < 200 and len(rest) > 200:
+                        yield " ".join(summary.replace("`", "").split()), rest
+
+
+def parallel(file: Path, generator: random.Random, *, english_only: bool = False) -> Iterator[dict[str, str]]:
+    """A sentence in one language, and in another the sentences around it; with both in English.
+
+    Consecutive sentences belong to the same article; a passage of four of them gives four queries, the sentence asked
+    for in another language at every turn.
+    """
+    with gzip.open(file, "rt", encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    for start in range(0, len(rows) - 3, 2):
+        passage = rows[start : start + 4]
+        for row in passage:
+            for turn in range(3):
+                asking = generator.choice(COMMON if turn else sorted(COMMON + LANGUAGES))
+                answering = "en" if turn != 1 else generator.choice((*COMMON, "en"))
+                # Half of the passages do not hold the sentence itself: its neighbours have to do.
+                answer = passage if generator.random() < 0.5 else [each for each in passage if each is not row]
+                yield {
+                    "query": row[asking],
+                    "positive": " ".join(each[answering] for each in answer),
+                    "english_query": row["en"],
+                    "english_positive": " ".join(each["en"] for each in answer),
+                }
+
+
+def cut(text: str) -> str:
+    """The start of a text, whole words."""
+    return text if len(text) <= LETTERS else text[:LETTERS].rsplit(" ", 1)[0]
+
+
+def write(pool: Path, name: str, rows: Iterable[Pair | dict[str, str]], *, limit: int, seed: int) -> None:
+    """A shuffled sample of different rows."""
+    found = [row if isinstance(row, dict) else dict(zip(("query", "positive"), row, strict=True)) for row in rows]
+    found = [{key: cut(" ".join(value.split())) for key, value in row.items()} for row in found]
+    kept = list({(row["query"], row["positive"]): row for row in found if all(row.values())}.values())
+    random.Random(seed).shuffle(kept)
+    with gzip.open(pool / f"{name}.jsonl.gz", "wt", encoding="utf-8") as stream:
+        for row in kept[:limit]:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    print(f"{name}: {min(len(kept), limit)} of {len(kept)} pairs")  # noqa: T201
+
+
+def main() -> None:
+    """Write all sources."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("data", type=Path)
+    arguments.add_argument("-o", "--output", type=Path, required=True)
+    arguments.add_argument("--foldoc", type=Path, help="foldoc.dict.dz")
+    arguments.add_argument("--wheels", type=Path, help="folder of wheels of scientific packages")
+    arguments.add_argument("--seed", type=int, default=1)
+    given = arguments.parse_args()
+    data, pool, seed = given.data, given.output, given.seed
+    pool.mkdir(parents=True, exist_ok=True)
+    generator = random.Random(seed)
+    for name, limit in (
+        ("scifact", 1000),
+        ("pubmedqa", 600),
+        ("medquad", 3000),
+        ("squadshifts-wiki", 6000),
+        ("qa-zh", 2000),
+        ("qa-ar", 2000),
+    ):
+        write(pool, name, judged(data / name), limit=limit, seed=seed)
+    write(pool, "abstracts", titled(data / "scifact"), limit=4000, seed=seed)
+    write(pool, "abstract-sentences", sentences(data / "scifact", generator, keep=True), limit=3000, seed=seed)
+    write(pool, "books", sentences(data / "text-books-en", generator, keep=False), limit=2000, seed=seed)
+    write(pool, "ntrex", parallel(data / "ntrex" / "parallel.jsonl.gz", generator), limit=6000, seed=seed)
+    if given.foldoc:
+        write(pool, "foldoc", dictionary(given.foldoc), limit=4000, seed=seed)
+    if given.wheels:
+        pairs = (pair for wheel in sorted(given.wheels.glob("*.whl")) for pair in docstrings(wheel))
+        write(pool, "docstrings", pairs, limit=5000, seed=seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What ``splare train`` needs to train the small model: rows with hard negatives, and teachers' vectors of all texts.
+
+``python examples/small_model/prepare.py POOL -t all-mpnet-base-v2 -o TRAIN`` reads what ``pool.py`` wrote. English
+texts get vectors of the bi-encoder and of BM25, other languages those of the model's own dense backbone; a parallel
+sentence gets the bi-encoder's vector of its English original, so that an English teacher teaches every language.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+
+from splare_plugins.training.embed import bm25_embedder, load_embedder
+from splare_plugins.training.teachers import Teachers, TeacherVectors, text_key
+
+PARALLEL = "ntrex"
+OTHER_LANGUAGES = ("qa-ar", "qa-zh")
+ENGLISH = ("english", "bm25")
+TAUGHT = {"qa-ar": ("dense",), "qa-zh": ("dense",), PARALLEL: ("english", "dense")}
+SCALES = {"english": 20.0, "bm25": 0.4, "dense": 80.0}
+NEGATIVES, DEPTH, CHUNK = 6, 30, 512
+LENGTH = 128  # tokens that a teacher reads
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def english(row: dict[str, str]) -> tuple[str, str]:
+    """The English of a row, its own or that of its originals."""
+    return row.get("english_query", row["query"]), row.get("english_positive", row["positive"])
+
+
+def store(teacher, pairs: list[tuple[tuple[str, str], tuple[str, str]]], name: str) -> TeacherVectors:
+    """Vectors of texts (first) that are those of other texts (second): the same ones, or their English originals."""
+    keys, vectors = {}, {}
+    known = [dict.fromkeys(read_as[side] for _, read_as in pairs) for side in (0, 1)]
+    made = teacher({"query": list(known[0]), "document": list(known[1])}, None)
+    for number, side in enumerate(("query", "document")):
+        place = {text: row for row, text in enumerate(known[number])}
+        texts = {text[number]: place[read_as[number]] for text, read_as in pairs}
+        keys[side] = np.array([text_key(text) for text in texts], dtype=np.int64)
+        vectors[side] = made[side][list(texts.values())]
+    return TeacherVectors(keys, vectors, name=name)
+
+
+def mine(rows: list[dict[str, str]], teachers: Teachers, generator: np.random.Generator) -> list[dict[str, object]]:
+    """Rows with some of the documents of their source that the teachers like best."""
+    documents = list(dict.fromkeys(row["positive"] for row in rows))
+    mined: list[dict[str, object]] = []
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        scores = teachers([row["query"] for row in chunk], documents)
+        best = np.argsort(-scores, axis=1)[:, : DEPTH + 1]
+        for row, found in zip(chunk, best, strict=True):
+            others = [documents[number] for number in found if documents[number] != row["positive"]][:DEPTH]
+            chosen = generator.permutation(len(others))[:NEGATIVES]
+            negatives = [others[number] for number in chosen]
+            mined.append({"query": row["query"], "positive": row["positive"], "negatives": negatives})
+    return mined
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("pool", type=Path)
+    arguments.add_argument("-t", "--teacher", required=True, help="bi-encoder for English: folder or hub id")
+    arguments.add_argument("-o", "--output", type=Path, required=True)
+    arguments.add_argument("--model", default="splare-e5-small")
+    arguments.add_argument("--device", default="auto")
+    arguments.add_argument("--bfloat16", action="store_true", help="run the encoders in bfloat16")
+    given = arguments.parse_args()
+    options = {"device": given.device, "dtype": "bfloat16" if given.bfloat16 else "float32"}
+    prepare(
+        given.pool,
+        given.output,
+        bi_encoder=load_embedder(given.teacher, max_length=LENGTH, **options),
+        dense=load_embedder(f"dense:{given.model}", **options),
+    )
+
+
+def prepare(pool: Path, output: Path, *, bi_encoder, dense) -> None:
+    """Write ``teachers/*.safetensors`` and ``rows/*.jsonl``."""
+    sources = {path.name.removesuffix(".jsonl.gz"): read(path) for path in sorted(pool.glob("*.jsonl.gz"))}
+    texts = {name: [((row["query"], row["positive"]), english(row)) for row in rows] for name, rows in sources.items()}
+    read_in_english = [pair for name in sources if name not in OTHER_LANGUAGES for pair in texts[name]]
+    in_english = [pair for name in sources if name not in (*OTHER_LANGUAGES, PARALLEL) for pair in texts[name]]
+    other = [(own, own) for name in (*OTHER_LANGUAGES, PARALLEL) for own, _ in texts.get(name, [])]
+    stores = {
+        "english": store(bi_encoder, read_in_english, "english"),
+        "bm25": store(bm25_embedder("english"), in_english, "bm25"),
+        "dense": store(dense, other, "dense"),
+    }
+    for name, vectors in stores.items():
+        vectors.save(output / "teachers" / f"{name}.safetensors")
+    generator = np.random.default_rng(1)
+    (output / "rows").mkdir(parents=True, exist_ok=True)
+    for name, rows in sources.items():
+        names = TAUGHT.get(name, ENGLISH)
+        teachers = Teachers([(SCALES[each], stores[each]) for each in names])
+        with (output / "rows" / f"{name}.jsonl").open("w", encoding="utf-8") as stream:
+            for row in mine(rows, teachers, generator):
+                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

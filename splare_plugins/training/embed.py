@@ -1,0 +1,178 @@
+"""The vectors of all texts of training data by a teacher: a bi-encoder, BM25, or a model's own dense backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from splare_plugins.errors import InputError, MissingPartError
+from splare_plugins.training.examples import read_example
+from splare_plugins.training.sources import read_rows
+from splare_plugins.training.teachers import SIDES, Matrix, Side, TeacherVectors, text_key
+
+BM25 = "bm25"
+DENSE = "dense:"
+Progress = Callable[[int], None]
+Embed = Callable[[dict[Side, list[str]], Progress | None], dict[Side, Matrix]]
+"""Vectors of texts by side."""
+
+
+def embed_file(
+    sources: Sequence[str], teacher: Embed, output: Path, *, on_progress: Progress | None = None
+) -> dict[Side, int]:
+    """Write the vectors of all queries and documents of some training data.
+
+    Args:
+        sources: as in :func:`read_rows`.
+        teacher: from :func:`load_embedder`.
+        output: safetensors file.
+        on_progress: called with the number of texts just encoded.
+
+    Returns:
+        different texts by side.
+
+    Raises:
+        InputError: if ``output`` exists, a row cannot be used, or there is none.
+    """
+    if output.exists():
+        raise InputError(f"{output} exists; choose another file, or remove it")
+    texts = read_texts(sources)
+    if not texts["query"]:
+        raise InputError(f"{', '.join(sources)} holds no row to embed")
+    vectors = teacher(texts, on_progress)
+    keys = {side: np.array([text_key(text) for text in texts[side]], dtype=np.int64) for side in SIDES}
+    TeacherVectors(keys, vectors, name=output.stem).save(output)
+    return {side: len(texts[side]) for side in SIDES}
+
+
+def read_texts(sources: Sequence[str]) -> dict[Side, list[str]]:
+    """All different queries and documents, in the order of their first row."""
+    queries: dict[str, None] = {}
+    documents: dict[str, None] = {}
+    for source in sources:
+        for where, row, lookup in read_rows(source):
+            example = read_example(row, where, lookup)
+            queries[example.query] = None
+            documents.update(dict.fromkeys(text for text, _ in example.candidates))
+    return {"query": list(queries), "document": list(documents)}
+
+
+def load_embedder(
+    teacher: str,
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    max_length: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    language: str = "en",
+) -> Embed:
+    """A teacher by its name.
+
+    Args:
+        teacher: folder or hub id of a dense model of sentence-transformers; ``"bm25"``; or ``"dense:MODEL"`` for the
+            backbone of a SPLARE model.
+        device: where to encode.
+        batch_size: texts a forward pass of a model of sentence-transformers.
+        max_length: tokens it reads of a text; as it says itself if left out.
+        dtype: of its weights.
+        language: of the words, for BM25: its stemmer and stop words.
+
+    Raises:
+        InputError: if there is no such model.
+        MissingPartError: if BM25 lacks a package.
+    """
+    if teacher == BM25:
+        return bm25_embedder(language)
+    if teacher.startswith(DENSE):
+        return _backbone(teacher.removeprefix(DENSE), device, dtype)
+    return _bi_encoder(teacher, None if device == "auto" else device, batch_size, max_length, dtype)
+
+
+def bm25_embedder(language: str) -> Embed:
+    """BM25 with k1 0.9 and b 0.4: a document's vector holds the score that each of its words gives."""
+    try:
+        import bm25s
+        import Stemmer
+    except ImportError as error:
+        raise MissingPartError("BM25 as a teacher needs: pip install 'splare-plugins[train]'") from error
+    try:
+        stemmer = Stemmer.Stemmer(language)
+    except KeyError as error:
+        raise InputError(
+            f"there is no stemmer for {language!r}, only for {', '.join(Stemmer.algorithms())}"
+        ) from error
+    stopwords = language if language in ("en", "english") else []
+    options: dict[str, Any] = {"stopwords": stopwords, "stemmer": stemmer, "show_progress": False}
+
+    def embed(texts: dict[Side, list[str]], on_progress: Progress | None) -> dict[Side, Matrix]:
+        index = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
+        index.index(bm25s.tokenize(texts["document"], **options), show_progress=False)
+        parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
+        words = csr_array(parts, shape=(len(parts[-1]) - 1, len(texts["document"])))
+        # The empty word that bm25s adds to its vocabulary has no row.
+        vocabulary = {word: row for word, row in index.vocab_dict.items() if row < words.shape[0]}
+        counts = _counts(bm25s.tokenize(texts["query"], return_ids=False, **options), vocabulary, words.shape[0])
+        return {"query": counts, "document": words.T.tocsr()}
+
+    return embed
+
+
+def _counts(tokens: list[list[str]], vocabulary: dict[str, int], width: int) -> csr_array:
+    known = [[vocabulary[token] for token in row if token in vocabulary] for row in tokens]
+    indptr = np.cumsum([0, *map(len, known)])
+    indices = np.array([word for row in known for word in row], dtype=np.int64)
+    counts = csr_array((np.ones(len(indices), dtype=np.float32), indices, indptr), shape=(len(known), width))
+    counts.sum_duplicates()
+    return counts
+
+
+def _backbone(name: str, device: str, dtype: str) -> Embed:
+    from splare_plugins.dense import dense_vectors
+    from splare_plugins.model import SplareModel
+
+    model = SplareModel.from_pretrained(name, device=device, dtype=dtype)
+
+    def embed(texts: dict[Side, list[str]], on_progress: Progress | None) -> dict[Side, Matrix]:
+        return {
+            side: dense_vectors(model, texts[side], side, on_progress=on_progress).astype(np.float16) for side in SIDES
+        }
+
+    return embed
+
+
+def _bi_encoder(name: str, device: str | None, batch_size: int, max_length: int | None, dtype: str) -> Embed:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(name, device=device, trust_remote_code=False).to(getattr(torch, dtype))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"cannot load the teacher {name}: {' '.join(str(error).split())}") from error
+    if max_length is not None:
+        model.max_seq_length = max_length
+
+    def embed(texts: dict[Side, list[str]], on_progress: Progress | None) -> dict[Side, Matrix]:
+        vectors: dict[Side, Matrix] = {}
+        ways: dict[Side, Any] = {"query": model.encode_query, "document": model.encode_document}
+        for side, encode in ways.items():
+            parts = []
+            for start in range(0, len(texts[side]), 16 * batch_size):
+                chunk = texts[side][start : start + 16 * batch_size]
+                encoded = encode(
+                    chunk,
+                    batch_size=batch_size,
+                    normalize_embeddings=True,
+                    convert_to_tensor=True,
+                    show_progress_bar=False,
+                )
+                parts.append(encoded.half().cpu().numpy())
+                if on_progress is not None:
+                    on_progress(len(chunk))
+            vectors[side] = np.concatenate(parts)
+        return vectors
+
+    return embed
