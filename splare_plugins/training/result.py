@@ -12,11 +12,11 @@ from splare_plugins.backbone.source import find_backbone
 from splare_plugins.card import write_card
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads import Head
-from splare_plugins.splade import recognise_splade
+from splare_plugins.heads import Head, load_head
+from splare_plugins.splade import convert_named, recognise_splade
 from splare_plugins.st.adapters import save_adapter, save_backbone
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.student import Student, fold_gain
+from splare_plugins.training.student import Student, restore_rows
 
 
 def save_result(student: Student, config: TrainingConfig, folder: Path) -> SplareConfig:
@@ -101,8 +101,17 @@ def write_base(config: SplareConfig, head: Head, folder: Path, made: Path, *, co
     return dataclasses.replace(config, backbone=str((place / file if file else place).resolve()))
 
 
+def _head_on_disk(student: Student) -> Head:
+    splade = recognise_splade(student.folder)
+    if splade is not None:
+        return convert_named(splade, str(student.folder), student.folder)[1]
+    base = SplareConfig.load(student.folder)
+    return load_head(base.head_kind, student.folder / base.head, sha256=base.head_sha256)
+
+
 def _write(student: Student, config: TrainingConfig, made: Path) -> SplareConfig:
-    fold_gain(student.base.head)
+    if config.head in ("bias", "calibration"):
+        restore_rows(student.base.head, _head_on_disk(student).W)
     base, backbone = student.base.config, student.base.backbone
     copy = config.copy_backbone and config.lora is not None
     saved = write_base(base, student.base.head, student.folder, made, copy_backbone=copy)

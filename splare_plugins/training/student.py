@@ -134,10 +134,19 @@ class Gain(nn.Module):
         return (rows * self.logarithm.exp()[:, None]).to(rows.dtype)
 
 
-def fold_gain(head: nn.Module) -> None:
-    """Put a trained gain into the rows of a head; a head without one stays as it is."""
+def restore_rows(head: Head, rows: Tensor) -> None:
+    """Give a head the rows that its base has on disk, times a trained gain: training may have rounded its own.
+
+    Args:
+        head: whose biases were trained, or biases and gain.
+        rows: of the base, shape ``[width, d]``.
+    """
+    rows = rows.detach().to(head.W.device)
     if is_parametrized(head, "W"):
-        remove_parametrizations(head, "W", leave_parametrized=True)
+        gain = head.get_parameter("parametrizations.W.0.logarithm").detach().exp()
+        remove_parametrizations(head, "W")
+        rows = rows * gain[:, None]
+    head.W.data = rows
 
 
 def _trainable_head(head: Head, which: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -70,7 +69,6 @@ def miniature() -> ModuleType:
 
 @pytest.mark.java
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("sparsify") is None, reason="eai-sparsify is not installed")
 def test_every_step_is_done_once_and_ends_in_the_table(
     miniature: ModuleType,
     data: Path,

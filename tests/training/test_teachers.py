@@ -195,6 +195,18 @@ def test_dropout_is_what_the_config_says(taught: Callable[..., TrainingConfig]) 
         assert {part.p for part in parts if isinstance(part, torch.nn.Dropout)} == {dropout}
 
 
+@pytest.mark.parametrize("head", ["bias", "calibration"])
+def test_training_in_bfloat16_does_not_round_the_rows(
+    taught: Callable[..., TrainingConfig], base: Path, head: str
+) -> None:
+    outcome = train(taught(steps=2, head=head, precision="bfloat16"))
+    trained, before = SplareModel.from_pretrained(outcome.folder).head.W, SplareModel.from_pretrained(base).head.W
+    assert trained.dtype == torch.float32
+    gain = (trained * before).sum(1, keepdim=True) / before.square().sum(1, keepdim=True)
+    torch.testing.assert_close(trained, gain * before, rtol=1e-5, atol=1e-6)
+    assert head == "calibration" or torch.equal(trained, before)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
