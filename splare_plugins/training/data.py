@@ -58,7 +58,7 @@ def prepare(config: TrainingConfig, folder: Path) -> Dataset:
         InputError: for the first row that cannot be used, naming its file and line; or if there is none that can.
     """
     stamp = {
-        "data": [{**_told(each), "stamp": source_stamp(each.source)} for each in config.data],
+        "data": [{**_source_settings(each), "stamp": source_stamp(each.source)} for each in config.data],
         "negatives": config.negatives,
         "pick": config.pick,
         "seed": config.seed,
@@ -72,7 +72,7 @@ def prepare(config: TrainingConfig, folder: Path) -> Dataset:
     return Dataset.from_file(str(path))
 
 
-def _told(settings: DataSettings) -> dict[str, Any]:
+def _source_settings(settings: DataSettings) -> dict[str, Any]:
     """What of a source's settings changes its examples."""
     return {name: value for name, value in dataclasses.asdict(settings).items() if name != "teachers"}
 

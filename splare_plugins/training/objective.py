@@ -30,7 +30,8 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         lambda_document: the same of documents.
         mini_batch: texts a forward pass; ``None`` runs all at once.
         width: number of latents.
-        in_batch: labels are scores of every query with every document of the batch, and the KL goes over all of them.
+        in_batch: labels are scores of every query with every document of the batch, and the KL goes over all of them;
+            no other ranking loss goes with it.
 
     Attributes:
         share: part of the FLOPS weights in force, between 0 and 1; set before each step.
@@ -59,6 +60,8 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         self.lambda_document = lambda_document
         self.uses_gradient_cache = mini_batch is not None
         self.mini_batch_size = mini_batch or 0
+        if in_batch and self.weights.keys() != {"kl"}:
+            raise ValueError(f"with scores of the whole batch there is the KL alone, not {', '.join(self.weights)}")
         self.in_batch = in_batch
         self.share = 1.0
         self.figures: dict[str, float] = {}
@@ -100,17 +103,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
 
     def _combine(self, queries: Tensor, documents: Tensor, labels: Tensor) -> Tensor:
         scores = queries @ documents.T
-        parts: dict[str, Tensor] = {}
-        if self.in_batch:
-            own, positives = scores, None
-        else:
-            own, positives = own_candidates(scores, labels)
-        if "kl" in self.weights:
-            parts["kl"] = kl_distillation(own, labels, temperature=self.temperature)
-        if "margin_mse" in self.weights:
-            parts["margin_mse"] = margin_mse(own, labels, temperature=self.temperature)
-        if "contrastive" in self.weights and positives is not None:
-            parts["contrastive"] = contrastive(scores, positives, temperature=self.temperature)
+        parts = self._ranking(scores, labels)
         query_mean, document_mean = batch_mean(queries), batch_mean(documents)
         parts["flops_query"], parts["flops_document"] = flops(query_mean), flops(document_mean)
         factors = {
@@ -122,6 +115,19 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         with torch.no_grad():
             self._record(loss, parts, queries, documents, (query_mean + document_mean) > 0)
         return loss
+
+    def _ranking(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        if self.in_batch:
+            return {"kl": kl_distillation(scores, labels, temperature=self.temperature)}
+        own, positives = own_candidates(scores, labels)
+        parts: dict[str, Tensor] = {}
+        if "kl" in self.weights:
+            parts["kl"] = kl_distillation(own, labels, temperature=self.temperature)
+        if "margin_mse" in self.weights:
+            parts["margin_mse"] = margin_mse(own, labels, temperature=self.temperature)
+        if "contrastive" in self.weights:
+            parts["contrastive"] = contrastive(scores, positives, temperature=self.temperature)
+        return parts
 
     def _record(
         self, loss: Tensor, parts: dict[str, Tensor], queries: Tensor, documents: Tensor, active: Tensor

@@ -13,6 +13,7 @@ from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import Tensor, nn
 
 from splare_plugins.errors import InputError
+from splare_plugins.training.flops import processes
 from splare_plugins.training.guards import Guard
 from splare_plugins.training.monitor import Monitor
 from splare_plugins.training.objective import TrainingLoss
@@ -27,33 +28,39 @@ class EpochBatches(DefaultBatchSampler):
     A generator that is drawn from epoch after epoch would start again with the first one's order.
 
     Args:
-        groups: number of examples of each group, which stand one group after the other; a batch is of one group.
+        groups: number of examples of each group, which stand one group after the other; all batches of a step are of
+            one group.
         batch_size: of a process.
+        processes: how many train together; each takes one of so many batches in a row.
         seed: of the order.
         first_epoch: the epoch that the first iteration is.
     """
 
-    def __init__(self, groups: Sequence[int], *, batch_size: int, seed: int, first_epoch: int) -> None:
+    def __init__(
+        self, groups: Sequence[int], *, batch_size: int, seed: int, first_epoch: int, processes: int = 1
+    ) -> None:
         super().__init__(range(sum(groups)), batch_size=batch_size, drop_last=True)
         self.groups = tuple(groups)
+        self.processes = processes
+        self.step_size = batch_size * processes
         self.seed = seed
         self.next_epoch = first_epoch
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.next_epoch)
         self.next_epoch += 1
-        batches: list[Tensor] = []
+        steps: list[Tensor] = []
         start = 0
         for length in self.groups:
             order = start + torch.randperm(length, generator=generator)
-            batches += order[: length // self.batch_size * self.batch_size].split(self.batch_size)
+            steps += order[: length // self.step_size * self.step_size].split(self.step_size)
             start += length
-        mixed = range(len(batches)) if len(self.groups) == 1 else torch.randperm(len(batches), generator=generator)
-        for number in mixed:
-            yield batches[int(number)].tolist()
+        for number in torch.randperm(len(steps), generator=generator).tolist():
+            for batch in steps[number].split(self.batch_size):
+                yield batch.tolist()
 
     def __len__(self) -> int:
-        return sum(length // self.batch_size for length in self.groups)
+        return self.processes * sum(length // self.step_size for length in self.groups)
 
 
 class TrainedWeights:
@@ -110,7 +117,13 @@ class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
 
     def get_batch_sampler(self, dataset: Any, batch_size: int, **_: Any) -> EpochBatches:
         """The order of examples."""
-        return EpochBatches(self.groups, batch_size=batch_size, seed=self.args.seed, first_epoch=self.first_epoch)
+        return EpochBatches(
+            self.groups,
+            batch_size=batch_size,
+            seed=self.args.seed,
+            first_epoch=self.first_epoch,
+            processes=processes(),
+        )
 
     def compute_loss(self, *args: Any, **options: Any) -> Any:
         """The loss, after a look at the figures of the step."""

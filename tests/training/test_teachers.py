@@ -142,6 +142,14 @@ def test_batches_do_not_mix_groups() -> None:
     assert list(batches) != epoch
 
 
+def test_several_processes_share_the_steps_of_one() -> None:
+    one = list(EpochBatches([17, 9], batch_size=4, seed=1, first_epoch=0))
+    two = EpochBatches([17, 9], batch_size=2, seed=1, first_epoch=0, processes=2)
+    pairs = list(two)
+    assert len(pairs) == len(two) == 2 * len(one)
+    assert [first + second for first, second in zip(pairs[::2], pairs[1::2], strict=True)] == one
+
+
 @pytest.fixture
 def taught(settings: Settings, examples: Path, tmp_path: Path) -> Callable[..., TrainingConfig]:
     """Configs with two sources and two teachers."""

@@ -1,0 +1,162 @@
+"""``splare train mine | score | embed``: what training data need before training."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splare_plugins.cli.options import DEFAULT_MODEL, Device, Json, Model
+from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from splare_plugins.engines.base import Hits
+    from splare_plugins.training.mine import Question
+
+
+class TeacherKind(StrEnum):
+    """What a teacher is."""
+
+    auto = "auto"
+    cross = "cross"
+    bi = "bi"
+
+
+def mine(
+    data: Annotated[str, typer.Argument(help="Queries with positives: BEIR folder, JSONL, Parquet, irds:NAME.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSONL file to make.")],
+    corpus: Annotated[
+        str | None, typer.Option(help="Documents to mine from; those of a BEIR folder if left out.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Engine of the index, or bm25 for the words (needs Java).")] = "bm25",
+    index: Annotated[str | None, typer.Option(help="Index of the corpus, for an engine.")] = None,
+    model: Model = DEFAULT_MODEL,
+    split: Annotated[str | None, typer.Option(help="Split of a BEIR folder.", show_default="train")] = None,
+    negatives: Annotated[int, typer.Option(min=1, help="Most negatives of a query.")] = 8,
+    depth: Annotated[int, typer.Option(min=1, help="Hits looked at.")] = 100,
+    skip: Annotated[int, typer.Option(min=0, help="Best hits left out.")] = 0,
+    random: Annotated[bool, typer.Option("--random", help="Take any of the hits instead of the best.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the random choice.")] = 42,
+    language: Annotated[str, typer.Option(help="Of the documents, for bm25.")] = "en",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Find hard negatives with any engine, or with BM25."""
+    from splare_plugins.cli.console import console, report
+    from splare_plugins.corpus import read_documents
+    from splare_plugins.corpus.sources import is_irds
+    from splare_plugins.training.mine import read_questions, write_negatives
+
+    if corpus is None and not (Path(data).is_dir() or is_irds(data)):
+        raise InputError("mining from a file of queries needs --corpus")
+    if (engine == "bm25") != (index is None):
+        raise InputError(f"--engine {engine} " + ("needs --index" if index is None else "reads no --index"))
+    questions = read_questions(data, split=split)
+    documents = {document.docid: document.content for document in read_documents(corpus or data)}
+    with console.status(f"searching {len(documents)} documents for {len(questions)} queries"):
+        if index is None:
+            from pyserini_splare.bm25 import BM25Index
+
+            words = BM25Index(documents.items(), language=language)
+            hits = {question.qid: words.search(question.text, depth) for question in questions}
+        else:
+            hits = _search(questions, engine, index, model, device, depth)
+        mined = write_negatives(
+            questions,
+            hits,
+            documents,
+            output,
+            negatives=negatives,
+            skip=skip,
+            pick="random" if random else "first",
+            seed=seed,
+        )
+    facts = {"file": str(output), **mined._asdict(), "next": f"splare train score {output} TEACHER -o scored.jsonl"}
+    report(f"mined {output}", facts, as_json=as_json)
+
+
+def score(
+    data: Annotated[str, typer.Argument(help="Training data: JSONL, Parquet, a folder of them.")],
+    teacher: Annotated[str, typer.Argument(help="Cross-encoder or bi-encoder: folder or hub id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSONL file to make.")],
+    kind: Annotated[TeacherKind, typer.Option(help="What the teacher is.")] = TeacherKind.auto,
+    scale: Annotated[float, typer.Option(help="Factor on the scores; cosines need 20 to 100.")] = 1.0,
+    add: Annotated[bool, typer.Option("--add", help="Add to the scores that the data have: a blend.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts or pairs a forward pass.")] = 32,
+    query_prompt: Annotated[str | None, typer.Option(help="Before queries, for a bi-encoder.")] = None,
+    document_prompt: Annotated[str | None, typer.Option(help="Before documents, for a bi-encoder.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Score training data with a teacher; the same command goes on after an interruption."""
+    from splare_plugins.cli.console import progress, report
+    from splare_plugins.training.score import load_teacher, score_file
+
+    loaded = load_teacher(
+        teacher,
+        kind=kind.value,
+        device=None if device == "auto" else device,
+        batch_size=batch_size,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+    )
+    with progress("scoring") as advance:
+        rows = score_file(
+            data,
+            loaded,
+            output,
+            identity=repr((teacher, kind.value, query_prompt, document_prompt)),
+            scale=scale,
+            add=add,
+            on_progress=advance,
+        )
+    report(f"scored {output}", {"file": str(output), "rows": rows, "teacher": teacher}, as_json=as_json)
+
+
+def embed(
+    data: Annotated[list[str], typer.Argument(help="All training data of a run: JSONL, Parquet, folders of them.")],
+    teacher: Annotated[
+        str, typer.Option("--teacher", "-t", help="Bi-encoder (folder or hub id), bm25, or dense:MODEL.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="safetensors file to make.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts a forward pass of a bi-encoder.")] = 64,
+    max_length: Annotated[int | None, typer.Option(min=2, help="Tokens a bi-encoder reads of a text.")] = None,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Run the encoder in bfloat16.")] = False,
+    language: Annotated[str, typer.Option(help="Of the words, for bm25.")] = "en",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a teacher's vectors of all texts, so that it scores every query with every document of a batch."""
+    from splare_plugins.cli.console import progress, report
+    from splare_plugins.training.embed import embed_file, load_embedder
+
+    loaded = load_embedder(
+        teacher,
+        device=device,
+        batch_size=batch_size,
+        max_length=max_length,
+        dtype="bfloat16" if bfloat16 else "float32",
+        language=language,
+    )
+    with progress("embedding") as advance:
+        counts = embed_file(data, loaded, output, on_progress=advance)
+    facts = {"file": str(output), "queries": counts["query"], "documents": counts["document"], "teacher": teacher}
+    report(f"embedded {output}", facts, as_json=as_json)
+
+
+def _search(
+    questions: list[Question], engine: str, index: str, model: str, device: str, depth: int
+) -> dict[str, Hits]:
+    from splare_plugins.corpus import Query
+    from splare_plugins.engines import get_engine
+    from splare_plugins.indexing import encode_queries, search_queries
+    from splare_plugins.model import SplareModel
+
+    with get_engine(engine).searcher(index) as searcher:
+        loaded = SplareModel.from_pretrained(model, device=device)
+        if searcher.config is not None:
+            loaded.config.require_same_index(searcher.config, f"the index at {index}")
+        impacts = encode_queries(loaded, [Query(question.qid, question.text) for question in questions])
+        return search_queries(searcher, [question.qid for question in questions], impacts, depth)
