@@ -1,9 +1,9 @@
 """nDCG@10 on all bundled collections: integer impacts against float vectors, and both beside BM25 (Lucene, English).
 
-Encodes everything once; SciFact takes a quarter of an hour on two cores, and ``--fast`` leaves it out.
+Encodes everything once; SciFact takes a quarter of an hour on two cores in float32, and ``--fast`` leaves it out.
 ``--engines`` indexes the same impacts with Lucene and in a real OpenSearch node, texts beside them, and fails if their
 nDCG@10 differ in the fourth digit; hybrid is 0.7 SPLARE + 0.3 BM25 on the node.
-Run ``python benchmarks/bench_quality.py [--fast] [--engines]``.
+Run ``python benchmarks/bench_quality.py [--fast] [--engines] [--dtype bfloat16]``.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="leave SciFact out")
     parser.add_argument("--engines", action="store_true", help="through Lucene and an OpenSearch node too")
     parser.add_argument("--model", default="splare-e5-small")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
-    model = SplareModel.from_pretrained(options.model)
+    model = SplareModel.from_pretrained(options.model, dtype=options.dtype)
     tasks = [(f"xquad {language} -> en", DATA / "xquad" / language, DATA / "xquad" / "en") for language in LANGUAGES]
     if not options.fast:
         tasks.append(("scifact", DATA / "scifact", DATA / "scifact"))

@@ -16,7 +16,8 @@ from splare_plugins.errors import InputError
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 8 << 20
-CHUNK_DOCUMENTS = 1000
+CHUNK_DOCUMENTS = 500
+REQUESTS = 2
 PATIENCE = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 
@@ -59,6 +60,7 @@ class BulkSender:
         operation: ``index`` replaces a document of the same id, ``create`` leaves it.
         chunk_bytes: most bytes of a request.
         chunk_documents: most documents of a request.
+        requests: how many are under way at a time; a node works at each with one thread.
         patience: seconds without any progress after which a busy or lost cluster is given up.
 
     Attributes:
@@ -73,13 +75,14 @@ class BulkSender:
         operation: Literal["index", "create"] = "index",
         chunk_bytes: int = CHUNK_BYTES,
         chunk_documents: int = CHUNK_DOCUMENTS,
+        requests: int = REQUESTS,
         patience: float = PATIENCE,
     ) -> None:
         self.counts = BulkCounts()
         self._client = client
         self._index = index
         self._operation = operation
-        self._limits = {"chunk_size": chunk_documents, "max_chunk_bytes": chunk_bytes}
+        self._limits = {"chunk_size": chunk_documents, "max_chunk_bytes": chunk_bytes, "thread_count": requests}
         self._patience = patience
 
     def send(self, documents: Iterable[tuple[str, str]]) -> list[Failure]:
@@ -118,7 +121,7 @@ class BulkSender:
     def _attempt(self, pending: dict[str, str], failures: list[Failure]) -> str:
         """Send what is pending once; leaves in it what has to be sent again, and says why."""
         trouble = ""
-        answers = helpers.streaming_bulk(
+        answers = helpers.parallel_bulk(
             self._client,
             list(pending.items()),
             expand_action_callback=self._action,
