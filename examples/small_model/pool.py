@@ -1,9 +1,11 @@
 """Texts to train the small model on: pairs of a query and a passage, from openly licensed collections.
 
 ``python examples/small_model/pool.py DATA -o POOL`` reads BEIR folders under ``DATA`` (train splits only; test queries
-are never read), parallel sentences and books; ``--foldoc`` and ``--wheels`` add a dictionary of computing and the
-documentation of scientific Python packages. One JSONL file a source comes out, rows of ``query`` and ``positive``;
-where there are no questions, a title, a first sentence or a sentence from within asks for the rest of its text.
+are never read), parallel sentences and books; ``--foldoc``, ``--wheels`` and ``--packages`` add a dictionary of
+computing, the documentation of scientific Python packages, and Debian's descriptions of its packages (what
+``apt-get -o Acquire::Languages=en update`` fetches). One JSONL file a source comes out, rows of ``query`` and
+``positive``; where there are no questions, a title, a first sentence or a sentence from within asks for the rest of
+its text.
 """
 
 from __future__ import annotations
@@ -64,6 +66,17 @@ def dictionary(file: Path) -> Iterator[Pair]:
         first, _, rest = text.partition(". ")
         if len(text) > 120:
             yield (f"{word}", text) if len(rest) < 150 else (first, f"{word}: {rest}")
+
+
+def packages(file: Path) -> Iterator[Pair]:
+    """What a Debian package is in one line, and at length; one of each family of packages, by how its text starts."""
+    seen = set()
+    for entry in file.read_text(encoding="utf-8").split("\n\n"):
+        short, _, text = entry.partition("Description-en: ")[2].partition("\n")
+        text = " ".join(re.sub(r"^ \.$", " ", text, flags=re.MULTILINE).split())
+        if len(text) > 200 and text[:60] not in seen:
+            seen.add(text[:60])
+            yield short, text
 
 
 def docstrings(wheel: Path) -> Iterator[Pair]:
@@ -133,6 +146,7 @@ def main() -> None:
     arguments.add_argument("-o", "--output", type=Path, required=True)
     arguments.add_argument("--foldoc", type=Path, help="foldoc.dict.dz")
     arguments.add_argument("--wheels", type=Path, help="folder of wheels of scientific packages")
+    arguments.add_argument("--packages", type=Path, help="Debian's Translation-en, unpacked")
     arguments.add_argument("--seed", type=int, default=1)
     given = arguments.parse_args()
     data, pool, seed = given.data, given.output, given.seed
@@ -141,21 +155,23 @@ def main() -> None:
     for name, limit in (
         ("scifact", 1000),
         ("pubmedqa", 600),
-        ("medquad", 3000),
+        ("medquad", 5000),
         ("squadshifts-wiki", 6000),
         ("qa-zh", 2000),
         ("qa-ar", 2000),
     ):
         write(pool, name, judged(data / name), limit=limit, seed=seed)
     write(pool, "abstracts", titled(data / "scifact"), limit=4000, seed=seed)
-    write(pool, "abstract-sentences", sentences(data / "scifact", generator, keep=True), limit=3000, seed=seed)
-    write(pool, "books", sentences(data / "text-books-en", generator, keep=False), limit=2000, seed=seed)
+    write(pool, "abstract-sentences", sentences(data / "scifact", generator, keep=True), limit=5000, seed=seed)
+    write(pool, "books", sentences(data / "text-books-en", generator, keep=False), limit=3000, seed=seed)
     write(pool, "ntrex", parallel(data / "ntrex" / "parallel.jsonl.gz", generator), limit=6000, seed=seed)
     if given.foldoc:
-        write(pool, "foldoc", dictionary(given.foldoc), limit=4000, seed=seed)
+        write(pool, "foldoc", dictionary(given.foldoc), limit=6000, seed=seed)
+    if given.packages:
+        write(pool, "packages", packages(given.packages), limit=8000, seed=seed)
     if given.wheels:
         pairs = (pair for wheel in sorted(given.wheels.glob("*.whl")) for pair in docstrings(wheel))
-        write(pool, "docstrings", pairs, limit=5000, seed=seed)
+        write(pool, "docstrings", pairs, limit=9000, seed=seed)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What ``splare train`` needs to train the small model: rows with hard negatives, and teachers' vectors of all texts.
 
-``python examples/small_model/prepare.py POOL -t all-mpnet-base-v2 -o TRAIN`` reads what ``pool.py`` wrote. English
-texts get vectors of the bi-encoder and of BM25, other languages those of the model's own dense backbone; a parallel
+``python examples/small_model/prepare.py POOL -t all-mpnet-base-v2 -o TRAIN`` reads what ``pool.py`` wrote. All texts
+get vectors of the model's own dense backbone, English ones also those of the bi-encoder and of BM25; a parallel
 sentence gets the bi-encoder's vector of its English original, so that an English teacher teaches every language.
 """
 
@@ -19,9 +19,9 @@ from splare_plugins.training.teachers import Teachers, TeacherVectors, text_key
 
 PARALLEL = "ntrex"
 OTHER_LANGUAGES = ("qa-ar", "qa-zh")
-ENGLISH = ("english", "bm25")
+ENGLISH = ("english", "bm25", "dense")
 TAUGHT = {"qa-ar": ("dense",), "qa-zh": ("dense",), PARALLEL: ("english", "dense")}
-SCALES = {"english": 20.0, "bm25": 0.4, "dense": 80.0}
+SCALES = {"english": 20.0, "bm25": 0.4, "dense": 50.0}
 NEGATIVES, DEPTH, CHUNK = 6, 30, 512
 LENGTH = 128  # tokens that a teacher reads
 
@@ -89,11 +89,11 @@ def prepare(pool: Path, output: Path, *, bi_encoder, dense) -> None:
     texts = {name: [((row["query"], row["positive"]), english(row)) for row in rows] for name, rows in sources.items()}
     read_in_english = [pair for name in sources if name not in OTHER_LANGUAGES for pair in texts[name]]
     in_english = [pair for name in sources if name not in (*OTHER_LANGUAGES, PARALLEL) for pair in texts[name]]
-    other = [(own, own) for name in (*OTHER_LANGUAGES, PARALLEL) for own, _ in texts.get(name, [])]
+    as_they_are = [(own, own) for pairs in texts.values() for own, _ in pairs]
     stores = {
         "english": store(bi_encoder, read_in_english, "english"),
         "bm25": store(bm25_embedder("english"), in_english, "bm25"),
-        "dense": store(dense, other, "dense"),
+        "dense": store(dense, as_they_are, "dense"),
     }
     for name, vectors in stores.items():
         vectors.save(output / "teachers" / f"{name}.safetensors")

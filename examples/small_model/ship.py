@@ -21,7 +21,7 @@ from splare_plugins.heads import load_head
 from splare_plugins.model import SplareModel
 from splare_plugins.training.embed import read_texts
 
-SAMPLE = 300  # texts a source and side
+SAMPLE = 100  # texts a source and side
 
 
 def main() -> None:

