@@ -148,6 +148,8 @@ def main() -> None:
         for label, name in names.items()
         if name is not None
     }
+    for label in models.keys() & {"before", "SPLARE"}:
+        _ = models[label].quantizer  # refuses a model without scales before everything is encoded
     figures, corpora, held = {}, {}, {}
     for name in options.sets:
         place = "xquad/en" if name.startswith("xquad/") else name
