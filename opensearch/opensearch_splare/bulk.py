@@ -82,7 +82,7 @@ class BulkSender:
         self._client = client
         self._index = index
         self._operation = operation
-        self._limits = {"chunk_size": chunk_documents, "max_chunk_bytes": chunk_bytes, "thread_count": requests}
+        self._bulk_options = {"chunk_size": chunk_documents, "max_chunk_bytes": chunk_bytes, "thread_count": requests}
         self._patience = patience
 
     def send(self, documents: Iterable[tuple[str, str]]) -> list[Failure]:
@@ -128,7 +128,7 @@ class BulkSender:
             raise_on_error=False,
             raise_on_exception=False,
             index=self._index,
-            **self._limits,
+            **self._bulk_options,
         )
         for _, answer in answers:
             (item,) = answer.values()
