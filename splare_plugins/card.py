@@ -199,6 +199,7 @@ def _parts(config: SplareConfig, head: Mapping[str, Any], base: str | None, fold
         "sha256 of the source": f"`{head['source_sha256']}`" if head.get("source_sha256") else None,
         "the head was trained on": head.get("base_model"),
         "adapter": f"`{config.adapter}`, sha256 `{config.adapter_sha256}`" if config.adapter else "none",
+        "weights": f"divided by their norm to the power {config.norm_power:g}" if config.norm_power else None,
         "queries": _side(config.query),
         "documents": _side(config.document),
         "licence of the backbone": licences.get(base or "", UNKNOWN),

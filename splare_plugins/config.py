@@ -58,6 +58,8 @@ class SplareConfig:
         width: number of latents.
         max_token_norm_ratio: tokens whose state is longer than this multiple of the text's median are
             left out of the pool; ``None`` pools them all.
+        norm_power: weights of a text are divided by the Euclidean norm of all its weights to this power, so that long
+            texts do not win by their length; 0 leaves weights as they are, 1 gives unit vectors.
         pool_all_tokens: special tokens and the prompt take part in the pool, as they do in SPLADE models. A text
             without a token of its own still has an empty row.
         query: prompt, length, top-k and scale of queries.
@@ -80,6 +82,7 @@ class SplareConfig:
     adapter_sha256: str | None = None
     quantization: str | None = None
     max_token_norm_ratio: float | None = None
+    norm_power: float = 0.0
     pool_all_tokens: bool = False
     query: SideConfig = field(default_factory=lambda: SideConfig(top_k=40))
     document: SideConfig = field(default_factory=lambda: SideConfig(top_k=400))
@@ -169,7 +172,7 @@ class SplareConfig:
         # A name or a folder does not change a vector; hashes and revisions say what lies there.
         local = ["backbone"] if self.backbone_sha256 else []
         # Absent where they are off, so that fingerprints from before these options stay what they were.
-        off = [key for key in ("pool_all_tokens", "quantization") if not values[key]]
+        off = [key for key in ("norm_power", "pool_all_tokens", "quantization") if not values[key]]
         for key in ["name", "revision", "head", "adapter", *local, *off]:
             del values[key]
         for side in ("query", "document"):

@@ -290,7 +290,7 @@ class SplareModel:
         return self.backbone.tokenize(texts, side.prompt, side.max_length)
 
     def _weights(self, batch: Sequence[Tokens], side: SideConfig) -> Tensor:
-        return self.head(*self._states(batch))  # type: ignore[no-any-return]
+        return scale_by_norm(self.head(*self._states(batch)), self.config.norm_power)
 
     def _states(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
         states, offsets = self.backbone(batch)
@@ -305,6 +305,15 @@ def pool_mask(config: SplareConfig, tokens: Tokens) -> np.ndarray:
     if config.pool_all_tokens and tokens.keep.any():
         return np.ones_like(tokens.keep)
     return tokens.keep
+
+
+def scale_by_norm(weights: Tensor, power: float) -> Tensor:
+    """Divide each row by its Euclidean norm to ``power``; rows without a weight stay empty."""
+    if not power:
+        return weights
+    norms = weights.norm(dim=1, keepdim=True)
+    # 1 instead of 0, since the power of 0 has no gradient.
+    return weights / norms.where(norms > 0, 1) ** power
 
 
 def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:

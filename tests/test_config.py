@@ -47,6 +47,7 @@ def test_round_trip(config: SplareConfig, tmp_path: Path) -> None:
         {"backbone_revision": "abc"},
         {"width": 512},
         {"max_token_norm_ratio": 10.0},
+        {"norm_power": 0.5},
         {"query": SideConfig(prompt="other: ", top_k=40, scale=200.0)},
         {"document": SideConfig(prompt="passage: ", max_length=256, top_k=400, scale=100.0)},
     ],

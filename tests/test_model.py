@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.files import file_sha256
-from splare_plugins.model import SplareModel
+from splare_plugins.model import SplareModel, scale_by_norm
 from tests.tiny import TEXTS, tiny_model
 
 
@@ -124,6 +124,26 @@ def test_outlier_tokens_leave_the_pool_but_not_the_input(tiny):
     full = tiny.encode_documents(TEXTS[:4], top_k=None).toarray()
     assert (filtered <= full + 1e-6).all()
     assert (filtered < full - 1e-3).any(axis=1).all()
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_weights_are_divided_by_the_norm_of_all_of_them(tiny, power):
+    config = dataclasses.replace(tiny.config, norm_power=power)
+    scaled = SplareModel(config, tiny.backbone, tiny.head)
+    full = tiny.encode_documents([*TEXTS, ""], top_k=None).toarray()
+    norms = np.linalg.norm(full, axis=1, keepdims=True)
+    expected = full / np.where(norms > 0, norms, 1) ** power
+    np.testing.assert_allclose(scaled.encode_documents([*TEXTS, ""], top_k=None).toarray(), expected, rtol=1e-5)
+    few, same = scaled.encode_queries(TEXTS, top_k=7), scaled.encode_queries(TEXTS, top_k=None).toarray()
+    np.testing.assert_allclose(few.toarray(), np.where(few.toarray() > 0, same, 0), rtol=1e-5)
+
+
+def test_a_row_without_weights_stays_empty_and_has_a_finite_gradient():
+    weights = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
+    scaled = scale_by_norm(weights, 0.5)
+    torch.testing.assert_close(scaled, torch.tensor([[0.0, 0.0], [3.0, 4.0]]) / torch.tensor([[1.0], [5.0**0.5]]))
+    scaled.sum().backward()
+    assert weights.grad.isfinite().all()
 
 
 def test_cutting_at_a_layer_gives_that_layers_state(tiny, tmp_path):

@@ -248,7 +248,11 @@ def _modules(model: SplareModel, origin: Origin) -> list[torch.nn.Module]:
     config = model.config
     top_k = {"query": config.query.top_k, "document": config.document.top_k}
     pooling = SplarePooling(
-        model.head, top_k=top_k, max_token_norm_ratio=config.max_token_norm_ratio, own=origin.base is None
+        model.head,
+        top_k=top_k,
+        max_token_norm_ratio=config.max_token_norm_ratio,
+        norm_power=config.norm_power,
+        own=origin.base is None,
     )
     return [SplareTransformer(model.backbone, origin), pooling]
 

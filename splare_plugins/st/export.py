@@ -81,6 +81,7 @@ def _require_exact(model: SplareModel) -> None:
         "its SAE has thresholds (JumpReLU)": isinstance(head, SparseAutoencoder) and bool(head.theta.any()),
         "its logits are soft-capped": isinstance(head, LanguageModelHead) and head.softcap is not None,
         "tokens with outlying norms leave its pool": config.max_token_norm_ratio is not None,
+        "its weights are divided by their norm": bool(config.norm_power),
         "its prompts are kept out of the pool": not config.pool_all_tokens
         and bool(config.query.prompt or config.document.prompt),
         "its backbone is quantised": bool(getattr(model.backbone.model, "is_quantized", False)),

@@ -25,7 +25,7 @@ from splare_plugins.errors import InputError
 from splare_plugins.files import read_json
 from splare_plugins.heads import Head, load_head
 from splare_plugins.locate import locate_model
-from splare_plugins.model import drop_outliers, pool_mask
+from splare_plugins.model import drop_outliers, pool_mask, scale_by_norm
 from splare_plugins.st.adapters import is_adapted, save_adapter, save_backbone
 from splare_plugins.st.origin import CPU, Origin, Placement
 
@@ -165,13 +165,14 @@ class SplarePooling(Module):
         head: its weights stay as they are unless their ``requires_grad`` is set.
         top_k: latents kept of a text by task; a task without a number keeps all.
         max_token_norm_ratio: as in :class:`splare_plugins.SplareConfig`.
+        norm_power: the same.
         own: the head is not that of the model the encoder was made from, so it is always saved.
 
     Attributes:
         embed: save the head too, where its place and hash would do.
     """
 
-    config_keys: ClassVar[list[str]] = ["top_k", "max_token_norm_ratio"]
+    config_keys: ClassVar[list[str]] = ["top_k", "max_token_norm_ratio", "norm_power"]
     forward_kwargs: ClassVar[set[str]] = {"task", "max_active_dims"}
 
     def __init__(
@@ -180,12 +181,14 @@ class SplarePooling(Module):
         *,
         top_k: dict[str, int | None],
         max_token_norm_ratio: float | None = None,
+        norm_power: float = 0.0,
         own: bool = False,
     ) -> None:
         super().__init__()
         self.head = head
         self.top_k = dict(top_k)
         self.max_token_norm_ratio = max_token_norm_ratio
+        self.norm_power = norm_power
         self.own = own
         self.embed = False
 
@@ -209,9 +212,9 @@ class SplarePooling(Module):
         with torch.autocast(states.device.type, enabled=False):
             if self.max_token_norm_ratio is not None:
                 keep = drop_outliers(states, offsets, keep, self.max_token_norm_ratio)
-            weights = self.head(states, offsets, keep)
+            weights = scale_by_norm(self.head(states, offsets, keep), self.norm_power)
         limit = self.top_k.get(task) if max_active_dims is None and task is not None else max_active_dims
-        features["sentence_embedding"] = weights if limit is None else _largest(weights, limit)
+        features["sentence_embedding"] = weights if limit is None else keep_largest(weights, limit)
         return features
 
     def get_embedding_dimension(self) -> int:
@@ -253,7 +256,7 @@ class SplarePooling(Module):
         return cls(head.place(torch.device(where.device), where.dtype), own=sha256 is not None, **settings)
 
 
-def _largest(weights: Tensor, limit: int) -> Tensor:
+def keep_largest(weights: Tensor, limit: int) -> Tensor:
     """All but the ``limit`` largest of each row set to 0."""
     if limit >= weights.shape[1]:
         return weights

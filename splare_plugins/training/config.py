@@ -32,6 +32,8 @@ class TrainingConfig:
         teachers: by name; where there are some, the KL goes over all documents of a batch, and all examples of a
             batch come from one source.
         name: of the trained model; the base's name with ``-trained`` if left out.
+        norm_power: power of a text's norm by which its weights are divided, see
+            :class:`splare_plugins.SplareConfig`; the base's if left out.
         negatives: negatives used of a query.
         pick: which ones of those that a row has: ``random`` by the seed, or the ``first``.
         query_length: tokens of a query in training.
@@ -75,6 +77,7 @@ class TrainingConfig:
     data: tuple[DataSettings, ...]
     teachers: dict[str, TeacherSettings] = field(default_factory=dict)
     name: str | None = None
+    norm_power: float | None = None
     negatives: int = 8
     pick: Literal["random", "first"] = "random"
     query_length: int = 128
@@ -120,6 +123,9 @@ class TrainingConfig:
         _require(0 <= self.warmup < 1, "warmup", self.warmup)
         _require(self.loss.temperature > 0, "loss: temperature", self.loss.temperature)
         _require(0 <= self.loss.schedule_share <= 1, "loss: schedule_share", self.loss.schedule_share)
+        for budget in self.loss.budgets:
+            _require(min(budget) >= 1, "loss: budgets", list(budget))
+        _require(self.norm_power is None or 0 <= self.norm_power <= 1, "norm_power", self.norm_power)
         for name, weight in {**self.loss.weights, **self._lambdas()}.items():
             _require(weight >= 0, f"loss: {name}", weight)
         if not any(self.loss.weights.values()):

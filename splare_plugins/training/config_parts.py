@@ -54,6 +54,8 @@ class LossSettings:
         kl: weight of the KL distillation.
         contrastive: weight of the cross entropy over all documents of the batch.
         margin_mse: weight of the squared error of margins.
+        budgets: pairs of latents of a query and of a document; the ranking losses are the mean over scores of all
+            latents and scores of the heaviest so many, so that what will be pruned is not needed.
         temperature: of the student's scores; ill-suited, it makes a run collapse. The paper: 80 for Llama Scope, 50
             for Gemma Scope, 10 for SPLADE-Llama, chosen from 1, 10, 20, 40, 50, 80, 100 by a dev set.
         lambda_query: weight of the queries' FLOPS.
@@ -65,6 +67,7 @@ class LossSettings:
     kl: float = 1.0
     contrastive: float = 0.0
     margin_mse: float = 0.0
+    budgets: tuple[tuple[int, int], ...] = ()
     temperature: float = 80.0
     lambda_query: float = 1e-4
     lambda_document: float = 1e-4

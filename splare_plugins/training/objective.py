@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from torch import Tensor, nn
 
+from splare_plugins.st.modules import keep_largest
 from splare_plugins.training.flops import batch_mean, flops, mean_over_processes
 from splare_plugins.training.losses import contrastive, kl_distillation, margin_mse
 
@@ -26,6 +27,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         model: gives ``sentence_embedding``.
         weights: of ``"kl"``, ``"contrastive"`` and ``"margin_mse"``.
         temperature: of the student's scores.
+        budgets: latents kept of queries and documents; the ranking losses are means over all latents and these.
         lambda_query: final weight of the queries' FLOPS.
         lambda_document: the same of documents.
         mini_batch: texts a forward pass; ``None`` runs all at once.
@@ -46,6 +48,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         *,
         weights: Mapping[str, float],
         temperature: float,
+        budgets: Sequence[tuple[int, int]] = (),
         lambda_query: float,
         lambda_document: float,
         mini_batch: int | None,
@@ -56,6 +59,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         self.model: Any = model
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.temperature = temperature
+        self.budgets = tuple(budgets)
         self.lambda_query = lambda_query
         self.lambda_document = lambda_document
         self.uses_gradient_cache = mini_batch is not None
@@ -102,8 +106,12 @@ class TrainingLoss(CachedLossMixin, nn.Module):
             return self._combine(queries.float(), documents.float(), labels)
 
     def _combine(self, queries: Tensor, documents: Tensor, labels: Tensor) -> Tensor:
-        scores = queries @ documents.T
-        parts = self._ranking(scores, labels)
+        parts = self._ranking(queries @ documents.T, labels)
+        for query_top_k, document_top_k in self.budgets:
+            pruned = keep_largest(queries, query_top_k) @ keep_largest(documents, document_top_k).T
+            for name, part in self._ranking(pruned, labels).items():
+                parts[name] = parts[name] + part
+        parts = {name: part / (1 + len(self.budgets)) for name, part in parts.items()}
         query_mean, document_mean = batch_mean(queries), batch_mean(documents)
         parts["flops_query"], parts["flops_document"] = flops(query_mean), flops(document_mean)
         factors = {

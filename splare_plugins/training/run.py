@@ -94,6 +94,7 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         student.encoder,
         weights=config.loss.weights,
         temperature=config.loss.temperature,
+        budgets=config.loss.budgets,
         lambda_query=config.loss.lambda_query,
         lambda_document=config.loss.lambda_document,
         mini_batch=config.mini_batch,

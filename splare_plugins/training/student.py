@@ -57,6 +57,8 @@ def load_student(config: TrainingConfig, *, device: str) -> Student:
         base.config = dataclasses.replace(base.config, bidirectional=True)
         base.backbone.model.config.is_causal = False
         require_bidirectional(base.backbone)
+    if config.norm_power is not None:
+        base.config = dataclasses.replace(base.config, norm_power=config.norm_power)
     _require_positions(config, base)
     encoder = SplareEncoder.from_splare(base, device=device)
     if config.dropout is not None:

@@ -49,7 +49,7 @@ def test_each_side_has_its_top_k_and_a_call_may_have_another(encoder, tiny):
     np.testing.assert_allclose(everything, tiny.encode_documents(TEXTS, top_k=None).toarray(), atol=1e-5)
 
 
-@pytest.mark.parametrize("change", [{"pool_all_tokens": True}, {"max_token_norm_ratio": 0.999}])
+@pytest.mark.parametrize("change", [{"pool_all_tokens": True}, {"max_token_norm_ratio": 0.999}, {"norm_power": 0.5}])
 def test_it_pools_what_the_model_pools(change):
     model = tiny_model()
     changed = SplareModel(dataclasses.replace(model.config, **change), model.backbone, model.head)

@@ -113,6 +113,7 @@ REFUSED = {
     "prompts are kept out of the pool": tiny_model,
     "k largest latents of each token": lambda: without_prompts(tiny_model(k=4)),
     "has thresholds": thresholds,
+    "divided by their norm": lambda: without_prompts(tiny_model(), norm_power=0.5),
     "tokens with outlying norms": lambda: without_prompts(tiny_model(), max_token_norm_ratio=3.0),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -21,11 +22,13 @@ TAU, LAMBDA_Q, LAMBDA_D = 5.0, 0.3, 0.2
 LABELS = torch.tensor([[2.0, 0.5, -1.0], [1.0, 3.0, -math.inf]])
 QUERIES, DOCUMENTS = ["brown fox", "latents?"], [*TEXTS[:4], "states and latents"]
 KINDS = {"kl": 0.7, "contrastive": 0.2, "margin_mse": 0.1}
+Budgets = tuple[tuple[int, int], ...]
 
 
-def encoder(k: int | None = None) -> SplareEncoder:
+def encoder(k: int | None = None, norm_power: float = 0.0) -> SplareEncoder:
     """A tiny encoder with an adapter that does something already."""
     model = tiny_model(width=256, k=k)
+    model.config = dataclasses.replace(model.config, norm_power=norm_power)
     made = SplareEncoder.from_splare(model, device="cpu")
     made.add_adapter(LoraConfig(r=3, lora_alpha=6, target_modules=["query", "value", "dense"]))
     torch.manual_seed(7)
@@ -45,11 +48,12 @@ def features(made: SplareEncoder) -> list[dict[str, Tensor]]:
     ]
 
 
-def loss_of(made: SplareEncoder, mini_batch: int | None = None) -> TrainingLoss:
+def loss_of(made: SplareEncoder, mini_batch: int | None = None, budgets: Budgets = ()) -> TrainingLoss:
     return TrainingLoss(
         made,
         weights=KINDS,
         temperature=TAU,
+        budgets=budgets,
         lambda_query=LAMBDA_Q,
         lambda_document=LAMBDA_D,
         mini_batch=mini_batch,
@@ -57,7 +61,7 @@ def loss_of(made: SplareEncoder, mini_batch: int | None = None) -> TrainingLoss:
     )
 
 
-def reference(made: SplareEncoder) -> tuple[Tensor, dict[str, Tensor]]:
+def reference(made: SplareEncoder, norm_power: float, budgets: Budgets) -> tuple[Tensor, dict[str, Tensor]]:
     """The same loss in float64, dense, written out."""
     double = copy.deepcopy(made).double()
     head = double[1].head.double()
@@ -72,8 +76,23 @@ def reference(made: SplareEncoder) -> tuple[Tensor, dict[str, Tensor]]:
             z = dense_max_pool(*packed, offsets, keep[mask]) + head.b
         else:
             z = dense_topk_max_pool(*packed, head.b, head.k, offsets, keep[mask])
-        vectors.append(torch.log1p(z.clamp(min=0)))
+        weights = torch.log1p(z.clamp(min=0))
+        vectors.append(weights / weights.square().sum(1, keepdim=True) ** (norm_power / 2))
     queries, documents = vectors
+    rankings = [reference_ranking(queries, documents)]
+    for query_top_k, document_top_k in budgets:
+        rankings.append(reference_ranking(pruned(queries, query_top_k), pruned(documents, document_top_k)))
+    sparsity = LAMBDA_Q * queries.mean(0).square().sum() + LAMBDA_D * documents.mean(0).square().sum()
+    loss = torch.stack(rankings).mean() + sparsity
+    loss.backward()
+    return loss, {name: p.grad for name, p in double.named_parameters() if p.grad is not None}
+
+
+def pruned(vectors: Tensor, top_k: int) -> Tensor:
+    return vectors * (vectors >= vectors.sort(dim=1, descending=True).values[:, top_k - 1 : top_k])
+
+
+def reference_ranking(queries: Tensor, documents: Tensor) -> Tensor:
     scores = queries @ documents.T / TAU
     kl = torch.tensor(0.0, dtype=torch.float64)
     margins = []
@@ -83,23 +102,22 @@ def reference(made: SplareEncoder) -> tuple[Tensor, dict[str, Tensor]]:
         p = teacher.softmax(0)
         kl = kl + (p * (p.log() - own.log_softmax(0))).sum() / 2
         margins.append((own[0] - own[1:]) - (teacher[0] - teacher[1:]))
-    ranking = (
+    return (
         KINDS["kl"] * kl
         + KINDS["margin_mse"] * torch.cat(margins).square().mean()
         + KINDS["contrastive"] * functional.cross_entropy(scores, torch.tensor([0, 3]))
     )
-    sparsity = LAMBDA_Q * queries.mean(0).square().sum() + LAMBDA_D * documents.mean(0).square().sum()
-    loss = ranking + sparsity
-    loss.backward()
-    return loss, {name: p.grad for name, p in double.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("k", [None, 8])
 @pytest.mark.parametrize("mini_batch", [None, 2])
-def test_loss_and_gradients_equal_a_dense_float64_reference(k: int | None, mini_batch: int | None) -> None:
-    made = encoder(k)
-    wanted, wanted_grads = reference(made)
-    loss = loss_of(made, mini_batch)(features(made), LABELS)
+@pytest.mark.parametrize(("norm_power", "budgets"), [(0.0, ()), (0.5, ((7, 20), (3, 9)))])
+def test_loss_and_gradients_equal_a_dense_float64_reference(
+    k: int | None, mini_batch: int | None, norm_power: float, budgets: Budgets
+) -> None:
+    made = encoder(k, norm_power)
+    wanted, wanted_grads = reference(made, norm_power, budgets)
+    loss = loss_of(made, mini_batch, budgets)(features(made), LABELS)
     loss.backward()
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
     grads = {name: p.grad for name, p in made.named_parameters() if p.grad is not None}

@@ -65,8 +65,9 @@ def in_training(config: TrainingConfig) -> SplareModel:
         {"head": "all", "lora": {"rank": 2, "last_layers": 1}},
         {"head": "bias", "lora": None, "learning_rate": 1e-3},
         {"loss": {"kl": 0.5, "contrastive": 0.3, "margin_mse": 0.2, "temperature": 5.0, "schedule": "linear"}},
+        {"norm_power": 0.5, "loss": {"temperature": 0.5, "budgets": [[5, 20]]}},
     ],
-    ids=["lora", "gradcache", "head", "all weights", "all losses"],
+    ids=["lora", "gradcache", "head", "all weights", "all losses", "norm and budgets"],
 )
 def test_a_run_gives_a_folder_with_the_vectors_of_training(
     config: Config, base: Path, options: dict[str, Any]
@@ -81,6 +82,7 @@ def test_a_run_gives_a_folder_with_the_vectors_of_training(
         assert np.abs(ours - old).max() > 1e-3
     assert loaded.config == outcome.config
     assert (loaded.config.query.scale, loaded.config.document.top_k) == (None, 60)
+    assert loaded.config.norm_power == (settings.norm_power or 0)
     rows = log(settings.output)
     assert [row["step"] for row in rows] == list(range(1, 9))
     assert {"flops_query", "active_document", "dead_latents", "grad_norm", "learning_rate"} <= rows[0].keys()
