@@ -69,7 +69,8 @@ def _program(
     handler = RichHandler(console=console, show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
     # Progress bars and advice of the libraries underneath would run into ours.
-    logging.getLogger("opensearch").setLevel(logging.INFO if verbose else logging.ERROR)
+    for library in ("opensearch", "bitsandbytes"):
+        logging.getLogger(library).setLevel(logging.INFO if verbose else logging.ERROR)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
