@@ -158,12 +158,13 @@ def load(options: argparse.Namespace) -> None:
         stop.set()
         watcher.join()
     bare.append(bare_rate(options.model, options.device, sample))
-    tenth = max(1, len(memory) // 10)
-    first, last = max(memory[: 2 * tenth]), max(memory[-2 * tenth :])
+    fifth = max(1, len(memory) // 5)
+    peaks = [max(memory[start : start + fifth]) for start in range(0, 5 * fifth, fifth)]
     print(f"{options.clients} clients, {options.batch} passages a request, {options.minutes:g} minutes")
     names = {LOST: "no answer"}
     print("texts by status: " + ", ".join(f"{names.get(each, each)}: {n}" for each, n in sorted(statuses.items())))
-    print(f"memory MiB: first fifth {first:.0f}, last fifth {last:.0f}, ratio {last / first:.3f}")
+    fifths = ", ".join(f"{peak:.0f}" for peak in peaks)
+    print(f"memory MiB, highest of each fifth: {fifths}; last to first {peaks[-1] / peaks[0]:.3f}")
     mean = statistics.mean(bare)
     print(
         f"bare encoder {bare[0]:.2f} before, {bare[1]:.2f} after; service {rate:.2f} passages/s, {rate / mean:.2f} x"
