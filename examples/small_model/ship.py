@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from splare_plugins.builtin import BUILTIN_MODEL, ZERO_SHOT_MODEL, convert
-from splare_plugins.config import SideConfig
+from splare_plugins.config import SplareConfig
 from splare_plugins.files import file_sha256
 from splare_plugins.heads import load_head
 from splare_plugins.model import SplareModel
@@ -43,28 +43,24 @@ def main() -> None:
     gain = (rows * raw.W).sum(1) / raw.W.square().sum(1)  # rounding of the rows averages out
     calibration = {"gain": gain.detach(), "center": (raw.b - trained.b / gain).detach()}
     save_file(calibration, here / f"{BUILTIN_MODEL}.safetensors")
-    write_settings(here, given.revision, file_sha256(weights), None, None)
+    shipped = dataclasses.replace(
+        convert.settings(ZERO_SHOT_MODEL),
+        name=BUILTIN_MODEL,
+        revision=given.revision,
+        adapter="adapter",
+        adapter_sha256=file_sha256(weights),
+        norm_power=SplareConfig.load(given.model).norm_power,
+    )
+    write_settings(here, shipped)
     model = SplareModel.from_pretrained(BUILTIN_MODEL)
     torch.testing.assert_close(model.head.W, rows, rtol=1e-2, atol=1e-3)
     texts = [read_texts([source]) for source in given.rows]
     queries, documents = ([text for each in texts for text in each[side][:SAMPLE]] for side in ("query", "document"))
     model.calibrate(queries, documents)
-    write_settings(here, given.revision, file_sha256(weights), model.config.query, model.config.document)
+    write_settings(here, dataclasses.replace(shipped, query=model.config.query, document=model.config.document))
 
 
-def write_settings(
-    here: Path, revision: str, adapter_sha256: str, query: SideConfig | None, document: SideConfig | None
-) -> None:
-    base = convert.settings(ZERO_SHOT_MODEL)
-    config = dataclasses.replace(
-        base,
-        name=BUILTIN_MODEL,
-        revision=revision,
-        adapter="adapter",
-        adapter_sha256=adapter_sha256,
-        query=query or base.query,
-        document=document or base.document,
-    )
+def write_settings(here: Path, config: SplareConfig) -> None:
     (here / f"{BUILTIN_MODEL}.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
