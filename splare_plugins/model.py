@@ -22,6 +22,7 @@ from splare_plugins.errors import InputError
 from splare_plugins.heads import Head
 from splare_plugins.impacts import Quantizer
 from splare_plugins.loading import load_parts
+from splare_plugins.pooling.norms import drop_outliers, scale_by_norm
 from splare_plugins.saving import save_parts, upload
 from splare_plugins.st.folder import find_encoder
 
@@ -305,24 +306,3 @@ def pool_mask(config: SplareConfig, tokens: Tokens) -> np.ndarray:
     if config.pool_all_tokens and tokens.keep.any():
         return np.ones_like(tokens.keep)
     return tokens.keep
-
-
-def scale_by_norm(weights: Tensor, power: float) -> Tensor:
-    """Divide each row by its Euclidean norm to ``power``; rows without a weight stay empty."""
-    if not power:
-        return weights
-    norms = weights.norm(dim=1, keepdim=True)
-    # 1 instead of 0, since the power of 0 has no gradient.
-    return weights / norms.where(norms > 0, 1) ** power
-
-
-def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:
-    """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens."""
-    norms = states.float().norm(dim=1)
-    lengths = offsets.diff()
-    texts = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths, output_size=len(states))
-    # One table for all texts, since a loop over them would make a GPU wait at each; NaN is what takes no part.
-    longest = max([1, *lengths.tolist()])
-    table = norms.new_full((len(lengths), longest), torch.nan)
-    table[texts, torch.arange(len(states), device=states.device) - offsets[texts]] = norms.where(keep, torch.nan)
-    return keep & (norms <= ratio * table.nanmedian(dim=1).values[texts])

@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.files import file_sha256
-from splare_plugins.model import SplareModel, scale_by_norm
+from splare_plugins.model import SplareModel
+from splare_plugins.pooling.norms import scale_by_norm
 from tests.tiny import TEXTS, tiny_model
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("model", type=Path, help="folder that `splare train` wrote")
     arguments.add_argument("rows", nargs="+", help="training rows")
-    arguments.add_argument("--revision", default="trained-1")
+    arguments.add_argument("--revision", required=True, help="of the weights, such as trained-4")
     given = arguments.parse_args()
     here = Path(convert.__file__).parent
     adapter = here / f"{BUILTIN_MODEL}-adapter"

@@ -25,7 +25,8 @@ from splare_plugins.errors import InputError
 from splare_plugins.files import read_json
 from splare_plugins.heads import Head, load_head
 from splare_plugins.locate import locate_model
-from splare_plugins.model import drop_outliers, pool_mask, scale_by_norm
+from splare_plugins.model import pool_mask
+from splare_plugins.pooling.norms import drop_outliers, scale_by_norm
 from splare_plugins.st.adapters import is_adapted, save_adapter, save_backbone
 from splare_plugins.st.origin import CPU, Origin, Placement
 

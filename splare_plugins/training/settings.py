@@ -77,7 +77,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple) or (arguments[-1] is not ... and len(value) != len(arguments)):
-            raise InputError(f"{where} must be a list, not {value!r}")
+            count = "" if arguments[-1] is ... else f" of {len(arguments)}"
+            raise InputError(f"{where} must be a list{count}, not {value!r}")
         inner = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
         return tuple(_convert(each, item, where) for each, item in zip(inner, value, strict=True))
     if origin is dict:

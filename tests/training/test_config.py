@@ -51,7 +51,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path) -> None:
         ("betas: [0.9]\n", "betas must be a list"),
         ("loss: fast\n", "loss: settings are names with values, not 'fast'"),
         ("loss: {temperature: 0}\n", "'loss: temperature' cannot be 0"),
-        ("loss: {budgets: [[40]]}\n", "budgets must be a list"),
+        ("loss: {budgets: [[40]]}\n", r"budgets must be a list of 2, not \[40\]"),
         ("loss: {budgets: [[40, 0]]}\n", "'loss: budgets' cannot be"),
         ("norm_power: 2\n", "'norm_power' cannot be 2"),
         ("loss: {kl: 0}\n", "no part that ranks"),

@@ -1,0 +1,27 @@
+"""Norms: tokens whose state is too long stay out of the pool, and texts must not win by their length."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:
+    """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens."""
+    norms = states.float().norm(dim=1)
+    lengths = offsets.diff()
+    texts = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths, output_size=len(states))
+    # One table for all texts, since a loop over them would make a GPU wait at each; NaN is what takes no part.
+    longest = max([1, *lengths.tolist()])
+    table = norms.new_full((len(lengths), longest), torch.nan)
+    table[texts, torch.arange(len(states), device=states.device) - offsets[texts]] = norms.where(keep, torch.nan)
+    return keep & (norms <= ratio * table.nanmedian(dim=1).values[texts])
+
+
+def scale_by_norm(weights: Tensor, power: float) -> Tensor:
+    """Divide each row by its Euclidean norm to ``power``; rows without a weight stay empty."""
+    if not power:
+        return weights
+    norms = weights.norm(dim=1, keepdim=True)
+    # 1 instead of 0, since the power of 0 has no gradient.
+    return weights / norms.where(norms > 0, 1) ** power
