@@ -125,13 +125,18 @@ def embed(
     max_length: Annotated[int | None, typer.Option(min=2, help="Tokens a bi-encoder reads of a text.")] = None,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Run the encoder in bfloat16.")] = False,
     language: Annotated[str, typer.Option(help="Of the words, for bm25.")] = "en",
+    originals: Annotated[
+        str | None,
+        typer.Option(help="JSONL or Parquet of text and original: what the teacher reads in place of a translation."),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Make a teacher's vectors of all texts, so that it scores every query with every document of a batch."""
     from splare_plugins.cli.console import progress, report
-    from splare_plugins.training.embed import embed_file, load_embedder
+    from splare_plugins.training.embed import embed_file, load_embedder, read_originals
 
+    read_instead = read_originals(originals) if originals else None
     loaded = load_embedder(
         teacher,
         device=device,
@@ -141,7 +146,7 @@ def embed(
         language=language,
     )
     with progress("embedding") as advance:
-        counts = embed_file(data, loaded, output, on_progress=advance)
+        counts = embed_file(data, loaded, output, originals=read_instead, on_progress=advance)
     facts = {"file": str(output), "queries": counts["query"], "documents": counts["document"], "teacher": teacher}
     report(f"embedded {output}", facts, as_json=as_json)
 

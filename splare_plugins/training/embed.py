@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,12 @@ Embed = Callable[[dict[Side, list[str]], Progress | None], dict[Side, Matrix]]
 
 
 def embed_file(
-    sources: Sequence[str], teacher: Embed, output: Path, *, on_progress: Progress | None = None
+    sources: Sequence[str],
+    teacher: Embed,
+    output: Path,
+    *,
+    originals: Mapping[str, str] | None = None,
+    on_progress: Progress | None = None,
 ) -> dict[Side, int]:
     """Write the vectors of all queries and documents of some training data.
 
@@ -30,6 +35,7 @@ def embed_file(
         sources: as in :func:`read_rows`.
         teacher: from :func:`load_embedder`.
         output: safetensors file.
+        originals: see :func:`embed_texts`.
         on_progress: called with the number of texts just encoded.
 
     Returns:
@@ -43,10 +49,52 @@ def embed_file(
     texts = read_texts(sources)
     if not texts["query"]:
         raise InputError(f"{', '.join(sources)} holds no row to embed")
-    vectors = teacher(texts, on_progress)
-    keys = {side: np.array([text_key(text) for text in texts[side]], dtype=np.int64) for side in SIDES}
-    TeacherVectors(keys, vectors, name=output.stem).save(output)
+    made = embed_texts(texts, teacher, originals=originals, name=output.stem, on_progress=on_progress)
+    made.save(output)
     return {side: len(texts[side]) for side in SIDES}
+
+
+def embed_texts(
+    texts: dict[Side, list[str]],
+    teacher: Embed,
+    *,
+    originals: Mapping[str, str] | None = None,
+    name: str,
+    on_progress: Progress | None = None,
+) -> TeacherVectors:
+    """The vectors of different texts by side.
+
+    Args:
+        texts: by side, none twice.
+        teacher: from :func:`load_embedder`.
+        originals: what the teacher reads in place of a text, such as the English of a translation, so that a teacher
+            of one language teaches others.
+        name: of the teacher, for messages.
+        on_progress: called with the number of texts just encoded.
+    """
+    read = {side: [(originals or {}).get(text, text) for text in texts[side]] for side in SIDES}
+    vectors = teacher({side: list(dict.fromkeys(read[side])) for side in SIDES}, on_progress)
+    keys, rows = {}, {}
+    for side in SIDES:
+        place = {text: row for row, text in enumerate(dict.fromkeys(read[side]))}
+        keys[side] = np.array([text_key(text) for text in texts[side]], dtype=np.int64)
+        rows[side] = vectors[side][[place[text] for text in read[side]]]
+    return TeacherVectors(keys, rows, name=name)
+
+
+def read_originals(source: str) -> dict[str, str]:
+    """Texts and their originals from rows with the columns ``text`` and ``original``.
+
+    Raises:
+        InputError: if the file cannot be read, or a row lacks one of the two.
+    """
+    found = {}
+    for where, row, _ in read_rows(source):
+        text, original = row.get("text"), row.get("original")
+        if not (isinstance(text, str) and isinstance(original, str)):
+            raise InputError(f"{where} needs the columns text and original, both strings")
+        found[text] = original
+    return found
 
 
 def read_texts(sources: Sequence[str]) -> dict[Side, list[str]]:

@@ -20,7 +20,7 @@ from splare_plugins.dense import dense_vectors
 from splare_plugins.errors import InputError
 from splare_plugins.model import SplareModel
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.embed import bm25_embedder, embed_file, load_embedder, read_texts
+from splare_plugins.training.embed import bm25_embedder, embed_file, load_embedder, read_originals, read_texts
 from splare_plugins.training.run import train
 from splare_plugins.training.student import load_student
 from splare_plugins.training.teachers import Teachers, TeacherVectors, text_key
@@ -105,6 +105,29 @@ def test_embedding_reads_every_text_once_and_refuses_to_overwrite(examples: Path
     assert TeacherVectors.load(output).scores(texts["query"], texts["document"]).max() > 0
     with pytest.raises(InputError, match="exists; choose another file"):
         embed_file([str(examples)], bm25_embedder("english"), output)
+
+
+def test_a_translation_is_read_as_its_original(tmp_path: Path) -> None:
+    rows_file, pairs = tmp_path / "rows.jsonl", tmp_path / "pairs.jsonl"
+    translations = {"der rote Fuchs": "the red fox", "Füchse jagen": "foxes hunt"}
+    made = [
+        {"query": "der rote Fuchs", "positive": "Füchse jagen", "negatives": ["a stone"]},
+        {"query": "the red fox", "positive": "foxes hunt", "negatives": ["a stone"]},
+    ]
+    rows_file.write_text("".join(json.dumps(row) + "\n" for row in made))
+    pairs.write_text("".join(json.dumps({"text": a, "original": b}) + "\n" for a, b in translations.items()))
+    output = tmp_path / "bm25.safetensors"
+    command = ["train", "embed", str(rows_file), "-t", "bm25", "-o", str(output), "--originals", str(pairs), "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    documents = ["Füchse jagen", "foxes hunt", "a stone"]
+    table = TeacherVectors.load(output).scores(["der rote Fuchs", "the red fox"], documents)
+    english = bm25_embedder("english")({"query": ["the red fox"], "document": ["foxes hunt", "a stone"]}, None)
+    expected = (english["query"] @ english["document"].T).toarray()[0]
+    np.testing.assert_array_equal(table, [expected[[0, 0, 1]]] * 2)
+    assert expected[0] > 0 == expected[1]
+    with pytest.raises(InputError, match=r"rows\.jsonl.*1 needs the columns text and original"):
+        read_originals(str(rows_file))
 
 
 def test_a_model_s_own_backbone_is_a_teacher(base: Path) -> None:
