@@ -6,6 +6,9 @@ computing, the documentation of scientific Python packages, and Debian's descrip
 ``apt-get -o Acquire::Languages=en update`` fetches). One JSONL file a source comes out, rows of ``query`` and
 ``positive``; where there are no questions, a title, a first sentence or a sentence from within asks for the rest of
 its text.
+
+``--parallel`` writes texts in several languages instead, for teachers that read the English of each: parallel
+sentences, and the ``--translations`` of Debian's descriptions.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from splare_plugins.corpus import read_documents, read_qrels, read_queries
 LETTERS = 800  # of a passage: more than the 128 tokens that training reads
 LANGUAGES = ("bn", "el", "fa", "fi", "fr", "hi", "id", "it", "ja", "ko", "sw", "te", "th", "tr", "vi")
 COMMON = ("ar", "de", "es", "ru", "zh")
+NTREX = Path("ntrex", "parallel.jsonl.gz")
 Pair = tuple[str, str]
 
 
@@ -71,12 +75,35 @@ def dictionary(file: Path) -> Iterator[Pair]:
 def packages(file: Path) -> Iterator[Pair]:
     """What a Debian package is in one line, and at length; one of each family of packages, by how its text starts."""
     seen = set()
-    for entry in file.read_text(encoding="utf-8").split("\n\n"):
-        short, _, text = entry.partition("Description-en: ")[2].partition("\n")
-        text = " ".join(re.sub(r"^ \.$", " ", text, flags=re.MULTILINE).split())
+    for _, short, text in described(file):
         if len(text) > 200 and text[:60] not in seen:
             seen.add(text[:60])
             yield short, text
+
+
+def translated(english: Path, file: Path, generator: random.Random) -> Iterator[dict[str, str]]:
+    """A package in one line of one language and at length in another, one of them English; with both in English."""
+    seen = set()
+    originals = {key: (short, text) for key, short, text in described(english)}
+    for key, short, text in described(file):
+        short_english, text_english = originals.get(key, ("", ""))
+        if len(text_english) > 120 and len(text) > 40 and text_english[:60] not in seen:
+            seen.add(text_english[:60])
+            to_english = generator.random() < 0.75
+            yield {
+                "query": short if to_english else short_english,
+                "positive": text_english if to_english else text,
+                "english_query": short_english,
+                "english_positive": text_english,
+            }
+
+
+def described(file: Path) -> Iterator[tuple[str, str, str]]:
+    """The key, one line and the long text of each entry of a ``Translation-*`` file of Debian."""
+    for entry in file.read_text(encoding="utf-8").split("\n\n"):
+        if found := re.search(r"^Description-md5: (\w+)\nDescription-\w+: (.*)\n?", entry, flags=re.MULTILINE):
+            text = re.sub(r"^ \.$", " ", entry[found.end() :], flags=re.MULTILINE)
+            yield found[1], found[2], " ".join(text.split())
 
 
 def docstrings(wheel: Path) -> Iterator[Pair]:
@@ -98,18 +125,18 @@ def docstrings(wheel: Path) -> Iterator[Pair]:
                         yield " ".join(summary.replace("`", "").split()), rest
 
 
-def parallel(file: Path, generator: random.Random, *, english_only: bool = False) -> Iterator[dict[str, str]]:
+def parallel(file: Path, generator: random.Random, *, turns: int = 3) -> Iterator[dict[str, str]]:
     """A sentence in one language, and in another the sentences around it; with both in English.
 
-    Consecutive sentences belong to the same article; a passage of four of them gives four queries, the sentence asked
-    for in another language at every turn.
+    Consecutive sentences belong to the same article; a passage of four of them gives four queries a turn, the sentence
+    asked for in another language at every turn.
     """
     with gzip.open(file, "rt", encoding="utf-8") as stream:
         rows = [json.loads(line) for line in stream]
     for start in range(0, len(rows) - 3, 2):
         passage = rows[start : start + 4]
         for row in passage:
-            for turn in range(3):
+            for turn in range(turns):
                 asking = generator.choice(COMMON if turn else sorted(COMMON + LANGUAGES))
                 answering = "en" if turn != 1 else generator.choice((*COMMON, "en"))
                 # Half of the passages do not hold the sentence itself: its neighbours have to do.
@@ -139,19 +166,8 @@ def write(pool: Path, name: str, rows: Iterable[Pair | dict[str, str]], *, limit
     print(f"{name}: {min(len(kept), limit)} of {len(kept)} pairs")  # noqa: T201
 
 
-def main() -> None:
-    """Write all sources."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("data", type=Path)
-    arguments.add_argument("-o", "--output", type=Path, required=True)
-    arguments.add_argument("--foldoc", type=Path, help="foldoc.dict.dz")
-    arguments.add_argument("--wheels", type=Path, help="folder of wheels of scientific packages")
-    arguments.add_argument("--packages", type=Path, help="Debian's Translation-en, unpacked")
-    arguments.add_argument("--seed", type=int, default=1)
-    given = arguments.parse_args()
+def write_pool(given: argparse.Namespace, generator: random.Random) -> None:
     data, pool, seed = given.data, given.output, given.seed
-    pool.mkdir(parents=True, exist_ok=True)
-    generator = random.Random(seed)
     for name, limit in (
         ("scifact", 1000),
         ("pubmedqa", 600),
@@ -164,7 +180,7 @@ def main() -> None:
     write(pool, "abstracts", titled(data / "scifact"), limit=4000, seed=seed)
     write(pool, "abstract-sentences", sentences(data / "scifact", generator, keep=True), limit=5000, seed=seed)
     write(pool, "books", sentences(data / "text-books-en", generator, keep=False), limit=3000, seed=seed)
-    write(pool, "ntrex", parallel(data / "ntrex" / "parallel.jsonl.gz", generator), limit=6000, seed=seed)
+    write(pool, "ntrex", parallel(data / NTREX, generator), limit=6000, seed=seed)
     if given.foldoc:
         write(pool, "foldoc", dictionary(given.foldoc), limit=6000, seed=seed)
     if given.packages:
@@ -172,6 +188,34 @@ def main() -> None:
     if given.wheels:
         pairs = (pair for wheel in sorted(given.wheels.glob("*.whl")) for pair in docstrings(wheel))
         write(pool, "docstrings", pairs, limit=9000, seed=seed)
+
+
+def write_parallel(given: argparse.Namespace, generator: random.Random) -> None:
+    write(given.output, "sentences", parallel(given.data / NTREX, generator, turns=6), limit=16000, seed=given.seed)
+    for file in given.translations:
+        language = file.name.removeprefix("Translation-").partition("_")[0]
+        pairs = translated(given.packages, file, generator)
+        write(given.output, f"packages-{language}", pairs, limit=4000, seed=given.seed)
+
+
+def main() -> None:
+    """Write all sources."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("data", type=Path)
+    arguments.add_argument("-o", "--output", type=Path, required=True)
+    arguments.add_argument("--foldoc", type=Path, help="foldoc.dict.dz")
+    arguments.add_argument("--wheels", type=Path, help="folder of wheels of scientific packages")
+    arguments.add_argument("--packages", type=Path, help="Debian's Translation-en, unpacked")
+    arguments.add_argument("--parallel", action="store_true", help="write parallel texts, and nothing else")
+    arguments.add_argument(
+        "--translations", type=Path, nargs="*", default=[], help="Translation-de and others, unpacked"
+    )
+    arguments.add_argument("--seed", type=int, default=1)
+    given = arguments.parse_args()
+    if given.translations and not (given.parallel and given.packages):
+        arguments.error("--translations go with --parallel and with --packages, their English")
+    given.output.mkdir(parents=True, exist_ok=True)
+    (write_parallel if given.parallel else write_pool)(given, random.Random(given.seed))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 ``python examples/small_model/prepare.py POOL -t all-mpnet-base-v2 -o TRAIN`` reads what ``pool.py`` wrote. All texts
 get vectors of the model's own dense backbone, English ones also those of the bi-encoder and of BM25; a parallel
 sentence gets the bi-encoder's vector of its English original, so that an English teacher teaches every language.
+With ``--originals``, all three teachers read the English of parallel texts and no other, and teach them together.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from splare_plugins.training.embed import bm25_embedder, load_embedder
-from splare_plugins.training.teachers import Teachers, TeacherVectors, text_key
+from splare_plugins.training.embed import bm25_embedder, embed_texts, load_embedder
+from splare_plugins.training.teachers import SIDES, Teachers, TeacherVectors
 
 PARALLEL = "ntrex"
 OTHER_LANGUAGES = ("qa-ar", "qa-zh")
@@ -38,15 +39,9 @@ def english(row: dict[str, str]) -> tuple[str, str]:
 
 def store(teacher, pairs: list[tuple[tuple[str, str], tuple[str, str]]], name: str) -> TeacherVectors:
     """Vectors of texts (first) that are those of other texts (second): the same ones, or their English originals."""
-    keys, vectors = {}, {}
-    known = [dict.fromkeys(read_as[side] for _, read_as in pairs) for side in (0, 1)]
-    made = teacher({"query": list(known[0]), "document": list(known[1])}, None)
-    for number, side in enumerate(("query", "document")):
-        place = {text: row for row, text in enumerate(known[number])}
-        texts = {text[number]: place[read_as[number]] for text, read_as in pairs}
-        keys[side] = np.array([text_key(text) for text in texts], dtype=np.int64)
-        vectors[side] = made[side][list(texts.values())]
-    return TeacherVectors(keys, vectors, name=name)
+    texts = {side: list(dict.fromkeys(own[number] for own, _ in pairs)) for number, side in enumerate(SIDES)}
+    originals = {own[number]: read_as[number] for own, read_as in pairs for number in (0, 1)}
+    return embed_texts(texts, teacher, originals=originals, name=name)
 
 
 def mine(rows: list[dict[str, str]], teachers: Teachers, generator: np.random.Generator) -> list[dict[str, object]]:
@@ -72,6 +67,7 @@ def main() -> None:
     arguments.add_argument("-o", "--output", type=Path, required=True)
     arguments.add_argument("--model", default="splare-e5-small")
     arguments.add_argument("--device", default="auto")
+    arguments.add_argument("--originals", action="store_true", help="teach parallel texts by their English alone")
     arguments.add_argument("--bfloat16", action="store_true", help="run the encoders in bfloat16")
     given = arguments.parse_args()
     options = {"device": given.device, "dtype": "bfloat16" if given.bfloat16 else "float32"}
@@ -80,27 +76,29 @@ def main() -> None:
         given.output,
         bi_encoder=load_embedder(given.teacher, max_length=LENGTH, **options),
         dense=load_embedder(f"dense:{given.model}", **options),
+        originals=given.originals,
     )
 
 
-def prepare(pool: Path, output: Path, *, bi_encoder, dense) -> None:
+def prepare(pool: Path, output: Path, *, bi_encoder, dense, originals: bool) -> None:
     """Write ``teachers/*.safetensors`` and ``rows/*.jsonl``."""
     sources = {path.name.removesuffix(".jsonl.gz"): read(path) for path in sorted(pool.glob("*.jsonl.gz"))}
     texts = {name: [((row["query"], row["positive"]), english(row)) for row in rows] for name, rows in sources.items()}
+    every = [pair for pairs in texts.values() for pair in pairs]
     read_in_english = [pair for name in sources if name not in OTHER_LANGUAGES for pair in texts[name]]
     in_english = [pair for name in sources if name not in (*OTHER_LANGUAGES, PARALLEL) for pair in texts[name]]
-    as_they_are = [(own, own) for pairs in texts.values() for own, _ in pairs]
+    as_they_are = [(own, own) for own, _ in every]
     stores = {
-        "english": store(bi_encoder, read_in_english, "english"),
-        "bm25": store(bm25_embedder("english"), in_english, "bm25"),
-        "dense": store(dense, as_they_are, "dense"),
+        "english": store(bi_encoder, every if originals else read_in_english, "english"),
+        "bm25": store(bm25_embedder("english"), every if originals else in_english, "bm25"),
+        "dense": store(dense, every if originals else as_they_are, "dense"),
     }
     for name, vectors in stores.items():
         vectors.save(output / "teachers" / f"{name}.safetensors")
     generator = np.random.default_rng(1)
     (output / "rows").mkdir(parents=True, exist_ok=True)
     for name, rows in sources.items():
-        names = TAUGHT.get(name, ENGLISH)
+        names = ENGLISH if originals else TAUGHT.get(name, ENGLISH)
         teachers = Teachers([(SCALES[each], stores[each]) for each in names])
         with (output / "rows" / f"{name}.jsonl").open("w", encoding="utf-8") as stream:
             for row in mine(rows, teachers, generator):

@@ -1,7 +1,8 @@
 """Puts a trained small model into the package: ``python examples/small_model/ship.py RUN/model ROWS...``.
 
-What was learned is all that ships: the adapter in half precision, and the threshold and gain of each latent, against
-the wheel's own backbone and SAE. The scales of the quantiser come from the first texts of the training rows.
+What was learned is all that ships: an adapter in half precision, and the threshold and gain of each latent, against
+the wheel's own backbone and SAE. The adapter has the rank of all stages of the training together, so it is what they
+changed, to rounding. The scales of the quantiser come from the first texts of the training rows.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from splare_plugins.builtin import BUILTIN_MODEL, ZERO_SHOT_MODEL, convert
 from splare_plugins.config import SplareConfig
 from splare_plugins.files import file_sha256
-from splare_plugins.heads import load_head
 from splare_plugins.model import SplareModel
 from splare_plugins.training.embed import read_texts
 
@@ -28,6 +29,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("model", type=Path, help="folder that `splare train` wrote")
     arguments.add_argument("rows", nargs="+", help="training rows")
+    arguments.add_argument("--rank", type=int, required=True, help="of the adapters of all stages together")
     arguments.add_argument("--revision", required=True, help="of the weights, such as trained-4")
     given = arguments.parse_args()
     here = Path(convert.__file__).parent
@@ -35,13 +37,13 @@ def main() -> None:
     adapter.mkdir(exist_ok=True)
     settings, weights = (adapter / name for name in convert.ADAPTER_FILES)
     config = json.loads((given.model / "adapter" / settings.name).read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = ZERO_SHOT_MODEL
+    config |= {"base_model_name_or_path": ZERO_SHOT_MODEL, "r": given.rank, "lora_alpha": given.rank}
     settings.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file({name: each.half() for name, each in load_file(given.model / "adapter" / weights.name).items()}, weights)
-    raw, trained = convert.raw_head(), load_head("sae", given.model / "head")
-    rows = trained.W.float()
+    trained, base = (SplareModel.from_pretrained(each, dtype="float32") for each in (given.model, ZERO_SHOT_MODEL))
+    save_file(changes(base.backbone.model, trained.backbone.model, given.rank), weights)
+    raw, rows = convert.raw_head(), trained.head.W
     gain = (rows * raw.W).sum(1) / raw.W.square().sum(1)  # rounding of the rows averages out
-    calibration = {"gain": gain.detach(), "center": (raw.b - trained.b / gain).detach()}
+    calibration = {"gain": gain.detach(), "center": (raw.b - trained.head.b / gain).detach()}
     save_file(calibration, here / f"{BUILTIN_MODEL}.safetensors")
     shipped = dataclasses.replace(
         convert.settings(ZERO_SHOT_MODEL),
@@ -54,10 +56,26 @@ def main() -> None:
     write_settings(here, shipped)
     model = SplareModel.from_pretrained(BUILTIN_MODEL)
     torch.testing.assert_close(model.head.W, rows, rtol=1e-2, atol=1e-3)
+    for weight, other in zip(model.backbone.model.parameters(), trained.backbone.model.parameters(), strict=True):
+        torch.testing.assert_close(weight, other, rtol=1e-3, atol=1e-3)
     texts = [read_texts([source]) for source in given.rows]
     queries, documents = ([text for each in texts for text in each[side][:SAMPLE]] for side in ("query", "document"))
     model.calibrate(queries, documents)
     write_settings(here, dataclasses.replace(shipped, query=model.config.query, document=model.config.document))
+
+
+def changes(base: nn.Module, trained: nn.Module, rank: int) -> dict[str, Tensor]:
+    """Factors of what changed in each weight, as peft names them."""
+    factors = {}
+    new = dict(trained.named_parameters())
+    for name, weight in base.named_parameters():
+        if not torch.equal(weight, new[name]):
+            u, s, v = torch.linalg.svd((new[name] - weight).detach(), full_matrices=False)
+            module = f"base_model.model.{name.removesuffix('.weight')}"
+            root = s[:rank].sqrt()
+            factors[f"{module}.lora_A.weight"] = (root[:, None] * v[:rank]).half().contiguous()
+            factors[f"{module}.lora_B.weight"] = (u[:, :rank] * root).half().contiguous()
+    return factors
 
 
 def write_settings(here: Path, config: SplareConfig) -> None:
