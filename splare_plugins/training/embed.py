@@ -42,13 +42,17 @@ def embed_file(
         different texts by side.
 
     Raises:
-        InputError: if ``output`` exists, a row cannot be used, or there is none.
+        InputError: if ``output`` exists, a row cannot be used, there is none, or no text has an original.
     """
     if output.exists():
         raise InputError(f"{output} exists; choose another file, or remove it")
     texts = read_texts(sources)
     if not texts["query"]:
         raise InputError(f"{', '.join(sources)} holds no row to embed")
+    if originals is not None and originals.keys().isdisjoint([*texts["query"], *texts["document"]]):
+        raise InputError(
+            f"none of the originals belongs to a text of {', '.join(sources)}; they must be equal, letter by letter"
+        )
     made = embed_texts(texts, teacher, originals=originals, name=output.stem, on_progress=on_progress)
     made.save(output)
     return {side: len(texts[side]) for side in SIDES}
@@ -73,17 +77,18 @@ def embed_texts(
         on_progress: called with the number of texts just encoded.
     """
     read = {side: [(originals or {}).get(text, text) for text in texts[side]] for side in SIDES}
-    vectors = teacher({side: list(dict.fromkeys(read[side])) for side in SIDES}, on_progress)
+    different = {side: list(dict.fromkeys(read[side])) for side in SIDES}
+    vectors = teacher(different, on_progress)
     keys, rows = {}, {}
     for side in SIDES:
-        place = {text: row for row, text in enumerate(dict.fromkeys(read[side]))}
+        place = {text: row for row, text in enumerate(different[side])}
         keys[side] = np.array([text_key(text) for text in texts[side]], dtype=np.int64)
         rows[side] = vectors[side][[place[text] for text in read[side]]]
     return TeacherVectors(keys, rows, name=name)
 
 
 def read_originals(source: str) -> dict[str, str]:
-    """Texts and their originals from rows with the columns ``text`` and ``original``.
+    """Texts and their originals from rows with the columns ``text`` and ``original``; the last one of a text counts.
 
     Raises:
         InputError: if the file cannot be read, or a row lacks one of the two.

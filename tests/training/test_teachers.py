@@ -128,6 +128,8 @@ def test_a_translation_is_read_as_its_original(tmp_path: Path) -> None:
     assert expected[0] > 0 == expected[1]
     with pytest.raises(InputError, match=r"rows\.jsonl.*1 needs the columns text and original"):
         read_originals(str(rows_file))
+    with pytest.raises(InputError, match="none of the originals belongs to a text"):
+        embed_file([str(rows_file)], bm25_embedder("english"), tmp_path / "other", originals={"else": "other"})
 
 
 def test_a_model_s_own_backbone_is_a_teacher(base: Path) -> None:
