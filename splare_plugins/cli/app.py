@@ -93,6 +93,11 @@ def main(arguments: list[str] | None = None) -> None:
         if stop.code == INTERRUPTED:  # typer's answer to Ctrl-C
             _fail("interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED)
         raise
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if debug or package == "splare_plugins":
+            raise
+        _fail(f"this needs the package {package}, which is not installed; `splare doctor` lists the missing extras", 2)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
