@@ -20,7 +20,7 @@ import json
 import random
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
@@ -125,11 +125,18 @@ def docstrings(wheel: Path) -> Iterator[Pair]:
                         yield " ".join(summary.replace("`", "").split()), rest
 
 
-def parallel(file: Path, generator: random.Random, *, turns: int = 3) -> Iterator[dict[str, str]]:
+def parallel(
+    file: Path,
+    generator: random.Random,
+    *,
+    turns: int = 3,
+    asking: Sequence[str] = COMMON,
+    rarely: Sequence[str] = LANGUAGES,
+) -> Iterator[dict[str, str]]:
     """A sentence in one language, and in another the sentences around it; with both in English.
 
     Consecutive sentences belong to the same article; a passage of four of them gives four queries a turn, the sentence
-    asked for in another language at every turn.
+    asked for in another language at every turn: one of ``asking``, at the first turn also one of ``rarely``.
     """
     with gzip.open(file, "rt", encoding="utf-8") as stream:
         rows = [json.loads(line) for line in stream]
@@ -137,12 +144,12 @@ def parallel(file: Path, generator: random.Random, *, turns: int = 3) -> Iterato
         passage = rows[start : start + 4]
         for row in passage:
             for turn in range(turns):
-                asking = generator.choice(COMMON if turn else sorted(COMMON + LANGUAGES))
+                question = generator.choice(asking if turn else sorted((*asking, *rarely)))
                 answering = "en" if turn != 1 else generator.choice((*COMMON, "en"))
                 # Half of the passages do not hold the sentence itself: its neighbours have to do.
                 answer = passage if generator.random() < 0.5 else [each for each in passage if each is not row]
                 yield {
-                    "query": row[asking],
+                    "query": row[question],
                     "positive": " ".join(each[answering] for each in answer),
                     "english_query": row["en"],
                     "english_positive": " ".join(each["en"] for each in answer),
@@ -191,7 +198,9 @@ def write_pool(given: argparse.Namespace, generator: random.Random) -> None:
 
 
 def write_parallel(given: argparse.Namespace, generator: random.Random) -> None:
-    write(given.output, "sentences", parallel(given.data / NTREX, generator, turns=6), limit=16000, seed=given.seed)
+    choice: dict[str, Sequence[str]] = {"asking": given.asking, "rarely": ()} if given.asking else {}
+    pairs = parallel(given.data / NTREX, generator, turns=6, **choice)
+    write(given.output, "sentences", pairs, limit=12000 if choice else 16000, seed=given.seed)
     for file in given.translations:
         language = file.name.removeprefix("Translation-").partition("_")[0]
         pairs = translated(given.packages, file, generator)
@@ -210,8 +219,17 @@ def main() -> None:
     arguments.add_argument(
         "--translations", type=Path, nargs="*", default=[], help="Translation-de and others, unpacked"
     )
+    arguments.add_argument(
+        "--asking", nargs="*", choices=COMMON, help="languages of the questions of --parallel; twice counts twice"
+    )
     arguments.add_argument("--seed", type=int, default=1)
     given = arguments.parse_args()
+    if not (given.data / NTREX).is_file():
+        arguments.error(
+            f"{given.data} has no {NTREX}; name the folder that holds scifact, medquad, ntrex and the others"
+        )
+    if given.asking and not given.parallel:
+        arguments.error("--asking goes with --parallel")
     if given.translations and not (given.parallel and given.packages):
         arguments.error("--translations go with --parallel and with --packages, their English")
     given.output.mkdir(parents=True, exist_ok=True)
