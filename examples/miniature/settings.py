@@ -8,6 +8,7 @@ from pathlib import Path
 
 LANGUAGES = ("en", "de", "es", "ru", "zh", "ar")
 METHODS = ("splare", "splade")
+NEEDED = ("scifact/qrels/train.tsv", "scifact/qrels/test.tsv", *(f"xquad/{language}" for language in LANGUAGES))
 
 
 @dataclasses.dataclass
@@ -75,6 +76,8 @@ def parse(description: str, arguments: list[str] | None) -> tuple[Path, Settings
         kind = type(getattr(SHORT, field.name))
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, metavar="N", dest=field.name)
     options = parser.parse_args(arguments)
+    if missing := [name for name in NEEDED if not Path(options.data, name).exists()]:
+        parser.error(f"{options.data} has no {missing[0]}; --data is a folder such as examples/data")
     asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)}
     preset = SHORT if options.short else Settings()
     changed = {name: value for name, value in asked.items() if value is not None}

@@ -106,3 +106,12 @@ def test_every_step_is_done_once_and_ends_in_the_table(
     miniature.main(arguments)  # every step is there
     assert {path: path.stat().st_mtime_ns for path in models} == before
     assert "SPLADE" in capsys.readouterr().out
+
+
+def test_what_the_data_lack_is_named_first(
+    miniature: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        miniature.main([str(tmp_path / "work"), "--data", str(tmp_path)])
+    assert "has no scifact/qrels/train.tsv" in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()
