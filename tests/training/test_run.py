@@ -86,7 +86,10 @@ def test_a_run_gives_a_folder_with_the_vectors_of_training(
     rows = log(settings.output)
     assert [row["step"] for row in rows] == list(range(1, 9))
     assert {"flops_query", "active_document", "dead_latents", "grad_norm", "learning_rate"} <= rows[0].keys()
-    assert [row["step"] for row in rows if "drift_cosine" in row] == [2, 4, 6, 8]
+    drift = [row for row in rows if "drift_cosine" in row]
+    assert [row["step"] for row in drift] == [2, 4, 6, 8]
+    assert len({row["token_explained_base"] for row in drift}) == 1
+    assert all(0 < row["token_explained"] <= 1.00001 for row in drift)
     assert list((Path(settings.output) / "tensorboard").glob("events*"))
 
 
