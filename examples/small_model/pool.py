@@ -8,7 +8,7 @@ computing, the documentation of scientific Python packages, and Debian's descrip
 its text.
 
 ``--parallel`` writes texts in several languages instead, for teachers that read the English of each: parallel
-sentences, and the ``--translations`` of Debian's descriptions.
+sentences, the ``--translations`` of Debian's descriptions, a ``--handbook``, and long messages of ``--catalogs``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from translations import COMMON, catalogs, described, handbook, parallel, translated
+
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 
 LETTERS = 800  # of a passage: more than the 128 tokens that training reads
-LANGUAGES = ("bn", "el", "fa", "fi", "fr", "hi", "id", "it", "ja", "ko", "sw", "te", "th", "tr", "vi")
-COMMON = ("ar", "de", "es", "ru", "zh")
 NTREX = Path("ntrex", "parallel.jsonl.gz")
 Pair = tuple[str, str]
 
@@ -81,31 +81,6 @@ def packages(file: Path) -> Iterator[Pair]:
             yield short, text
 
 
-def translated(english: Path, file: Path, generator: random.Random) -> Iterator[dict[str, str]]:
-    """A package in one line of one language and at length in another, one of them English; with both in English."""
-    seen = set()
-    originals = {key: (short, text) for key, short, text in described(english)}
-    for key, short, text in described(file):
-        short_english, text_english = originals.get(key, ("", ""))
-        if len(text_english) > 120 and len(text) > 40 and text_english[:60] not in seen:
-            seen.add(text_english[:60])
-            to_english = generator.random() < 0.75
-            yield {
-                "query": short if to_english else short_english,
-                "positive": text_english if to_english else text,
-                "english_query": short_english,
-                "english_positive": text_english,
-            }
-
-
-def described(file: Path) -> Iterator[tuple[str, str, str]]:
-    """The key, one line and the long text of each entry of a ``Translation-*`` file of Debian."""
-    for entry in file.read_text(encoding="utf-8").split("\n\n"):
-        if found := re.search(r"^Description-md5: (\w+)\nDescription-\w+: (.*)\n?", entry, flags=re.MULTILINE):
-            text = re.sub(r"^ \.$", " ", entry[found.end() :], flags=re.MULTILINE)
-            yield found[1], found[2], " ".join(text.split())
-
-
 def docstrings(wheel: Path) -> Iterator[Pair]:
     """Summary lines of functions and classes, and what their docstrings say below them."""
     with zipfile.ZipFile(wheel) as archive:
@@ -123,37 +98,6 @@ def docstrings(wheel: Path) -> Iterator[Pair]:
                     rest = " ".join(re.sub(r"[`*]|:\w+:|>>>.*|-{3,}|={3,}", " ", rest).split())
                     if 25 < len(summary) < 200 and len(rest) > 200:
                         yield " ".join(summary.replace("`", "").split()), rest
-
-
-def parallel(
-    file: Path,
-    generator: random.Random,
-    *,
-    turns: int = 3,
-    asking: Sequence[str] = COMMON,
-    rarely: Sequence[str] = LANGUAGES,
-) -> Iterator[dict[str, str]]:
-    """A sentence in one language, and in another the sentences around it; with both in English.
-
-    Consecutive sentences belong to the same article; a passage of four of them gives four queries a turn, the sentence
-    asked for in another language at every turn: one of ``asking``, at the first turn also one of ``rarely``.
-    """
-    with gzip.open(file, "rt", encoding="utf-8") as stream:
-        rows = [json.loads(line) for line in stream]
-    for start in range(0, len(rows) - 3, 2):
-        passage = rows[start : start + 4]
-        for row in passage:
-            for turn in range(turns):
-                question = generator.choice(asking if turn else sorted((*asking, *rarely)))
-                answering = "en" if turn != 1 else generator.choice((*COMMON, "en"))
-                # Half of the passages do not hold the sentence itself: its neighbours have to do.
-                answer = passage if generator.random() < 0.5 else [each for each in passage if each is not row]
-                yield {
-                    "query": row[question],
-                    "positive": " ".join(each[answering] for each in answer),
-                    "english_query": row["en"],
-                    "english_positive": " ".join(each["en"] for each in answer),
-                }
 
 
 def cut(text: str) -> str:
@@ -205,6 +149,11 @@ def write_parallel(given: argparse.Namespace, generator: random.Random) -> None:
         language = file.name.removeprefix("Translation-").partition("_")[0]
         pairs = translated(given.packages, file, generator)
         write(given.output, f"packages-{language}", pairs, limit=4000, seed=given.seed)
+    if given.handbook:
+        write(given.output, "handbook", handbook(given.handbook, generator), limit=8000, seed=given.seed)
+    if given.catalogs:
+        pairs = (pair for folder in given.catalogs for pair in catalogs(folder, generator))
+        write(given.output, "catalogs", pairs, limit=8000, seed=given.seed)
 
 
 def main() -> None:
@@ -222,6 +171,8 @@ def main() -> None:
     arguments.add_argument(
         "--asking", nargs="*", choices=COMMON, help="languages of the questions of --parallel; twice counts twice"
     )
+    arguments.add_argument("--handbook", type=Path, help="folder of the HTML of Debian's debian-handbook")
+    arguments.add_argument("--catalogs", type=Path, nargs="*", help="folders that hold catalogs of gettext")
     arguments.add_argument("--seed", type=int, default=1)
     given = arguments.parse_args()
     if not (given.data / NTREX).is_file():
@@ -230,6 +181,8 @@ def main() -> None:
         )
     if given.asking and not given.parallel:
         arguments.error("--asking goes with --parallel")
+    if (given.handbook or given.catalogs) and not given.parallel:
+        arguments.error("--handbook and --catalogs go with --parallel")
     if given.translations and not (given.parallel and given.packages):
         arguments.error("--translations go with --parallel and with --packages, their English")
     given.output.mkdir(parents=True, exist_ok=True)

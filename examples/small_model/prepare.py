@@ -4,6 +4,8 @@
 get vectors of the model's own dense backbone, English ones also those of the bi-encoder and of BM25; a parallel
 sentence gets the bi-encoder's vector of its English original, so that an English teacher teaches every language.
 With ``--originals``, all three teachers read the English of parallel texts and no other, and teach them together.
+The first bi-encoder chooses the negatives; a second one only gets a file of its vectors, by its name. Vectors that are
+there already are kept, so that a run that was stopped goes on with the next teacher.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from splare_plugins.training.embed import bm25_embedder, embed_texts, load_embedder
+from splare_plugins.training.embed import Embed, bm25_embedder, embed_texts, load_embedder
 from splare_plugins.training.teachers import SIDES, Teachers, TeacherVectors
 
 PARALLEL = "ntrex"
@@ -25,6 +29,7 @@ TAUGHT = {"qa-ar": ("dense",), "qa-zh": ("dense",), PARALLEL: ("english", "dense
 SCALES = {"english": 20.0, "bm25": 0.4, "dense": 50.0}
 NEGATIVES, DEPTH, CHUNK = 6, 30, 512
 LENGTH = 128  # tokens that a teacher reads
+Load = Callable[[], Embed]
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -37,11 +42,15 @@ def english(row: dict[str, str]) -> tuple[str, str]:
     return row.get("english_query", row["query"]), row.get("english_positive", row["positive"])
 
 
-def store(teacher, pairs: list[tuple[tuple[str, str], tuple[str, str]]], name: str) -> TeacherVectors:
+def store(path: Path, load: Load, pairs: list[tuple[tuple[str, str], tuple[str, str]]]) -> TeacherVectors:
     """Vectors of texts (first) that are those of other texts (second): the same ones, or their English originals."""
+    if path.exists():
+        return TeacherVectors.load(path)
     texts = {side: list(dict.fromkeys(own[number] for own, _ in pairs)) for number, side in enumerate(SIDES)}
     originals = {own[number]: read_as[number] for own, read_as in pairs for number in (0, 1)}
-    return embed_texts(texts, teacher, originals=originals, name=name)
+    made = embed_texts(texts, load(), originals=originals, name=path.stem)
+    made.save(path)
+    return made
 
 
 def mine(rows: list[dict[str, str]], teachers: Teachers, generator: np.random.Generator) -> list[dict[str, object]]:
@@ -63,7 +72,9 @@ def mine(rows: list[dict[str, str]], teachers: Teachers, generator: np.random.Ge
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("pool", type=Path)
-    arguments.add_argument("-t", "--teacher", required=True, help="bi-encoder for English: folder or hub id")
+    arguments.add_argument(
+        "-t", "--teacher", required=True, nargs="+", help="bi-encoders for English: folders or hub ids"
+    )
     arguments.add_argument("-o", "--output", type=Path, required=True)
     arguments.add_argument("--model", default="splare-e5-small")
     arguments.add_argument("--device", default="auto")
@@ -74,13 +85,16 @@ def main() -> None:
     prepare(
         given.pool,
         given.output,
-        bi_encoder=load_embedder(given.teacher, max_length=LENGTH, **options),
-        dense=load_embedder(f"dense:{given.model}", **options),
+        bi_encoders={
+            ENGLISH[0] if not number else Path(name).name: partial(load_embedder, name, max_length=LENGTH, **options)
+            for number, name in enumerate(given.teacher)
+        },
+        dense=partial(load_embedder, f"dense:{given.model}", **options),
         originals=given.originals,
     )
 
 
-def prepare(pool: Path, output: Path, *, bi_encoder, dense, originals: bool) -> None:
+def prepare(pool: Path, output: Path, *, bi_encoders: dict[str, Load], dense: Load, originals: bool) -> None:
     """Write ``teachers/*.safetensors`` and ``rows/*.jsonl``."""
     sources = {path.name.removesuffix(".jsonl.gz"): read(path) for path in sorted(pool.glob("*.jsonl.gz"))}
     texts = {name: [((row["query"], row["positive"]), english(row)) for row in rows] for name, rows in sources.items()}
@@ -88,20 +102,17 @@ def prepare(pool: Path, output: Path, *, bi_encoder, dense, originals: bool) -> 
     read_in_english = [pair for name in sources if name not in OTHER_LANGUAGES for pair in texts[name]]
     in_english = [pair for name in sources if name not in (*OTHER_LANGUAGES, PARALLEL) for pair in texts[name]]
     as_they_are = [(own, own) for own, _ in every]
-    stores = {
-        "english": store(bi_encoder, every if originals else read_in_english, "english"),
-        "bm25": store(bm25_embedder("english"), every if originals else in_english, "bm25"),
-        "dense": store(dense, every if originals else as_they_are, "dense"),
-    }
-    for name, vectors in stores.items():
-        vectors.save(output / "teachers" / f"{name}.safetensors")
+    teachers = {name: (load, every if originals else read_in_english) for name, load in bi_encoders.items()}
+    teachers["bm25"] = (partial(bm25_embedder, "english"), every if originals else in_english)
+    teachers["dense"] = (dense, every if originals else as_they_are)
+    stores = {name: store(output / "teachers" / f"{name}.safetensors", *how) for name, how in teachers.items()}
     generator = np.random.default_rng(1)
     (output / "rows").mkdir(parents=True, exist_ok=True)
     for name, rows in sources.items():
         names = ENGLISH if originals else TAUGHT.get(name, ENGLISH)
-        teachers = Teachers([(SCALES[each], stores[each]) for each in names])
+        blend = Teachers([(SCALES[each], stores[each]) for each in names])
         with (output / "rows" / f"{name}.jsonl").open("w", encoding="utf-8") as stream:
-            for row in mine(rows, teachers, generator):
+            for row in mine(rows, blend, generator):
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

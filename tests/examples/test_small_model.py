@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import struct
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,21 @@ LONG = {
     "It reminds of what is due.",
     "de": "Ein Kalender, der Termine und Aufgaben in Dateien ablegt, die auch andere Programme lesen.",
 }
+
+
+class Catalog(dict[str, str]):
+    """A catalog of gettext, as ``msgfmt`` writes it."""
+
+    def write(self, path: Path) -> None:
+        messages = sorted({"": "Content-Type: text/plain; charset=UTF-8\n", **self}.items())
+        sides = [[text.encode() for text in column] for column in zip(*messages, strict=True)]
+        place, tables, body = 28 + 16 * len(messages), b"", b""
+        for side in sides:
+            for text in side:
+                tables += struct.pack("<II", len(text), place + len(body))
+                body += text + b"\0"
+        starts = 28, 28 + 8 * len(messages)
+        path.write_bytes(struct.pack("<7I", 0x950412DE, 0, len(messages), *starts, 0, 0) + tables + body)
 
 
 def script(name: str) -> ModuleType:
@@ -51,13 +67,46 @@ def translation(folder: Path, language: str, short: str) -> Path:
 
 
 def test_translations_are_joined_by_what_they_translate(tmp_path: Path) -> None:
-    pool = script("pool")
+    translations = script("translations")
     files = translation(tmp_path, "en", "a calendar"), translation(tmp_path, "de", "ein Kalender")
     english = "a calendar", f"{LONG['en']} End."
     expected = {("ein Kalender", english[1]), ("a calendar", f"{LONG['de']} End.")}
-    made = [row for seed in range(20) for row in pool.translated(*files, random.Random(seed))]
+    made = [row for seed in range(20) for row in translations.translated(*files, random.Random(seed))]
     assert {(row["query"], row["positive"]) for row in made} == expected
     assert {(row["english_query"], row["english_positive"]) for row in made} == {english}
+
+
+def test_sentences_of_a_handbook_and_of_catalogs_ask_across_languages(tmp_path: Path) -> None:
+    translations = script("translations")
+    english = "The kernel talks to the hardware of the machine. Programs see nothing of it, and need not."
+    german = "Der Kernel spricht mit der Hardware des Rechners. Programme sehen davon nichts, was auch gut ist."
+    pages = {"en-US": [english, "Short."], "de-DE": [german, "Kurz."], "zh-TW": [english, "Short."]}
+    for language, texts in pages.items():
+        (tmp_path / "book" / language).mkdir(parents=True)
+        text = "".join(f'<div class="para">\n{text.replace("Kernel", "<b>Kernel</b>")}</div>' for text in texts)
+        (tmp_path / "book" / language / "kernel.html").write_text(text, encoding="utf-8")
+    message = (
+        "The nomads crossed the steppe with their herds. They traded horses for grain, and knew every well there."
+    )
+    nomads = (
+        "Die Nomaden zogen mit ihren Herden durch die Steppe. Sie tauschten Pferde gegen Korn und kannten Brunnen."
+    )
+    for language, text in (("de", nomads), ("fr", nomads)):
+        folder = tmp_path / "locale" / language / "LC_MESSAGES"
+        folder.mkdir(parents=True)
+        catalog = Catalog({f"<i>{message}</i> {english}": f"<i>{text}</i> {german}", f"{message} {english} %s": text})
+        catalog.write(folder / "game.mo")
+
+    def made(source, folder: Path) -> list[dict[str, str]]:
+        return [row for seed in range(30) for row in source(folder, random.Random(seed))]
+
+    for rows, texts in (
+        (made(translations.handbook, tmp_path / "book"), {english, german}),
+        (made(translations.catalogs, tmp_path / "locale"), {f"{message} {english}", f"{nomads} {german}"}),
+    ):
+        assert {row["positive"] for row in rows} == texts
+        assert all(row["english_query"] in row["english_positive"] for row in rows)
+        assert all(row["query"] not in row["positive"] for row in rows)
 
 
 def test_with_originals_every_teacher_reads_english_alone(tmp_path: Path) -> None:
@@ -74,15 +123,26 @@ def test_with_originals_every_teacher_reads_english_alone(tmp_path: Path) -> Non
         read.extend(texts["query"])
         return {side: np.eye(8, dtype=np.float16)[: len(each)] for side, each in texts.items()}
 
-    prepare.prepare(tmp_path / "pool", tmp_path / "out", bi_encoder=teacher, dense=teacher, originals=True)
+    out = tmp_path / "out"
+    encoders = {"english": lambda: teacher, "other": lambda: teacher}
+    prepare.prepare(tmp_path / "pool", out, bi_encoders=encoders, dense=lambda: teacher, originals=True)
     assert set(read) == {row["english_query"] for row in rows}
-    for name in ("english", "bm25", "dense"):
-        vectors = TeacherVectors.load(tmp_path / "out" / "teachers" / f"{name}.safetensors")
+    for name in ("english", "other", "bm25", "dense"):
+        vectors = TeacherVectors.load(out / "teachers" / f"{name}.safetensors")
         table = vectors.scores([row["query"] for row in rows], [row["positive"] for row in rows])
         assert (table.argmax(1) == np.arange(8)).all(), name
-    written = [row for _, row, _ in read_rows(str(tmp_path / "out" / "rows" / "sentences.jsonl"))]
+    rows_file = out / "rows" / "sentences.jsonl"
+    written = [row for _, row, _ in read_rows(str(rows_file))]
     assert [row["query"] for row in written] == [row["query"] for row in rows]
     assert all(row["positive"] not in row["negatives"] and row["negatives"] for row in written)
+
+    # Stopped before one teacher, it reads only that one's texts again.
+    before = rows_file.read_bytes()
+    (out / "teachers" / "other.safetensors").unlink()
+    read.clear()
+    prepare.prepare(tmp_path / "pool", out, bi_encoders=encoders, dense=lambda: teacher, originals=True)
+    assert len(read) == len(rows)
+    assert rows_file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -91,6 +151,7 @@ def test_with_originals_every_teacher_reads_english_alone(tmp_path: Path) -> Non
         (["--translations", "x"], "--translations go with"),
         (["--translations", "x", "--parallel"], "--translations go with"),
         (["--asking", "ar"], "--asking goes with"),
+        (["--handbook", "x"], "--handbook and --catalogs go with"),
         (["--parallel"], "has no ntrex"),
     ],
 )
@@ -138,12 +199,12 @@ def test_the_adapter_that_ships_holds_the_changes_of_all_stages(tmp_path: Path) 
 
 @pytest.mark.parametrize(("asking", "expected"), [(["ar"], {"ar"}), (["ru", "zh"], {"ru", "zh"})])
 def test_questions_are_in_the_languages_asked_for(asking: list[str], expected: set[str], tmp_path: Path) -> None:
-    pool = script("pool")
-    languages = ("en", *pool.COMMON, *pool.LANGUAGES)
+    translations = script("translations")
+    languages = ("en", *translations.COMMON, *translations.LANGUAGES)
     file = tmp_path / "parallel.jsonl.gz"
     with gzip.open(file, "wt", encoding="utf-8") as stream:
         rows = ({language: f"{language} sentence {number}" for language in languages} for number in range(12))
         stream.writelines(json.dumps(row) + "\n" for row in rows)
-    found = list(pool.parallel(file, random.Random(0), turns=4, asking=asking, rarely=()))
+    found = list(translations.parallel(file, random.Random(0), turns=4, asking=asking, rarely=()))
     assert {row["query"][:2] for row in found} == expected
     assert all(row["english_query"] == f"en{row['query'][2:]}" for row in found)
