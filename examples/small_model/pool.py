@@ -183,6 +183,11 @@ def main() -> None:
         arguments.error("--asking goes with --parallel")
     if (given.handbook or given.catalogs) and not given.parallel:
         arguments.error("--handbook and --catalogs go with --parallel")
+    if given.handbook and not (given.handbook / "en-US").is_dir():
+        arguments.error(f"{given.handbook} has no en-US; name the folder of debian-handbook that holds all languages")
+    for folder in given.catalogs or ():
+        if not any(folder.rglob("LC_MESSAGES/*.mo")):
+            arguments.error(f"{folder} holds no catalog, LANGUAGE/LC_MESSAGES/*.mo; unpack its package there")
     if given.translations and not (given.parallel and given.packages):
         arguments.error("--translations go with --parallel and with --packages, their English")
     given.output.mkdir(parents=True, exist_ok=True)

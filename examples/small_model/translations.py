@@ -78,8 +78,11 @@ def handbook(folder: Path, generator: random.Random) -> Iterator[Row]:
     for language in sorted(path for path in folder.iterdir() if is_common(path.name)):
         for page in sorted((folder / "en-US").glob("*.html")):
             other = language / page.name
-            if other.is_file():
-                yield from asked(zip(paragraphs(page), paragraphs(other), strict=False), generator)
+            texts = [paragraphs(each) for each in (page, other) if each.is_file()]
+            if len(texts) == 2 and len(texts[0]) == len(
+                texts[1]
+            ):  # otherwise they would not be of the same paragraphs
+                yield from asked(zip(*texts, strict=True), generator)
 
 
 def paragraphs(page: Path) -> list[str]:

@@ -152,6 +152,8 @@ def test_with_originals_every_teacher_reads_english_alone(tmp_path: Path) -> Non
         (["--translations", "x", "--parallel"], "--translations go with"),
         (["--asking", "ar"], "--asking goes with"),
         (["--handbook", "x"], "--handbook and --catalogs go with"),
+        (["--handbook", "x", "--parallel"], "x has no en-US"),
+        (["--catalogs", "x", "--parallel"], "x holds no catalog"),
         (["--parallel"], "has no ntrex"),
     ],
 )
