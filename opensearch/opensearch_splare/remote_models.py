@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal
 
-from opensearchpy import OpenSearch, TransportError
+from opensearchpy import ConflictError, OpenSearch, TransportError
 
 from opensearch_splare.bodies import Deployment, Side, connector_body, model_body, model_name
 from opensearch_splare.connection import address, error_reason
@@ -147,12 +147,34 @@ def _remove(client: OpenSearch, name: str, chosen: Callable[[str, str], bool]) -
         removed.append(f"model {name}")
     for connector, _ in _search(client, "connectors", name):
         if connector not in kept and chosen("", connector):
-            delete(f"{_ML}/connectors/{connector}")
-            removed.append(f"connector {name}")
+            if _delete_connector(client, connector):
+                removed.append(f"connector {name}")
+            else:
+                log.warning(
+                    "the cluster takes models of other connectors for users of %s, the connector %r, and keeps it; "
+                    "undeploy the index again when they are gone",
+                    connector,
+                    name,
+                )
     for group, _ in [] if kept else _search(client, "model_groups", name):
         delete(f"{_ML}/model_groups/{group}")
         removed.append(f"model group {name}")
     return removed
+
+
+def _delete_connector(client: OpenSearch, connector: str) -> bool:
+    """Delete a connector; false where the cluster refuses that for models of other connectors.
+
+    ml-commons asks for its models by a field of analysed text, so that ids with equal parts between hyphens match.
+    """
+    try:
+        client.transport.perform_request("DELETE", f"{_ML}/connectors/{connector}")
+    except ConflictError:
+        query = {"term": {"connector_id.keyword": connector}}
+        if client.transport.perform_request("POST", f"{_ML}/models/_search", body={"query": query})["hits"]["hits"]:
+            raise
+        return False
+    return True
 
 
 def _search(client: OpenSearch, kind: Kind, name: str) -> Iterator[tuple[str, Body]]:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from opensearchpy import helpers
+from opensearchpy import ConflictError, helpers
 
 from opensearch_splare import Deployment, SplareIndex, ask_encoder, deploy, neural_sparse, query_tokens, undeploy
+from opensearch_splare.bodies import model_name
+from opensearch_splare.remote_models import _delete_connector
 from splare_plugins.corpus import Document, read_documents, read_qrels, read_queries
 from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.serving.limits import Limits
@@ -249,6 +251,15 @@ def test_a_new_token_and_a_new_address(client, place, tiny):
             assert bulk(client, place, {"b": {"text": "two"}})["b"][0] in (200, 201)
             assert scores(client, place, {"query_text": "two"}).keys() == {"a", "b"}
             assert sorted(remains(client, place)) == sorted(ALL)
+
+
+def test_a_connector_that_a_model_uses_is_not_taken_for_one_that_others_use(client, place, service, tiny):
+    deployed(client, place, service, tiny)
+    body = {"query": {"term": {"name.keyword": model_name(place, "query")}}}
+    found = client.transport.perform_request("POST", "/_plugins/_ml/connectors/_search", body=body)
+    with pytest.raises(ConflictError, match="still using this connector"):
+        _delete_connector(client, found["hits"]["hits"][0]["_id"])
+    assert sorted(remains(client, place)) == sorted(ALL)
 
 
 def test_an_index_that_the_client_filled(client, place, service, tiny):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from opensearchpy import ConflictError, OpenSearch
 
 from opensearch_splare import BulkSender, SplareIndex, connect
+from opensearch_splare.bodies import SIDES
 from opensearch_splare.connection import FEATURES, require, server_version
 from opensearch_splare.mapping import IndexCard, index_body
+from opensearch_splare.remote_models import remove_models
 from opensearch_splare.writer import OpenSearchWriter
 from splare_plugins.engines import get_engine
 from splare_plugins.errors import InputError
@@ -169,3 +174,28 @@ def test_half_an_answer_is_none(serve, config, response, words):
 
     with serve(half) as url, pytest.raises(InputError, match=words):
         SplareIndex(connect(url), "docs", config).search_impacts(QUERY)
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["by models of others", "by its own"])
+def test_a_connector_that_the_cluster_keeps(serve, caplog, used):
+    """Ids that share a part between hyphens are all the same to the cluster's own check."""
+
+    def answer(method, path, body):
+        if method == "DELETE":
+            return (409, {"error": {"type": "status_exception"}}) if "/connectors/" in path else (200, {})
+        if path == "/_plugins/_ml/connectors/_search":
+            return 200, {"hits": {"hits": [{"_id": "a-I6-b", "_source": {}}]}}
+        if path == "/_plugins/_ml/models/_search":
+            asked = json.loads(body)["query"]["term"]
+            hits = [{"_id": "m", "_source": {}}] if used and asked == {"connector_id.keyword": "a-I6-b"} else []
+            return 200, {"hits": {"hits": hits}}
+        return 200, {"hits": {"hits": []}}
+
+    with serve(answer) as url:
+        client = OpenSearch(url)
+        if used:
+            with pytest.raises(ConflictError):
+                remove_models(client, "docs", SIDES[0])
+            return
+        assert remove_models(client, "docs", SIDES[0]) == []
+    assert "keeps it; undeploy the index again" in caplog.text
