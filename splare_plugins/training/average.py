@@ -17,6 +17,7 @@ from torch import Tensor
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.files import file_sha256, read_json, require_free
+from splare_plugins.heads import Head, load_head
 from splare_plugins.locate import locate_model
 from splare_plugins.model import SplareModel
 from splare_plugins.st.adapters import SETTINGS, WEIGHTS
@@ -25,6 +26,8 @@ from splare_plugins.training.result import publish, uncalibrated
 Method = Literal["cat", "svd"]
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 _PREFIX = "base_model.model."
+_ROWS = 4096
+_PARALLEL = 0.999  # cosine of rows that may have been rounded to bfloat16 with another gain
 # What makes the change of a weight something else than scale * B A.
 _OTHER_FORMS = ("use_dora", "rank_pattern", "alpha_pattern", "bias", "modules_to_save", "lora_bias")
 
@@ -38,7 +41,7 @@ def average_models(
     name: str | None = None,
     overwrite: bool = False,
 ) -> SplareConfig:
-    """The mean of what several adapters change in the same base.
+    """The mean of what several runs change in the same base: in its backbone, and in the biases and gains of its head.
 
     The factors of independently trained adapters have nothing in common, so averaging them one by one gives another
     change altogether; here they are put side by side, which is exact, or that is cut to a rank again.
@@ -52,7 +55,8 @@ def average_models(
         overwrite: replace a model at ``output``.
 
     Raises:
-        InputError: if the models have no adapters, or not the same base, head and settings.
+        InputError: if the models have no adapters, not the same base and settings, or heads that differ in more than
+            biases and gains.
     """
     if len(folders) < 2:
         raise InputError("averaging needs two models at least")
@@ -87,7 +91,8 @@ def average_models(
     merged["alpha_pattern"] = dict(merged["rank_pattern"])
 
     def write(made: Path) -> SplareConfig:
-        _copy(folders[0], configs[0], made)
+        _copy_backbone(folders[0], configs[0], made)
+        head_sha256 = _write_head(folders, configs, made / configs[0].head)
         adapter = made / "adapter"
         adapter.mkdir()
         tensors = {
@@ -102,6 +107,7 @@ def average_models(
             uncalibrated(configs[0]),
             name=name or f"{configs[0].name}-average",
             revision=sha256[:12],
+            head_sha256=head_sha256,
             adapter="adapter",
             adapter_sha256=sha256,
         )
@@ -156,7 +162,7 @@ def _require_same_base(folders: Sequence[Path], configs: Sequence[SplareConfig])
         return {
             key: value
             for key, value in values.items()
-            if key not in ("name", "revision", "adapter", "adapter_sha256", *places)
+            if key not in ("name", "revision", "head_sha256", "adapter", "adapter_sha256", *places)
         }
 
     for folder, config in zip(folders, configs, strict=True):
@@ -203,8 +209,48 @@ def _cut(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return (root[:, None] * (right @ v[:rank].T).T).float(), (left @ u[:, :rank] * root).float()
 
 
-def _copy(folder: Path, config: SplareConfig, made: Path) -> None:
-    """Head, and a backbone that lies in the model's folder."""
-    shutil.copytree(folder / config.head, made / config.head)
+def _write_head(folders: Sequence[Path], configs: Sequence[SplareConfig], place: Path) -> str | None:
+    """The head that all share, or the mean of those whose biases and gains were trained; returns its hash."""
+    first, config = folders[0], configs[0]
+    if len({each.head_sha256 for each in configs}) == 1:
+        shutil.copytree(first / config.head, place)
+        return config.head_sha256
+    head = load_head(config.head_kind, first / config.head, sha256=config.head_sha256)
+    sums = {name: tensor.float() for name, tensor in _calibration(head).items()}
+    for folder, theirs in zip(folders[1:], configs[1:], strict=True):
+        other = load_head(theirs.head_kind, folder / theirs.head, sha256=theirs.head_sha256)
+        if not _same_directions(head, other):
+            raise InputError(
+                f"the heads of {first} and {folder} differ in more than biases and gains, and only these are averaged"
+            )
+        for name, tensor in _calibration(other).items():
+            sums[name] = sums[name] + tensor.float()
+    for name, tensor in _calibration(head).items():
+        tensor.copy_(sums[name] / len(folders))
+    place.mkdir()
+    return head.save(place)
+
+
+def _calibration(head: Head) -> dict[str, Tensor]:
+    """The tensors of a head that training a bias or a gain of each latent changes."""
+    return {name: tensor for name, tensor in head.state_dict().items() if name in ("W", "b")}
+
+
+def _same_directions(head: Head, other: Head) -> bool:
+    """Whether the rows of two heads are multiples of one another, and all else but the biases is the same."""
+    mine, theirs = head.state_dict(), other.state_dict()
+    if {name: tensor.shape for name, tensor in mine.items()} != {name: each.shape for name, each in theirs.items()}:
+        return False
+    if any(not torch.equal(mine[name], theirs[name]) for name in mine.keys() - _calibration(head).keys()):
+        return False
+    pairs = zip(mine["W"].split(_ROWS), theirs["W"].split(_ROWS), strict=True)
+    return all(
+        bool(((a * b).sum(1) >= _PARALLEL * a.norm(dim=1) * b.norm(dim=1)).all())
+        for a, b in ((a.float(), b.float()) for a, b in pairs)
+    )
+
+
+def _copy_backbone(folder: Path, config: SplareConfig, made: Path) -> None:
+    """A backbone that lies in the model's folder."""
     if (folder / config.backbone).is_dir() and not Path(config.backbone).is_absolute():
         shutil.copytree(folder / config.backbone, made / config.backbone)

@@ -75,6 +75,25 @@ def test_the_average_is_exact(runs: Runs, base: Path, tmp_path: Path) -> None:
         assert error < 1e-6, name
 
 
+def test_trained_biases_and_gains_are_averaged_too(
+    runs: Runs, base: Path, tmp_path: Path, settings: Callable[..., dict[str, object]]
+) -> None:
+    folders = [runs[0]]
+    for head in ("bias", "calibration"):
+        output = str(tmp_path / head)
+        options = settings(head=head, steps=3, learning_rate=0.03, output=output)
+        folders.append(train(TrainingConfig.from_dict(options)).folder)
+    config = average_models(folders, tmp_path / "mean")
+    averaged, *heads = (SplareModel.from_pretrained(each, device="cpu").head for each in (tmp_path / "mean", *folders))
+    assert config.head_sha256 not in {
+        json.loads((each / "splare_config.json").read_text())["head_sha256"] for each in folders
+    }
+    for name in ("W", "b"):
+        parts = [head.state_dict()[name] for head in heads]
+        assert len({part.sum().item() for part in parts}) > 1, name
+        torch.testing.assert_close(averaged.state_dict()[name], torch.stack(parts).mean(0), rtol=1e-6, atol=1e-7)
+
+
 def changes_of_patterns(folder: Path) -> dict[str, Tensor]:
     """As :func:`changes`, for an adapter whose scale is 1 everywhere."""
     tensors = load_file(folder / "adapter" / "adapter_model.safetensors")
@@ -122,8 +141,8 @@ def test_what_cannot_be_averaged_is_refused(
         average_models([runs[0], base], tmp_path / "out")
     with pytest.raises(InputError, match="goes with the method svd"):
         average_models(runs, tmp_path / "out", rank=4)
-    other = TrainingConfig.from_dict(settings(head="bias", steps=3, output=str(tmp_path / "other")))
-    with pytest.raises(InputError, match="have not the same head_sha256"):
+    other = TrainingConfig.from_dict(settings(head="all", steps=3, learning_rate=0.3, output=str(tmp_path / "other")))
+    with pytest.raises(InputError, match="differ in more than biases and gains"):
         average_models([runs[0], train(other).folder], tmp_path / "out")
     path = runs[1] / "adapter" / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "use_dora": True}))
