@@ -6,6 +6,7 @@ import importlib.util
 
 import pytest
 import torch
+from bitsandbytes.functional import has_avx512bf16
 from peft import LoraConfig, get_peft_model
 from transformers import Gemma2Model, LlamaModel
 
@@ -182,5 +183,11 @@ def test_weights_that_were_published_quantised_load_as_they_are(family_folder, t
 
 
 def test_weights_that_the_quantised_kernels_cannot_take_are_one_sentence(family_folder):
-    with pytest.raises(InputError, match="does not run here with 4bit weights"):
-        load(family_folder("llama"), quantization="4bit")
+    if has_avx512bf16():
+        with pytest.raises(InputError, match="does not run here with 4bit weights"):
+            load(family_folder("llama"), quantization="4bit")
+    else:  # on other CPUs bitsandbytes has kernels for any shape
+        exact, quantised = (
+            torch.cat(states_of(load(family_folder("llama"), quantization=bits), TEXTS)) for bits in (None, "4bit")
+        )
+        assert 0 < (exact - quantised).norm() / exact.norm() < 0.5
