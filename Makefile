@@ -33,8 +33,9 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.uv
 	$(INSTALL) '.[small-model,pyserini]'
 	touch $@
 
+# Compiled once: a hundred tests start processes, where each would compile again if Python may not write its cache.
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.uv
-	$(INSTALL) '.[dev]'
+	$(INSTALL) '.[dev]' --compile-bytecode
 	touch $@
 
 clean:
