@@ -17,6 +17,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from splare_plugins.backbone.adapter import apply_adapter
+from splare_plugins.builtin.convert import raw_head
+from splare_plugins.model import SplareModel
 from splare_plugins.training.sources import read_rows
 from splare_plugins.training.teachers import TeacherVectors
 from tests.cli.conftest import DATA
@@ -210,3 +212,18 @@ def test_questions_are_in_the_languages_asked_for(asking: list[str], expected: s
     found = list(translations.parallel(file, random.Random(0), turns=4, asking=asking, rarely=()))
     assert {row["query"][:2] for row in found} == expected
     assert all(row["english_query"] == f"en{row['query'][2:]}" for row in found)
+
+
+@pytest.mark.model
+def test_the_untrained_model_is_the_wheel_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    untrained = script("untrained")
+    monkeypatch.setattr(untrained, "SAMPLE", 4)
+    monkeypatch.setattr(sys, "argv", ["untrained.py", str(DATA), "-o", str(tmp_path / "untrained")])
+    untrained.main()
+    made, raw = SplareModel.from_pretrained(tmp_path / "untrained"), raw_head()
+    torch.testing.assert_close((made.head.W, made.head.b), (raw.W, raw.b), rtol=0, atol=0)
+    assert made.config.adapter is None
+    # Without thresholds most latents fire on any text.
+    text = ["The Panthers defense gave up just 308 points."]
+    assert made.encode_documents(text, top_k=None).nnz > 4000
+    assert made.quantizer.documents(made.encode_documents(text)).impacts.max() > 100
