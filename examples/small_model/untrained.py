@@ -13,6 +13,7 @@ from pathlib import Path
 from splare_plugins.builtin import ZERO_SHOT_MODEL
 from splare_plugins.builtin.calibrate import sample_documents, sample_queries
 from splare_plugins.builtin.convert import raw_head
+from splare_plugins.errors import InputError
 from splare_plugins.model import SplareModel
 
 SAMPLE = 200
@@ -23,13 +24,16 @@ def main() -> None:
     arguments.add_argument("data", type=Path, help="folder that holds xquad and scifact, such as examples/data")
     arguments.add_argument("-o", "--output", type=Path, required=True)
     given = arguments.parse_args()
+    try:
+        queries, documents = (list(source(given.data))[::8][:SAMPLE] for source in (sample_queries, sample_documents))
+    except InputError as error:
+        arguments.error(f"{error}; name a folder that holds xquad and scifact")
     calibrated = SplareModel.from_pretrained(ZERO_SHOT_MODEL)
     config = dataclasses.replace(
         calibrated.config, name=f"{ZERO_SHOT_MODEL}-uncalibrated", revision="1", backbone_revision=None
     )
     model = SplareModel(config, calibrated.backbone, raw_head())
-    samples = (list(source(given.data))[::8][:SAMPLE] for source in (sample_queries, sample_documents))
-    model.calibrate(*samples)
+    model.calibrate(queries, documents)
     model.save_pretrained(given.output)
 
 
