@@ -19,7 +19,7 @@ import torch
 from scipy.sparse import csr_array
 
 from splare_plugins.corpus import read_documents
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 
 DATA = Path(__file__).parents[1] / "examples" / "data" / "scifact"
 

@@ -22,10 +22,10 @@ from rich.table import Table
 from transformers import AutoModel, BertConfig, Gemma2Config, Gemma2PreTrainedModel, LlamaConfig, PreTrainedConfig
 
 from splare_plugins.backbone import Backbone, Tokens
-from splare_plugins.batching import length_batches, top_k_rows
 from splare_plugins.config import SplareConfig
 from splare_plugins.heads import SparseAutoencoder
-from splare_plugins.model import SplareModel
+from splare_plugins.model.batching import length_batches, top_k_rows
+from splare_plugins.model.splare import SplareModel
 
 VOCABULARY = 32_000  # the table of embeddings costs no FLOPs, so a small one will do
 TOP_K = 400

@@ -28,7 +28,7 @@ from pyterrier_splare import Splare
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import read_documents, read_queries
 from splare_plugins.impacts import Quantizer, to_dicts
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 
 Work = Callable[[], Any]
 SCALE = 100.0  # the peer's: impacts per unit of weight

@@ -137,8 +137,8 @@ def _recall(scores: Any, truth: Any, k: int) -> float:
 def _evaluate(options: argparse.Namespace) -> None:
     from pyterrier_splare import Splare, SplareIndex
     from splare_plugins.corpus import read_documents, read_qrels, read_queries
-    from splare_plugins.evaluation import evaluate
-    from splare_plugins.indexing import encode_documents, encode_queries, search_queries
+    from splare_plugins.retrieval.evaluation import evaluate
+    from splare_plugins.retrieval.indexing import encode_documents, encode_queries, search_queries
 
     model = (Splare(options.model) if options.model else Splare()).model
     qrels, queries = read_qrels(options.collection), read_queries(options.collection)

@@ -21,9 +21,9 @@ from opensearch_splare import Node, SplareIndex, connect
 from pyserini_splare import bm25_search
 from splare_plugins.corpus import Document, Query, read_documents, read_qrels, read_queries
 from splare_plugins.engines import Hits, get_engine
-from splare_plugins.evaluation import evaluate
-from splare_plugins.indexing import search_queries
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.retrieval.evaluation import evaluate
+from splare_plugins.retrieval.indexing import search_queries
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
 LANGUAGES = ("en", "de", "zh", "es", "ar", "ru")

@@ -177,7 +177,7 @@ def bare_rate(model_name: str, device: str, texts: list[str]) -> float:
     """Passages a second without a server, in a process of its own so that its memory and threads are gone after."""
     program = (
         "import json, sys, time\n"
-        "from splare_plugins.model import SplareModel\n"
+        "from splare_plugins.model.splare import SplareModel\n"
         "model, texts = SplareModel.from_pretrained(sys.argv[1], device=sys.argv[2]), json.load(sys.stdin)\n"
         "model.encode_documents(texts[:8])\n"
         "begin = time.perf_counter()\n"

@@ -19,8 +19,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.engines import Hits
-from splare_plugins.evaluation import evaluate
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.retrieval.evaluation import evaluate
 
 SCIFACT = Path(__file__).parents[1] / "examples" / "data" / "scifact"
 BATCH = 16

@@ -5,8 +5,7 @@ Importing this package starts neither Java nor torch; using one of its names imp
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from splare_plugins.machine.lazy import lazy_names
 
 _HOMES = {
     "Java": "java",
@@ -28,12 +27,4 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from pyserini_splare.commands import add_ignored, note_ignored, run
 from splare_plugins.errors import InputError
-from splare_plugins.files import numbered_lines
+from splare_plugins.machine.files import numbered_lines
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records = _shard(given)
     from pyserini_splare.vectors import JsonVectorWriter
     from splare_plugins.cli.console import progress
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.splare import SplareModel
 
     model = SplareModel.from_pretrained(options["encoder"].encoder, device=options["encoder"].device)
     quantizer = model.quantizer

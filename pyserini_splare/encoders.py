@@ -77,7 +77,7 @@ class SplareDocumentEncoder(DocumentEncoder):
 def _load(model: Any, device: str) -> Any:
     if hasattr(model, "encode_queries"):
         return model
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.splare import SplareModel
 
     arguments = () if model is None else (model,)
     return SplareModel.from_pretrained(*arguments, device=device)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pyserini_splare.searcher import LuceneSearcher
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
-from splare_plugins.feedback import Weights, rm3_query, rocchio_query
+from splare_plugins.retrieval.feedback import Weights, rm3_query, rocchio_query
 
 # A latent that fires in more documents than this share tells little about relevance; Anserini's threshold.
 MAX_SHARE = 0.1

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from splare_plugins.errors import MissingPartError, SplareError
-from splare_plugins.java import Java, find_java
+from splare_plugins.machine.java import Java, find_java
 
 log = logging.getLogger(__name__)
 

@@ -115,7 +115,7 @@ def _encoded(
     options: argparse.Namespace, queries: Sequence[Query], searcher: LuceneSearcher
 ) -> list[dict[str, float]]:
     from splare_plugins.impacts import to_dicts
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.splare import SplareModel
 
     model = SplareModel.from_pretrained(options.encoder, device=options.device)
     if searcher.config is not None:
@@ -132,7 +132,7 @@ def _encoded(
 def _encoded_beforehand(path: Path, queries: Sequence[Query]) -> list[dict[str, float]]:
     import json
 
-    from splare_plugins.files import numbered_lines
+    from splare_plugins.machine.files import numbered_lines
 
     known = {}
     for number, line in numbered_lines(path):
@@ -163,7 +163,7 @@ def _without(hits: Hits, docid: str) -> Hits:
 
 
 def _write_msmarco(path: Path, found: dict[str, Hits]) -> None:
-    from splare_plugins.files import replacing
+    from splare_plugins.machine.files import replacing
 
     with replacing(path) as place, place.open("w", encoding="utf-8", newline="\n") as stream:
         for qid, hits in found.items():

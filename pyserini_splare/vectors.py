@@ -19,8 +19,8 @@ from scipy.sparse import csr_array
 from splare_plugins.engines.base import IndexWriter
 from splare_plugins.engines.checks import check_impacts
 from splare_plugins.errors import InputError
-from splare_plugins.files import numbered_lines, replacing
 from splare_plugins.impacts import latent_id, to_dicts
+from splare_plugins.machine.files import numbered_lines, replacing
 
 SUFFIXES = (".json", ".jsonl", ".gz")
 _LARGEST = np.iinfo(np.int32).max

@@ -6,10 +6,7 @@ needs, and a model is loaded when the first text is encoded.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
-from splare_plugins.errors import MissingPartError
+from splare_plugins.machine.lazy import lazy_names
 
 _HOMES = {
     "DenseBackbone": "dense",
@@ -26,19 +23,6 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("pyterrier", "pyterrier_alpha", "pandas"):
-            raise MissingPartError(
-                f"{name} needs PyTerrier, which is not installed; run pip install 'splare-plugins[pyterrier]'"
-            ) from error
-        raise
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(
+    __name__, _HOMES, needs=("pyterrier", "pyterrier_alpha", "pandas"), project="PyTerrier", extra="pyterrier"
+)

@@ -97,7 +97,7 @@ def _encode(
     splare: Splare, values: Sequence[object], ids: Sequence[object], side: Literal["query", "document"]
 ) -> list[np.ndarray]:
     """One vector a row, float32; each different text is encoded once."""
-    from splare_plugins.dense import dense_vectors  # brings torch
+    from splare_plugins.model.dense import dense_vectors  # brings torch
 
     column, kind = ("query", "qid") if side == "query" else (splare.text_field, "docno")
     found = distinct(values, ids, column=column, kind=kind)

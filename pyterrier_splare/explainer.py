@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class SplareExplainer(RowRole):
     """Adds ``explanation`` to results with texts: a list of the latents that matched, the largest share first.
 
-    Each is a dictionary with the fields of ``splare_plugins.explain.LatentMatch``: the latent's ``term`` and
+    Each is a dictionary with the fields of ``splare_plugins.retrieval.explain.LatentMatch``: the latent's ``term`` and
     ``name``, its ``contribution`` and ``share`` of the score, both impacts, and the word of each text on which it
     fired. Needs four passes through the model for each pair, so cut the ranking first, or behind: ``% 10`` fuses.
 
@@ -54,7 +54,7 @@ class SplareExplainer(RowRole):
         return pt.tqdm(dict.fromkeys(pairs), desc="SPLARE explanations", disable=not self.splare.verbose)
 
     def _explain(self, query: str, document: str) -> list[dict[str, Any]]:
-        from splare_plugins.explain import explain
+        from splare_plugins.retrieval.explain import explain
 
         explanation = explain(
             self.splare.model,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 import pyterrier as pt
 from scipy.sparse import csr_array, vstack
 
 from pyterrier_splare.lazy import LazyModel
-from splare_plugins.builtin import BUILTIN_MODEL
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import PLURALS, Side, SplareConfig, TopK
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
+from splare_plugins.model.builtin import BUILTIN_MODEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from pyterrier_splare.explainer import SplareExplainer
     from pyterrier_splare.feedback import LatentRM3
     from pyterrier_splare.scorer import SplareScorer
-    from splare_plugins.model import SplareModel
-
-TopK = int | None | Literal["model"]
+    from splare_plugins.model.encoder import Encoder
 
 
 class Settings(TypedDict, total=False):
@@ -75,7 +73,7 @@ class Splare(pt.Transformer):
 
     def __init__(
         self,
-        model: str | Path | SplareModel = BUILTIN_MODEL,
+        model: str | Path | Encoder = BUILTIN_MODEL,
         *,
         query_top_k: TopK = "model",
         doc_top_k: TopK = "model",
@@ -106,7 +104,7 @@ class Splare(pt.Transformer):
         self._lazy = LazyModel(model, revision=revision, device=device, dtype=dtype)
 
     @property
-    def model(self) -> SplareModel:
+    def model(self) -> Encoder:
         """The model; loaded at the first use."""
         return self._lazy.model
 
@@ -190,11 +188,11 @@ class Splare(pt.Transformer):
             texts: the queries.
             ids: names of them, for messages.
         """
-        return self._encode("queries", texts, ids, self.query_top_k)
+        return self._encode("query", texts, ids, self.query_top_k)
 
     def encode_documents(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> csr_array:
         """The same of documents; like :meth:`encode_queries`."""
-        return self._encode("documents", texts, ids, self.doc_top_k)
+        return self._encode("document", texts, ids, self.doc_top_k)
 
     def apply_attributes(self, **changes: Any) -> Splare:
         """A copy with other settings, which shares the loaded model unless that is what changes."""
@@ -231,21 +229,17 @@ class Splare(pt.Transformer):
     def _with(self, settings: Settings) -> Splare:
         return self.apply_attributes(**settings) if settings else self
 
-    def _encode(
-        self, side: Literal["queries", "documents"], texts: Sequence[str], ids: Sequence[str] | None, top_k: TopK
-    ) -> csr_array:
+    def _encode(self, side: Side, texts: Sequence[str], ids: Sequence[str] | None, top_k: TopK) -> csr_array:
         quantizer = None if self.floats else self._quantizer()
-        encode = self.model.encode_queries if side == "queries" else self.model.encode_documents
         rows = []
-        with pt.tqdm(total=len(texts), desc=f"SPLARE {side}", leave=False, disable=not self.verbose) as bar:
+        with pt.tqdm(total=len(texts), desc=f"SPLARE {PLURALS[side]}", leave=False, disable=not self.verbose) as bar:
             for start in range(0, len(texts), self.batch_size):
                 window = slice(start, start + self.batch_size)
-                weights = encode(
-                    texts[window], top_k=top_k, tokens_per_batch=self.tokens_per_batch, on_progress=bar.update
+                weights = self.model.encode(
+                    texts[window], side, top_k=top_k, tokens_per_batch=self.tokens_per_batch, on_progress=bar.update
                 )
                 if quantizer is not None:
-                    quantize = quantizer.queries if side == "queries" else quantizer.documents
-                    weights = quantize(weights, None if ids is None else ids[window]).impacts
+                    weights = quantizer.quantize(weights, side, None if ids is None else ids[window]).impacts
                 rows.append(weights)
         return csr_array(vstack(rows, format="csr")) if len(rows) != 1 else rows[0]
 

@@ -11,8 +11,8 @@ import pyterrier as pt
 
 from pyterrier_splare.texts import is_missing
 from splare_plugins.errors import InputError
-from splare_plugins.feedback import Weights, rm3_query
 from splare_plugins.impacts import MAX_IMPACT, latent_id
+from splare_plugins.retrieval.feedback import Weights, rm3_query
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -57,7 +57,7 @@ def config_of(model: Any) -> SplareConfig | None:
     if model is None or isinstance(model, SplareConfig):
         return model
     if isinstance(model, str | Path):
-        from splare_plugins.locate import locate_model
+        from splare_plugins.model.locate import locate_model
 
         return SplareConfig.load(locate_model(str(model)))
     config = getattr(model, "config", None)

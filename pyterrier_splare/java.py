@@ -127,7 +127,7 @@ class SplareJavaInit:
                 # It would import all of pyserini, for half a minute; what is needed of it is imported by a search.
                 self._hold(AnseriniJavaInit, "post_init")
             return
-        from splare_plugins.java import find_java
+        from splare_plugins.machine.java import find_java
 
         java = find_java()
         if pt.java.configure["java_home"] is None:

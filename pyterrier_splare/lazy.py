@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 
 if TYPE_CHECKING:
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.encoder import Encoder
 
 
 class LazyModel:
@@ -20,12 +20,12 @@ class LazyModel:
         **options: of ``SplareModel.from_pretrained``.
     """
 
-    def __init__(self, source: str | Path | SplareModel, **options: Any) -> None:
+    def __init__(self, source: str | Path | Encoder, **options: Any) -> None:
         self._source = source
         self._options = options
 
     @cached_property
-    def model(self) -> SplareModel:
+    def model(self) -> Encoder:
         """The model."""
         if not isinstance(self._source, str | Path):
             return self._source
@@ -38,7 +38,7 @@ class LazyModel:
         """Its configuration; only a SPLADE model, which has none on disk, is loaded for it."""
         # A model that is loaded may have been calibrated since.
         if isinstance(self._source, str | Path) and "model" not in vars(self):
-            from splare_plugins.locate import locate_model
+            from splare_plugins.model.locate import locate_model
 
             folder = locate_model(str(self._source), revision=self._options["revision"])
             if (folder / CONFIG_FILE).is_file():

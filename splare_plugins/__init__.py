@@ -7,28 +7,54 @@ nor Java; that happens when a model or an engine is used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
+
+from splare_plugins.machine.lazy import lazy_names
+from splare_plugins.machine.moved import MovedModules
 
 if TYPE_CHECKING:
     from splare_plugins.config import SideConfig, SplareConfig
     from splare_plugins.errors import SplareError
     from splare_plugins.impacts import Quantizer
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.splare import SplareModel
 
 __version__ = "0.1.0"
 __all__ = ["Quantizer", "SideConfig", "SplareConfig", "SplareError", "SplareModel", "__version__"]
 
-_HOMES = {
-    "Quantizer": "impacts",
-    "SideConfig": "config",
-    "SplareConfig": "config",
-    "SplareError": "errors",
-    "SplareModel": "model",
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Quantizer": "impacts",
+        "SideConfig": "config",
+        "SplareConfig": "config",
+        "SplareError": "errors",
+        "SplareModel": "model",
+    },
+)
+
+_MOVED = {
+    "assemble": "model.assemble",
+    "batching": "model.batching",
+    "builtin": "model.builtin",
+    "builtin.calibrate": "model.builtin.calibrate",
+    "builtin.convert": "model.builtin.convert",
+    "card": "model.card",
+    "dense": "model.dense",
+    "describe": "model.describe",
+    "evaluation": "retrieval.evaluation",
+    "explain": "retrieval.explain",
+    "feedback": "retrieval.feedback",
+    "files": "machine.files",
+    "hub": "machine.hub",
+    "indexing": "retrieval.indexing",
+    "java": "machine.java",
+    "labels": "heads.labels",
+    "mteb_search": "retrieval.mteb_search",
+    "splade": "model.splade",
+    "training.embed": "training.data.embed",
+    "training.mine": "training.data.mine",
+    "training.score": "training.data.score",
+    "training.teachers": "training.data.teachers",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+sys.meta_path.append(MovedModules(__name__, _MOVED))

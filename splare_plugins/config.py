@@ -7,14 +7,20 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from splare_plugins.errors import IdentityError, InputError
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 
 CONFIG_FILE = "splare_config.json"
 HEAD_CARD = "head.json"
 FORMAT_VERSION = 1
+
+Side = Literal["query", "document"]
+SIDES: tuple[Side, Side] = ("query", "document")
+PLURALS: dict[Side, str] = {"query": "queries", "document": "documents"}
+TopK = int | None | Literal["model"]
+"""Latents kept of a text: a number, ``None`` for all, ``"model"`` for the model's own number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +93,10 @@ class SplareConfig:
     query: SideConfig = field(default_factory=lambda: SideConfig(top_k=40))
     document: SideConfig = field(default_factory=lambda: SideConfig(top_k=400))
 
+    def side(self, side: Side) -> SideConfig:
+        """What holds for queries, or for documents."""
+        return self.query if side == "query" else self.document
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON types, with the version of this format."""
         return {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
@@ -105,7 +115,7 @@ class SplareConfig:
                 f"this SPLARE config has format {version!r}; this version of splare-plugins reads format 1"
             )
         try:
-            sides: dict[str, Any] = {side: SideConfig(**values.pop(side)) for side in ("query", "document")}
+            sides: dict[str, Any] = {side: SideConfig(**values.pop(side)) for side in SIDES}
             return cls(**sides, **values)
         except (KeyError, TypeError) as error:
             raise InputError(f"this SPLARE config does not have the fields of format 1: {error}") from error
@@ -175,7 +185,7 @@ class SplareConfig:
         off = [key for key in ("norm_power", "pool_all_tokens", "quantization") if not values[key]]
         for key in ["name", "revision", "head", "adapter", *local, *off]:
             del values[key]
-        for side in ("query", "document"):
+        for side in SIDES:
             values[side] = {key: values[side][key] for key in ("prompt", "max_length")}
         return values
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import Side, SplareConfig
 from splare_plugins.errors import InputError
 
 MAX_IMPACT = 255
@@ -121,20 +121,25 @@ class Quantizer:
         )
 
     def queries(self, weights: csr_array, ids: Sequence[str] | None = None) -> Quantized:
-        """Quantise query weights; see :meth:`documents`."""
-        return _quantize(weights, self.query_scale, ids)
+        """Quantise query weights; see :meth:`quantize`."""
+        return self.quantize(weights, "query", ids)
 
     def documents(self, weights: csr_array, ids: Sequence[str] | None = None) -> Quantized:
-        """Quantise document weights: scale, round half up, clip at 255, drop zeros.
+        """Quantise document weights; see :meth:`quantize`."""
+        return self.quantize(weights, "document", ids)
+
+    def quantize(self, weights: csr_array, side: Side, ids: Sequence[str] | None = None) -> Quantized:
+        """Scale, round half up, clip at 255, drop zeros.
 
         Args:
             weights: non-negative finite floats, shape ``(n, width)``.
+            side: whose scale holds.
             ids: names of the rows, for the error message.
 
         Raises:
             InputError: for NaN, infinite or negative weights, naming the row.
         """
-        return _quantize(weights, self.document_scale, ids)
+        return _quantize(weights, self.query_scale if side == "query" else self.document_scale, ids)
 
 
 def _quantize(weights: csr_array, scale: float, ids: Sequence[str] | None) -> Quantized:

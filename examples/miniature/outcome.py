@@ -10,7 +10,7 @@ from rich.table import Table
 from settings import LANGUAGES, METHODS, Settings
 from steps import console, read_lines
 
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 
 BUDGETS = ((None, None), (40, 400))
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from splare_plugins.cli.app import main as splare_main
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 
 console = Console(width=None if sys.stdout.isatty() else 140)
 

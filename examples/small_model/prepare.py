@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from splare_plugins.training.embed import Embed, bm25_embedder, embed_texts, load_embedder
-from splare_plugins.training.teachers import SIDES, Teachers, TeacherVectors
+from splare_plugins.training.data.embed import Embed, bm25_embedder, embed_texts, load_embedder
+from splare_plugins.training.data.teachers import SIDES, Teachers, TeacherVectors
 
 PARALLEL = "ntrex"
 OTHER_LANGUAGES = ("qa-ar", "qa-zh")

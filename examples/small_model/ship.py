@@ -17,11 +17,11 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from splare_plugins.builtin import BUILTIN_MODEL, ZERO_SHOT_MODEL, convert
 from splare_plugins.config import SplareConfig
-from splare_plugins.files import file_sha256
-from splare_plugins.model import SplareModel
-from splare_plugins.training.embed import read_texts
+from splare_plugins.machine.files import file_sha256
+from splare_plugins.model.builtin import BUILTIN_MODEL, ZERO_SHOT_MODEL, convert
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.training.data.embed import read_texts
 
 SAMPLE = 100  # texts a source and side
 ROUNDING = 1e-4  # of the largest singular value of a change; training in float32 leaves about 1e-6

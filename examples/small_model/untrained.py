@@ -10,11 +10,11 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from splare_plugins.builtin import ZERO_SHOT_MODEL
-from splare_plugins.builtin.calibrate import sample_documents, sample_queries
-from splare_plugins.builtin.convert import raw_head
 from splare_plugins.errors import InputError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.builtin import ZERO_SHOT_MODEL
+from splare_plugins.model.builtin.calibrate import sample_documents, sample_queries
+from splare_plugins.model.builtin.convert import raw_head
+from splare_plugins.model.splare import SplareModel
 
 SAMPLE = 200
 

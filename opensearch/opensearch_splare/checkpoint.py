@@ -10,7 +10,7 @@ from typing import Self
 
 from splare_plugins.corpus import Document
 from splare_plugins.errors import InputError
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 
 FORMAT_VERSION = 1
 

@@ -63,7 +63,7 @@ app.command()(undeploy)
 
 
 def _folder(folder: Path | None) -> Path:
-    from splare_plugins.builtin.cache import cache_root
+    from splare_plugins.machine.cache import cache_root
 
     return (folder or cache_root() / "opensearch-node").absolute()
 

@@ -13,11 +13,11 @@ from opensearch_splare.mapping import TEXT_FIELDS
 from opensearch_splare.queries import Body
 from splare_plugins.corpus import Document
 from splare_plugins.errors import InputError
-from splare_plugins.explain import Explanation, LatentMatch, explain
 from splare_plugins.impacts import latent_id, to_dicts
+from splare_plugins.retrieval.explain import Explanation, LatentMatch, explain
 
 if TYPE_CHECKING:
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.splare import SplareModel
 
 # What Lucene calls a clause: "Linear function on the splare field for the f12 feature, computed as w * S from:".
 _FEATURE = re.compile(r"Linear function on the \S+ field for the (f\d+) feature")

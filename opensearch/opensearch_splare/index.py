@@ -38,16 +38,17 @@ from opensearch_splare.queries import (
 )
 from opensearch_splare.search import run_searches
 from opensearch_splare.sources import check_query_impacts
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import SplareConfig, TopK
 from splare_plugins.corpus import Document, EncodedBatch, Query
 from splare_plugins.engines.base import Hits
 from splare_plugins.engines.checks import check_impacts, check_k
 from splare_plugins.errors import InputError
-from splare_plugins.explain import Explanation
-from splare_plugins.indexing import Progress, TopK, encode_documents, encode_queries
+from splare_plugins.machine import Progress
+from splare_plugins.retrieval.explain import Explanation
+from splare_plugins.retrieval.indexing import encode_documents, encode_queries
 
 if TYPE_CHECKING:
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.splare import SplareModel
 
 
 class SplareIndex(IndexHandle):

@@ -21,8 +21,8 @@ from opensearch_splare.sources import check_document_impacts, check_ids, to_sour
 from splare_plugins.corpus import Document, EncodedBatch
 from splare_plugins.engines.checks import check_batch
 from splare_plugins.errors import InputError
-from splare_plugins.indexing import Progress
-from splare_plugins.overlap import overlapped
+from splare_plugins.machine import Progress
+from splare_plugins.machine.overlap import overlapped
 
 log = logging.getLogger(__name__)
 

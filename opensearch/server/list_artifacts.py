@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from splare_plugins.files import file_sha256
+from splare_plugins.machine.files import file_sha256
 
 HERE = Path(__file__).parent
 LIST = HERE.parent / "opensearch_splare" / "node" / "artifacts.tsv"

@@ -14,7 +14,7 @@ from pyterrier_splare.tokens import to_impacts
 from splare_plugins.engines.base import Hits
 from splare_plugins.engines.checks import check_k
 from splare_plugins.errors import InputError
-from splare_plugins.indexing import search_queries
+from splare_plugins.retrieval.indexing import search_queries
 
 if TYPE_CHECKING:
     from pyterrier_splare.indexes.artifact import SplareIndex

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from splare_plugins.backbone.placement import quiet_bitsandbytes
 from splare_plugins.errors import InputError
-from splare_plugins.files import file_sha256
+from splare_plugins.machine.files import file_sha256
 
 
 def apply_adapter(model: PreTrainedModel, folder: Path, sha256: str | None) -> PreTrainedModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from splare_plugins.backbone.encoder import Backbone
+from splare_plugins.backbone.backbone import Backbone
 from splare_plugins.errors import SplareError
 
 # Relative change of a state; rounding in float32 stays below, a change of one visible token far above.

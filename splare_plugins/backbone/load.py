@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from splare_plugins.backbone.adapter import apply_adapter
-from splare_plugins.backbone.encoder import Backbone
+from splare_plugins.backbone.backbone import Backbone
 from splare_plugins.backbone.guard import require_bidirectional
 from splare_plugins.backbone.placement import DeviceMap, choose_attention, placement_options, require_package
 from splare_plugins.backbone.source import Source, find_backbone

@@ -27,8 +27,8 @@ def assemble(
     as_json: Json = False,
 ) -> None:
     """Put a published SAE on the backbone it was trained on; `splare calibrate` readies the result for an index."""
-    from splare_plugins.assemble import assemble as put_together
     from splare_plugins.cli.console import console, report
+    from splare_plugins.model.assemble import assemble as put_together
 
     with console.status(f"assembling {output}"):
         config = put_together(

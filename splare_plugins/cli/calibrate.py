@@ -37,7 +37,7 @@ def calibrate(
     from splare_plugins.config import CONFIG_FILE
     from splare_plugins.corpus import read_documents, read_queries
     from splare_plugins.corpus.sources import is_irds
-    from splare_plugins.files import require_free
+    from splare_plugins.machine.files import require_free
 
     if not 0 < percentile <= 100:
         raise InputError(f"--percentile takes a number above 0, at most 100, not {percentile:g}")

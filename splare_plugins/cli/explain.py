@@ -12,7 +12,7 @@ from splare_plugins.cli.options import DEFAULT_MODEL, Json, Model
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from splare_plugins.explain import Explanation
+    from splare_plugins.retrieval.explain import Explanation
 
 
 @loading_options
@@ -27,7 +27,7 @@ def explain(
     """Show why a document matches a query: which latents, how much each, and on which words they fired."""
     from splare_plugins.cli.console import print_json, results
     from splare_plugins.cli.options import load_model
-    from splare_plugins.explain import explain as take_apart
+    from splare_plugins.retrieval.explain import explain as take_apart
 
     explanation = take_apart(load_model(model, loading), query, document, top=top)
     if as_json:

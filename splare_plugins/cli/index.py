@@ -26,7 +26,7 @@ from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
     from splare_plugins.corpus import EncodedFolder
-    from splare_plugins.indexing import Summary
+    from splare_plugins.retrieval.indexing import Summary
 
 index = typer.Typer(help="Build an index from text or from an encoded corpus.", no_args_is_help=True)
 
@@ -96,7 +96,7 @@ class IndexSource:
         from splare_plugins.cli.options import load_model, parse_top_k
         from splare_plugins.corpus import ReadCounts, read_documents
         from splare_plugins.engines import get_engine
-        from splare_plugins.indexing import encode_documents, index
+        from splare_plugins.retrieval.indexing import encode_documents, index
 
         top_k = parse_top_k(self.top_k)
         maker = get_engine(engine)
@@ -116,7 +116,7 @@ class IndexSource:
         """The encoded corpus, made first where ``--encoded`` asks for it."""
         from splare_plugins.corpus import EncodedFolder
         from splare_plugins.corpus.manifest import MANIFEST_FILE
-        from splare_plugins.describe import describe_model
+        from splare_plugins.model.describe import describe_model
 
         given = Path(self.corpus[0])
         if len(self.corpus) == 1 and (given / MANIFEST_FILE).is_file():
@@ -130,7 +130,7 @@ class IndexSource:
             return None
         from splare_plugins.cli.console import progress
         from splare_plugins.cli.options import load_model, parse_top_k
-        from splare_plugins.indexing import encode_shard
+        from splare_plugins.retrieval.indexing import encode_shard
 
         loaded = load_model(self.model or DEFAULT_MODEL, self.loading)
         with progress("encoding") as advance:

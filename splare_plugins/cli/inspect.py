@@ -11,7 +11,7 @@ import typer
 from splare_plugins.cli.options import Json
 from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
 from splare_plugins.errors import InputError, SplareError
-from splare_plugins.labels import LABELS, read_labels, summary
+from splare_plugins.heads.labels import LABELS, read_labels, summary
 
 
 def inspect(
@@ -50,13 +50,13 @@ def _is_model(folder: Path) -> bool:
         return True
     if not any((folder / name).is_file() for name in ("config.json", "modules.json")):
         return False
-    from splare_plugins.splade import recognise_splade  # takes seconds to import
+    from splare_plugins.model.splade import recognise_splade  # takes seconds to import
 
     return recognise_splade(folder) is not None
 
 
 def _model_facts(name: str) -> dict[str, Any]:
-    from splare_plugins.describe import describe_model
+    from splare_plugins.model.describe import describe_model
 
     config, about, folder = describe_model(name)
     return {

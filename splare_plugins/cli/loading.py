@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.encoder import Encoder
 
 SPREAD = "spread"
 _PANEL = "Loading the model"
@@ -40,9 +40,9 @@ class Loading:
         ),
     ] = "model"
 
-    def load(self, name: str) -> SplareModel:
+    def load(self, name: str) -> Encoder:
         """The model ``name``, loaded so."""
-        from splare_plugins.model import SplareModel
+        from splare_plugins.model.splare import SplareModel
 
         spread = self.device == SPREAD
         return SplareModel.from_pretrained(

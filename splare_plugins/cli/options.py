@@ -11,7 +11,7 @@ from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
     from splare_plugins.cli.loading import Loading
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.encoder import Encoder
 
 # Written out here because importing the package of the built-in model for it would be slow.
 DEFAULT_MODEL = "splare-e5-small"
@@ -52,7 +52,7 @@ def parse_top_k(value: str) -> int | Literal["model"] | None:
     return int(value)
 
 
-def load_model(name: str, loading: Loading | str) -> SplareModel:
+def load_model(name: str, loading: Loading | str) -> Encoder:
     """The model, with a line that says what is going on: loading takes seconds.
 
     Args:

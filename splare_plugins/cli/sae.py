@@ -11,7 +11,7 @@ import typer
 from splare_plugins.cli.options import Device, Json, Overwrite
 from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.labels import LABELS, read_labels, summary, write_labels
+from splare_plugins.heads.labels import LABELS, read_labels, summary, write_labels
 
 if TYPE_CHECKING:
     from splare_plugins.backbone import Backbone
@@ -95,8 +95,8 @@ def label(
     import re
 
     from splare_plugins.cli.console import report
-    from splare_plugins.files import read_json
     from splare_plugins.heads.importers.neuronpedia import read_neuronpedia
+    from splare_plugins.machine.files import read_json
 
     folder = _head_folder(folder)
     card = read_json(folder / HEAD_CARD)
@@ -147,7 +147,7 @@ def _head_folder(folder: Path) -> Path:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    from splare_plugins.files import read_json
+    from splare_plugins.machine.files import read_json
 
     card = read_json(folder / HEAD_CARD)
     table = folder / LABELS
@@ -183,9 +183,9 @@ def _causal_backbone(head: SparseAutoencoder, name: str, device: Any) -> Backbon
     import torch
     from transformers.utils import logging as transformers_logging
 
-    from splare_plugins.assemble import backbone_settings, require_fit
     from splare_plugins.backbone import load_backbone
     from splare_plugins.backbone.source import find_backbone
+    from splare_plugins.model.assemble import backbone_settings, require_fit
 
     transformers_logging.disable_progress_bar()
     config = SplareConfig(name=name, revision="published", backbone=name, width=head.width, bidirectional=False)

@@ -48,7 +48,7 @@ def search(
     from splare_plugins.cli.options import load_model, parse_top_k
     from splare_plugins.corpus import read_queries, write_run
     from splare_plugins.engines import get_engine
-    from splare_plugins.indexing import encode_queries, search_queries
+    from splare_plugins.retrieval.indexing import encode_queries, search_queries
 
     kept = parse_top_k(top_k)
     asked = read_queries(queries)

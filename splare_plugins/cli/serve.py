@@ -11,7 +11,7 @@ from splare_plugins.cli.options import DEFAULT_MODEL
 from splare_plugins.errors import MissingPartError
 
 if TYPE_CHECKING:
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.encoder import Encoder
 
 
 def serve(
@@ -78,7 +78,7 @@ def serve(
         shutdown_seconds=shutdown_seconds,
     )
 
-    def load(on: str) -> SplareModel:
+    def load(on: str) -> Encoder:
         from transformers.utils import logging as transformers_logging
 
         from splare_plugins.model import SplareModel

@@ -13,7 +13,7 @@ from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
     from splare_plugins.engines.base import Hits
-    from splare_plugins.training.mine import Question
+    from splare_plugins.training.data.mine import Question
 
 
 class TeacherKind(StrEnum):
@@ -47,7 +47,7 @@ def mine(
     from splare_plugins.cli.console import console, report
     from splare_plugins.corpus import read_documents
     from splare_plugins.corpus.sources import is_irds
-    from splare_plugins.training.mine import read_questions, write_negatives
+    from splare_plugins.training.data.mine import read_questions, write_negatives
 
     if corpus is None and not (Path(data).is_dir() or is_irds(data)):
         raise InputError("mining from a file of queries needs --corpus")
@@ -92,7 +92,7 @@ def score(
 ) -> None:
     """Score training data with a teacher; the same command goes on after an interruption."""
     from splare_plugins.cli.console import progress, report
-    from splare_plugins.training.score import load_teacher, score_file
+    from splare_plugins.training.data.score import load_teacher, score_file
 
     loaded = load_teacher(
         teacher,
@@ -134,7 +134,7 @@ def embed(
 ) -> None:
     """Make a teacher's vectors of all texts, so that it scores every query with every document of a batch."""
     from splare_plugins.cli.console import progress, report
-    from splare_plugins.training.embed import embed_file, load_embedder, read_originals
+    from splare_plugins.training.data.embed import embed_file, load_embedder, read_originals
 
     read_instead = read_originals(originals) if originals else None
     loaded = load_embedder(
@@ -156,8 +156,8 @@ def _search(
 ) -> dict[str, Hits]:
     from splare_plugins.corpus import Query
     from splare_plugins.engines import get_engine
-    from splare_plugins.indexing import encode_queries, search_queries
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.splare import SplareModel
+    from splare_plugins.retrieval.indexing import encode_queries, search_queries
 
     with get_engine(engine).searcher(index) as searcher:
         loaded = SplareModel.from_pretrained(model, device=device)

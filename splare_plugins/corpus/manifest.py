@@ -12,7 +12,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.corpus.documents import ReadCounts
 from splare_plugins.corpus.encoded import EncodedCounts
 from splare_plugins.errors import InputError
-from splare_plugins.files import create_once, replacing
+from splare_plugins.machine.files import create_once, replacing
 
 MANIFEST_FILE = "encoding.json"
 FORMAT_VERSION = 1

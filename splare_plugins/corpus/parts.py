@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from splare_plugins.corpus.documents import Document
 from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts
 from splare_plugins.errors import InputError
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 
 _KEY = b"splare"
 _STORED = ("title", "text")

@@ -14,7 +14,7 @@ from splare_plugins.corpus.documents import Document, Query, ReadCounts, check_i
 from splare_plugins.corpus.irds import irds_records
 from splare_plugins.corpus.sources import Kind, Source, file_format, is_irds, source_files
 from splare_plugins.errors import InputError
-from splare_plugins.files import numbered_lines
+from splare_plugins.machine.files import numbered_lines
 
 OnDuplicate = Literal["error", "first"]
 

@@ -17,12 +17,12 @@ from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts, join_batc
 from splare_plugins.corpus.manifest import Encoding, ShardRecord, load_encoding
 from splare_plugins.corpus.parts import PartCard, documents_sha256, read_card, read_part, write_part
 from splare_plugins.errors import InputError
-from splare_plugins.files import leftovers
+from splare_plugins.machine import Progress
+from splare_plugins.machine.files import leftovers
 
 logger = logging.getLogger(__name__)
 
 Encode = Callable[[Sequence[Document]], Iterable[EncodedBatch]]
-Progress = Callable[[int], None]
 
 
 def write_shard(

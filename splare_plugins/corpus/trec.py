@@ -10,7 +10,7 @@ import numpy as np
 
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
-from splare_plugins.files import numbered_lines, replacing
+from splare_plugins.machine.files import numbered_lines, replacing
 
 _QRELS_HEADERS = {("query-id", "corpus-id", "score"), ("query_id", "corpus_id", "score")}
 _WHITE_SPACE = re.compile(r"\s")

@@ -19,7 +19,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
 from splare_plugins.engines.checks import check_batch, check_impacts, check_k
 from splare_plugins.errors import InputError
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 
 INDEX_FILE = "memory_index.safetensors"
 FORMAT_VERSION = 1

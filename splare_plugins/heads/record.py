@@ -14,7 +14,7 @@ from torch import Tensor
 
 from splare_plugins.config import HEAD_CARD
 from splare_plugins.errors import InputError
-from splare_plugins.files import file_sha256
+from splare_plugins.machine.files import file_sha256
 
 TENSORS = "head.safetensors"
 CARD = HEAD_CARD

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
+from splare_plugins.heads.labels import LABELS, Label, read_labels, write_labels
 from splare_plugins.heads.record import all_finite, read_record, write_record
 from splare_plugins.impacts import latent_term
-from splare_plugins.labels import LABELS, Label, read_labels, write_labels
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
 from splare_plugins.pooling.chunked import argmax_tokens
 

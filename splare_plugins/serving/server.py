@@ -22,7 +22,7 @@ from splare_plugins.serving.security import is_loopback, require_tls_files
 from splare_plugins.serving.service import Service
 
 if TYPE_CHECKING:
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class ServerOptions:
 
 
 def serve(
-    load: Callable[[str], SplareModel],
+    load: Callable[[str], Encoder],
     devices: Sequence[str],
     limits: Limits,
     options: ServerOptions,

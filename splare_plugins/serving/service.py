@@ -15,7 +15,7 @@ from splare_plugins.serving.metrics import Metrics
 from splare_plugins.serving.queue import ContentType, Job, TokenQueue, estimate_tokens
 
 if TYPE_CHECKING:
-    from splare_plugins.model import SplareModel
+    from splare_plugins.model.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Service:
     """
 
     def __init__(
-        self, load: Callable[[str], SplareModel], devices: Sequence[str], limits: Limits, metrics: Metrics
+        self, load: Callable[[str], Encoder], devices: Sequence[str], limits: Limits, metrics: Metrics
     ) -> None:
         self.limits = limits
         self.metrics = metrics
@@ -46,7 +46,7 @@ class Service:
             threading.Thread(target=self._work, args=(device,), name=f"model-{number}-{device}", daemon=True)
             for number, device in enumerate(devices)
         ]
-        self._models: list[SplareModel] = []
+        self._models: list[Encoder] = []
         self._queue: TokenQueue | None = None
         self._all_loaded = threading.Barrier(len(devices), action=self._open)
         self._on_failure: Callable[[], None] = _nothing
@@ -130,7 +130,7 @@ class Service:
         while jobs := self._queue.take(batch_tokens):
             self._run(model, jobs)
 
-    def _run(self, model: SplareModel, jobs: list[Job]) -> None:
+    def _run(self, model: Encoder, jobs: list[Job]) -> None:
         """Answer jobs of one kind with one call of the encoder."""
         assert self._queue is not None
         content_type, top_k = jobs[0].kind
@@ -158,10 +158,10 @@ class Service:
             begin = end
 
 
-def _tokens_per_pass(model: SplareModel) -> int:
-    from splare_plugins.model import TOKENS_PER_BATCH
+def _tokens_per_pass(model: Encoder) -> int:
+    from splare_plugins.model.encoder import default_tokens
 
-    return TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cpu"])
+    return default_tokens(model.device)
 
 
 def _nothing() -> None:

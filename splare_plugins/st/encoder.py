@@ -12,14 +12,14 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
 from torch import Tensor
 
-from splare_plugins.builtin import BUILTIN_MODELS
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.files import read_json
-from splare_plugins.loading import choose_device, choose_precision
-from splare_plugins.locate import locate_model
-from splare_plugins.model import SplareModel
-from splare_plugins.st.folder import ORIGIN_FILE, SETTINGS
+from splare_plugins.machine.files import read_json
+from splare_plugins.model.builtin import BUILTIN_MODELS
+from splare_plugins.model.loading import choose_device, choose_precision
+from splare_plugins.model.locate import locate_model
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.model.st_folder import ORIGIN_FILE, SETTINGS
 from splare_plugins.st.modules import SplarePooling, SplareTransformer
 from splare_plugins.st.origin import Origin, Placement, part_hashes
 
@@ -233,7 +233,7 @@ def _load_model(
     name: str, revision: str | None, folder: Path, where: Placement
 ) -> tuple[list[torch.nn.Module], dict[str, Any]]:
     """The modules of a SPLARE or SPLADE model, and their settings."""
-    model = SplareModel.from_pretrained(
+    model = SplareModel.load(
         name, revision=revision, device=where.device, dtype=where.dtype, local_files_only=where.local_files_only
     )
     if Path(name).is_dir():

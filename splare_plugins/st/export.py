@@ -22,10 +22,10 @@ from transformers import AutoModelForMaskedLM
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.files import read_json, require_free
 from splare_plugins.heads import LanguageModelHead, MaskedLanguageModelHead, SparseAutoencoder
-from splare_plugins.model import SplareModel
-from splare_plugins.splade import recognise_splade
+from splare_plugins.machine.files import read_json, require_free
+from splare_plugins.model.splade import recognise_splade
+from splare_plugins.model.splare import SplareModel
 
 TOLERANCE = 1e-4
 _PROBES = (

@@ -16,18 +16,16 @@ import numpy as np
 import torch
 from sentence_transformers.base.modules import InputModule, Module
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
-from splare_plugins.backbone import Backbone
+from splare_plugins.backbone import Backbone, pack_states, pool_mask
+from splare_plugins.backbone.attached import is_adapted, save_adapter, save_backbone
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.files import read_json
 from splare_plugins.heads import Head, load_head
-from splare_plugins.locate import locate_model
-from splare_plugins.model import pool_mask
-from splare_plugins.pooling.norms import drop_outliers, scale_by_norm
-from splare_plugins.st.adapters import is_adapted, save_adapter, save_backbone
+from splare_plugins.machine.files import read_json
+from splare_plugins.model.forward import latent_weights
+from splare_plugins.model.locate import locate_model
 from splare_plugins.st.origin import CPU, Origin, Placement
 
 
@@ -107,21 +105,15 @@ class SplareTransformer(InputModule):
         if any(not isinstance(text, str) for text in inputs):
             raise InputError("SplareEncoder encodes texts; give a string or a list of strings")
         tokenised = self.backbone.tokenize(inputs, prompt or "", max_length or self.side(task).max_length)
-        lengths = torch.tensor([len(tokens.ids) for tokens in tokenised])
-        mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        ids = torch.full(mask.shape, self.backbone.pad_id)
+        ids, mask = self.backbone.pad(tokenised)
         keep = torch.zeros_like(mask)
-        ids[mask] = torch.from_numpy(np.concatenate([tokens.ids for tokens in tokenised]))
         keep[mask] = torch.from_numpy(np.concatenate([pool_mask(self.config, tokens) for tokens in tokenised]))
         return {"input_ids": ids, "attention_mask": mask.long(), "keep": keep.long()}
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add ``token_embeddings``, shape ``[texts, tokens, d]``."""
-        mask = features["attention_mask"]
-        # Without padding no mask is passed, as in Backbone.forward.
-        padded = not bool(mask.all())
-        output = self.backbone.model(input_ids=features["input_ids"], attention_mask=mask if padded else None)
-        features["token_embeddings"] = output.last_hidden_state
+        ids, mask = features["input_ids"], features["attention_mask"].bool()
+        features["token_embeddings"] = self.backbone.padded_states(ids, mask)
         return features
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
@@ -204,16 +196,17 @@ class SplarePooling(Module):
             max_active_dims: another number.
         """
         mask, keep = features["attention_mask"].bool(), features["keep"].bool()
-        # Found once and not by two boolean indices: each of those waits for a GPU, and sorts in backward.
-        real = mask.flatten().nonzero().squeeze(1)
         # A head works in one precision, whatever autocast makes of the layers before it.
-        states = features["token_embeddings"].flatten(0, 1).index_select(0, real).to(self.head.W.dtype)
-        keep = keep.flatten()[real]
-        offsets = functional.pad(mask.sum(1).cumsum(0), (1, 0))
+        states, offsets = pack_states(features["token_embeddings"].to(self.head.W.dtype), mask)
         with torch.autocast(states.device.type, enabled=False):
-            if self.max_token_norm_ratio is not None:
-                keep = drop_outliers(states, offsets, keep, self.max_token_norm_ratio)
-            weights = scale_by_norm(self.head(states, offsets, keep), self.norm_power)
+            weights = latent_weights(
+                self.head,
+                states,
+                offsets,
+                keep[mask],
+                max_token_norm_ratio=self.max_token_norm_ratio,
+                norm_power=self.norm_power,
+            )
         limit = self.top_k.get(task) if max_active_dims is None and task is not None else max_active_dims
         features["sentence_embedding"] = weights if limit is None else keep_largest(weights, limit)
         return features

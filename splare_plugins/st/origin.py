@@ -11,16 +11,16 @@ from typing import NamedTuple
 import torch
 
 from splare_plugins.backbone import Backbone, load_backbone, require_bidirectional
+from splare_plugins.backbone.attached import attach_adapter
+from splare_plugins.backbone.verify import require_backbone
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import IdentityError, InputError
-from splare_plugins.files import read_json
 from splare_plugins.heads import Head, load_head
-from splare_plugins.locate import locate_model
-from splare_plugins.model import SplareModel
-from splare_plugins.splade import recognise_splade
-from splare_plugins.st.adapters import attach_adapter
-from splare_plugins.st.folder import ORIGIN_FILE
-from splare_plugins.verify import require_backbone
+from splare_plugins.machine.files import read_json
+from splare_plugins.model.locate import locate_model
+from splare_plugins.model.splade import recognise_splade
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.model.st_folder import ORIGIN_FILE
 
 FORMAT_VERSION = 1
 _MOVED = "if the base lies elsewhere now, name that place: SplareEncoder(folder, base=...)"
@@ -126,7 +126,7 @@ class Origin:
         return folder, config
 
     def _load(self, folder: Path, where: Placement) -> SplareModel:
-        model = SplareModel.from_pretrained(folder, device=where.device, dtype=where.dtype)
+        model = SplareModel.load(folder, device=where.device, dtype=where.dtype)
         self._require_same(model.config, "backbone", "head", "adapter")
         return model
 

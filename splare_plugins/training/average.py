@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from splare_plugins.backbone.attached import SETTINGS, WEIGHTS
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.files import file_sha256, read_json, require_free
 from splare_plugins.heads import Head, load_head
-from splare_plugins.locate import locate_model
-from splare_plugins.model import SplareModel
-from splare_plugins.st.adapters import SETTINGS, WEIGHTS
+from splare_plugins.machine.files import file_sha256, read_json, require_free
+from splare_plugins.model.locate import locate_model
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.result import publish, uncalibrated
 
 Method = Literal["cat", "svd"]
@@ -135,7 +135,7 @@ def merge_model(
     config = SplareConfig.load(folder)
     if config.adapter is None:
         raise InputError(f"{source} has no adapter to merge")
-    model = SplareModel.from_pretrained(folder, device="cpu", dtype=dtype)
+    model = SplareModel.load(folder, device="cpu", dtype=dtype)
 
     def write(made: Path) -> SplareConfig:
         shutil.copytree(folder / config.head, made / config.head)

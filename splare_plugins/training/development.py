@@ -11,8 +11,8 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
-from splare_plugins.evaluation import evaluate
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.retrieval.evaluation import evaluate
 from splare_plugins.st import SplareEncoder
 from splare_plugins.training.config import EvaluationSettings
 

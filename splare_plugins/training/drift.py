@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 from splare_plugins.st import SplareEncoder
 
 PROBE = "probe.safetensors"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from splare_plugins.errors import InputError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.config import EvaluationSettings
 from splare_plugins.training.development import JudgedSet, keep_largest
 
@@ -63,7 +63,7 @@ def finish(
     if not sets or not budgets:
         raise InputError("finishing a model needs a judged set, such as a BEIR folder, and a budget")
     judged = [JudgedSet(settings) for settings in sets]
-    model = SplareModel.from_pretrained(folder, device=device)
+    model = SplareModel.load(folder, device=device)
     model.calibrate(judged[0].queries[:sample], judged[0].documents[:sample], percentile)
     rows = []
     for each in judged:

@@ -16,8 +16,8 @@ from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
 from splare_plugins.heads.from_transformers import head_of
 from splare_plugins.heads.lm import LanguageModelHead
-from splare_plugins.locate import locate_model
-from splare_plugins.splade import convert_named, recognise_splade
+from splare_plugins.model.locate import locate_model
+from splare_plugins.model.splade import convert_named, recognise_splade
 
 
 class LanguageModel(NamedTuple):

@@ -20,11 +20,11 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from splare_plugins.backbone import Backbone
+from splare_plugins.backbone.attached import SETTINGS, WEIGHTS, save_adapter
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import read_documents
 from splare_plugins.errors import InputError
-from splare_plugins.files import file_sha256
-from splare_plugins.st.adapters import SETTINGS, WEIGHTS, save_adapter
+from splare_plugins.machine.files import file_sha256
 from splare_plugins.training.config import LoraSettings
 from splare_plugins.training.language import LanguageModel, load_language_model
 from splare_plugins.training.masking import MaskedTexts, mask_id, masked_loss

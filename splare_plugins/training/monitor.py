@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 from splare_plugins.training.config import TrainingConfig
 from splare_plugins.training.drift import Drift
 from splare_plugins.training.flops import warmup

@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from splare_plugins.backbone.attached import save_adapter, save_backbone
 from splare_plugins.backbone.source import find_backbone
-from splare_plugins.card import write_card
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
-from splare_plugins.splade import convert_named, recognise_splade
-from splare_plugins.st.adapters import save_adapter, save_backbone
+from splare_plugins.model.card import write_card
+from splare_plugins.model.splade import convert_named, recognise_splade
 from splare_plugins.training.config import TrainingConfig
 from splare_plugins.training.student import Student, restore_rows
 

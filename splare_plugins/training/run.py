@@ -20,7 +20,8 @@ from transformers.integrations import TensorBoardCallback
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.data import Collator, prepare
+from splare_plugins.training.data.mixture import Collator, prepare
+from splare_plugins.training.data.teachers import Teachers, TeacherVectors
 from splare_plugins.training.development import Development
 from splare_plugins.training.drift import Drift
 from splare_plugins.training.guards import Guard
@@ -28,7 +29,6 @@ from splare_plugins.training.monitor import Monitor
 from splare_plugins.training.objective import TrainingLoss
 from splare_plugins.training.result import save_result
 from splare_plugins.training.student import Student, load_student
-from splare_plugins.training.teachers import Teachers, TeacherVectors
 from splare_plugins.training.trainer import SplareTrainer, trained_weights
 
 CONFIG = "config.json"

@@ -15,8 +15,8 @@ from transformers.pytorch_utils import Conv1D
 from splare_plugins.backbone import require_bidirectional
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head
-from splare_plugins.locate import locate_model
-from splare_plugins.model import SplareModel
+from splare_plugins.model.locate import locate_model
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.st import SplareEncoder
 from splare_plugins.training.config import LoraSettings, TrainingConfig
 
@@ -40,7 +40,7 @@ def load_student(config: TrainingConfig, *, device: str) -> Student:
         InputError: if the base cannot be loaded, has an adapter already, or the adapter does not fit it.
     """
     bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
-    base = SplareModel.from_pretrained(
+    base = SplareModel.load(
         config.model,
         device=device,
         dtype="bfloat16" if bfloat16 and config.lora is not None else "float32",

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.impacts import MAX_IMPACT
-from splare_plugins.model import SplareModel
-from tests.importers import replicas
-from tests.importers.replicas import LAYER, D
-from tests.test_assemble import save_llama
-from tests.test_splade import save_random
+from splare_plugins.model.splare import SplareModel
+from tests.heads.importers import replicas
+from tests.heads.importers.replicas import LAYER, D
+from tests.model.test_assemble import save_llama
+from tests.model.test_splade import save_random
 from tests.tiny import TEXTS, save_tiny_model
 
 

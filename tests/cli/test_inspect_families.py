@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splare_plugins.heads import SparseAutoencoder
-from tests.backbones.families import DECODERS, LAYER, save_family, whole_states
+from tests.backbone.families import DECODERS, LAYER, save_family, whole_states
 
 TEXT = "abcdefghijklmnopqrstuvwxyz"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from splare_plugins.labels import LABELS
-from splare_plugins.model import SplareModel
-from tests.importers import replicas
-from tests.test_labels import labelled_model, record, write_lines
-from tests.test_splade import save_random
+from splare_plugins.heads.labels import LABELS
+from splare_plugins.model.splare import SplareModel
+from tests.heads.importers import replicas
+from tests.heads.test_labels import labelled_model, record, write_lines
+from tests.model.test_splade import save_random
 from tests.tiny import save_tiny_model
 
 

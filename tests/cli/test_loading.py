@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from splare_plugins.cli.app import app
 from splare_plugins.heads import SparseAutoencoder
-from splare_plugins.model import SplareModel
-from tests.backbones.families import LAYER, config_of, load, save_family
+from splare_plugins.model.splare import SplareModel
+from tests.backbone.families import LAYER, config_of, load, save_family
 from tests.tiny import TEXTS
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel
 
-from tests.importers import replicas
-from tests.importers.replicas import LAYER, D, K, M
+from tests.heads.importers import replicas
+from tests.heads.importers.replicas import LAYER, D, K, M
 from tests.tiny import byte_tokenizer
 
 

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from splare_plugins.corpus import read_documents, read_queries
 from splare_plugins.engines import Engine
 from splare_plugins.impacts import Quantizer
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 
 from .conftest import DATA, WIDTH, assert_exact, build, impacts_from, random_impacts, search, text_impacts
 

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 from splare_plugins.corpus import EncodedFolder
-from splare_plugins.indexing import encode_shard
+from splare_plugins.retrieval.indexing import encode_shard
 
 from .fake import FakeModel
 
 PROGRAM = """
 import sys, time
 from tests.corpus.fake import FakeModel
-from splare_plugins.indexing import encode_shard
+from splare_plugins.retrieval.indexing import encode_shard
 
 class Slow(FakeModel):
     def encode(self, texts):

@@ -17,10 +17,10 @@ import torch
 from transformers import BertConfig, BertModel
 
 from splare_plugins.backbone.adapter import apply_adapter
-from splare_plugins.builtin.convert import raw_head
-from splare_plugins.model import SplareModel
-from splare_plugins.training.sources import read_rows
-from splare_plugins.training.teachers import TeacherVectors
+from splare_plugins.model.builtin.convert import raw_head
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.training.data.rows import read_rows
+from splare_plugins.training.data.teachers import TeacherVectors
 from tests.cli.conftest import DATA
 
 FOLDER = DATA.parent / "small_model"

@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 
 from opensearch_splare import Deployment, deploy, undeploy
 from opensearch_splare.bodies import SIDES, model_name, pipeline_name
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from tests.serving.conftest import Client, running
 
 DOCUMENTS: dict[str, dict[str, str]] = {

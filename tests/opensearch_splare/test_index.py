@@ -9,8 +9,8 @@ from opensearch_splare import SplareIndex, neural_sparse, query_tokens, two_phas
 from opensearch_splare.writer import OpenSearchWriter
 from splare_plugins.corpus import Document, EncodedBatch, Query
 from splare_plugins.errors import IdentityError, InputError
-from splare_plugins.explain import explain
-from splare_plugins.indexing import encode_documents, encode_queries
+from splare_plugins.retrieval.explain import explain
+from splare_plugins.retrieval.indexing import encode_documents, encode_queries
 from tests.tiny import tiny_model
 
 from .conftest import impacts_of, names, random_impacts

@@ -29,7 +29,7 @@ KILLED_CLIENT = """
 import sys
 from opensearch_splare import SplareIndex, connect
 from splare_plugins.corpus import Document
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 url, name, model, checkpoint, count = sys.argv[1:]
 index = SplareIndex(connect(url), name, SplareModel.from_pretrained(model, device="cpu"))
 documents = (Document(f"d{number}", f"text {number}") for number in range(int(count)))

@@ -12,8 +12,8 @@ import pytest
 from opensearch_splare import SplareIndex
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.engines import get_engine
-from splare_plugins.evaluation import evaluate
-from splare_plugins.indexing import encode_documents, encode_queries, search_queries
+from splare_plugins.retrieval.evaluation import evaluate
+from splare_plugins.retrieval.indexing import encode_documents, encode_queries, search_queries
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 DOCUMENTS, QUERIES = 24, 20

@@ -25,7 +25,7 @@ def test_a_machine_without_anserini_is_refused() -> None:
     code = """
 import os, jnius_config
 from pyserini_splare.java import start_jvm
-from splare_plugins.java import find_java
+from splare_plugins.machine.java import find_java
 os.environ["JAVA_HOME"] = str(find_java().home)
 jnius_config.set_classpath("elsewhere.jar")
 import jnius

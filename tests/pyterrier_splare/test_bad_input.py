@@ -11,7 +11,7 @@ import pytest
 
 from pyterrier_splare import Splare
 from splare_plugins.errors import IdentityError, InputError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from tests.tiny import tiny_model
 
 Make = Callable[[Splare], pt.Transformer]

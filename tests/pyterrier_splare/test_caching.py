@@ -9,7 +9,7 @@ from pyterrier_caching import IndexerCache, KeyValueCache, ScorerCache
 from pyterrier_pisa import PisaIndex
 
 from pyterrier_splare import Splare
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from tests.pyterrier_splare.test_encoders import Counting
 
 

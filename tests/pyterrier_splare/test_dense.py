@@ -12,7 +12,7 @@ import torch
 
 from pyterrier_splare import Splare
 from splare_plugins.errors import InputError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from tests.tiny import TEXTS
 
 
@@ -59,8 +59,8 @@ def test_one_model_for_sparse_and_dense(splare: Splare) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layer": 1}, "the backbone of tiny is no dense encoder"),
-        ({"head_kind": "mlm"}, "the backbone of tiny is no dense encoder"),
+        ({"layer": 1}, "the backbone of tiny is not a dense encoder"),
+        ({"head_kind": "mlm"}, "the backbone of tiny is not a dense encoder"),
         ({"adapter": "adapter"}, "the backbone of tiny has an adapter; load the model from its folder"),
     ],
 )

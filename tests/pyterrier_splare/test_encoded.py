@@ -11,8 +11,8 @@ import pytest
 from pyterrier_splare import Splare
 from splare_plugins.corpus import EncodedFolder
 from splare_plugins.errors import InputError
-from splare_plugins.indexing import encode_shard
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.retrieval.indexing import encode_shard
 from tests.pyserini_splare.conftest import python
 from tests.tiny import TEXTS
 

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from pyterrier_splare import Splare
+from splare_plugins.config import Side
 from splare_plugins.impacts import to_dicts
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from tests.tiny import TEXTS
 
 
@@ -27,15 +28,10 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def encode_queries(self, texts: Sequence[str], **options: Any) -> Any:
+    def encode(self, texts: Sequence[str], side: Side, **options: Any) -> Any:
         self.texts += texts
         self.calls.append(len(texts))
-        return self._model.encode_queries(texts, **options)
-
-    def encode_documents(self, texts: Sequence[str], **options: Any) -> Any:
-        self.texts += texts
-        self.calls.append(len(texts))
-        return self._model.encode_documents(texts, **options)
+        return self._model.encode(texts, side, **options)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from pyterrier_splare import Splare
 from splare_plugins.errors import InputError
-from splare_plugins.explain import explain
+from splare_plugins.retrieval.explain import explain
 
 
 def test_explanations_are_those_of_the_core(splare: Splare, results: pd.DataFrame) -> None:
@@ -42,7 +42,7 @@ def test_a_pair_is_explained_once(splare: Splare, results: pd.DataFrame, monkeyp
         pairs.append((query, document))
         return explain(model, query, document, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("splare_plugins.explain.explain", noting)
+    monkeypatch.setattr("splare_plugins.retrieval.explain.explain", noting)
     twice = pd.concat([results.head(2), results.head(2).assign(qid="other")])
     splare.explainer()(twice)
     assert len(pairs) == len(set(pairs)) == 2

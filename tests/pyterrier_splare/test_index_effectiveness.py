@@ -8,7 +8,7 @@ import pytest
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.engines.base import Hits
-from splare_plugins.evaluation import evaluate
+from splare_plugins.retrieval.evaluation import evaluate
 from tests.contract.conftest import DATA, text_impacts
 
 from .kinds import EXACT, KINDS, make, queries_of

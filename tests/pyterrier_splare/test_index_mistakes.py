@@ -151,7 +151,7 @@ def test_another_model(
 
 
 def test_an_encoded_corpus_of_another_model(splare: Splare, tmp_path: Path) -> None:
-    from splare_plugins.indexing import encode_shard
+    from splare_plugins.retrieval.indexing import encode_shard
 
     corpus = tmp_path / "corpus.tsv"
     corpus.write_text("d1\ttext\n")

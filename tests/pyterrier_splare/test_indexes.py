@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 
 from pyterrier_splare import Splare, SplareIndex
 from splare_plugins.corpus import EncodedFolder
-from splare_plugins.indexing import encode_shard
+from splare_plugins.retrieval.indexing import encode_shard
 from tests.tiny import TEXTS
 
 from .kinds import EXACT, KINDS, assert_exact, documents_of, make, queries_of, random_impacts

@@ -12,7 +12,7 @@ import pytest
 from pyterrier_pisa import PisaIndex
 
 from pyterrier_splare import Splare
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from tests.pyserini_splare.conftest import python
 from tests.pyterrier_splare.test_encoders import Counting
 from tests.tiny import TEXTS

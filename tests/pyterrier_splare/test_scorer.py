@@ -8,7 +8,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_splare import Splare, scorer
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from tests.pyterrier_splare.test_encoders import Counting
 from tests.tiny import TEXTS
 

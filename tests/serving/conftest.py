@@ -12,7 +12,7 @@ import pytest
 import requests
 from scipy.sparse import csr_array
 
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.serving.limits import Limits
 from splare_plugins.serving.metrics import Metrics
 from splare_plugins.serving.server import ServerOptions, build_server

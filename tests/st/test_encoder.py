@@ -13,10 +13,10 @@ import torch
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import IdentityError, InputError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.st import SplareEncoder
+from tests.model.test_splade import save_random
 from tests.st.conftest import add_lora, dense
-from tests.test_splade import save_random
 from tests.tiny import TEXTS, tiny_model
 
 # Empty, blank, cut off, with a special token's text and a lone long word.

@@ -14,9 +14,9 @@ from transformers import AutoModel
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import SparseAutoencoder
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.st import export_stock
-from tests.test_splade import save_random
+from tests.model.test_splade import save_random
 from tests.tiny import TEXTS, byte_tokenizer, tiny_model
 
 LONG = [*TEXTS, "long " * 100]

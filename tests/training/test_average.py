@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from splare_plugins.errors import InputError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.average import average_models, merge_model
 from splare_plugins.training.config import TrainingConfig
 from splare_plugins.training.run import train

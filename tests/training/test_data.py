@@ -18,9 +18,9 @@ import pytest
 from splare_plugins.errors import InputError
 from splare_plugins.st import SplareEncoder
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.data import STAMP, Collator, prepare
-from splare_plugins.training.examples import read_example
-from splare_plugins.training.sources import read_rows
+from splare_plugins.training.data.examples import read_example
+from splare_plugins.training.data.mixture import STAMP, Collator, prepare
+from splare_plugins.training.data.rows import read_rows
 from tests.tiny import tiny_model
 
 ROW = {"query": "q", "positive": "p", "negatives": ["n1", "n2", "n3"], "scores": [3.0, 1.0, 0.5, 0.1]}

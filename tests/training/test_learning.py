@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.st import SplareEncoder
 from splare_plugins.training.config import EvaluationSettings, TrainingConfig
 from splare_plugins.training.development import Development

@@ -18,10 +18,10 @@ from splare_plugins.corpus import read_documents
 from splare_plugins.engines.base import Hits
 from splare_plugins.engines.memory import MemoryEngine
 from splare_plugins.errors import InputError
-from splare_plugins.model import SplareModel
-from splare_plugins.training.examples import Example
-from splare_plugins.training.mine import read_questions, write_negatives
-from splare_plugins.training.score import load_teacher, score_file
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.training.data.examples import Example
+from splare_plugins.training.data.mine import read_questions, write_negatives
+from splare_plugins.training.data.score import load_teacher, score_file
 from tests.tiny import byte_tokenizer
 from tests.training.conftest import rows
 

@@ -23,12 +23,12 @@ from transformers import (
 
 from splare_plugins.cli.app import main
 from splare_plugins.errors import InputError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.average import merge_model
 from splare_plugins.training.language import load_language_model
 from splare_plugins.training.masking import IGNORED, MaskedTexts, mask_id, masked_loss
 from splare_plugins.training.mntp import MntpConfig, mntp
-from tests.backbones.families import save_family
+from tests.backbone.families import save_family
 from tests.tiny import TEXTS
 from tests.training.conftest import WORDS
 from tests.training.test_papers_models import sae_model

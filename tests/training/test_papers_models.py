@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from splare_plugins.config import SideConfig, SplareConfig
-from splare_plugins.files import file_sha256
 from splare_plugins.heads import SparseAutoencoder
-from splare_plugins.model import SplareModel
+from splare_plugins.machine.files import file_sha256
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.config import DataSettings, TrainingConfig
 from splare_plugins.training.run import train
-from tests.backbones.families import save_family
+from tests.backbone.families import save_family
 from tests.tiny import TEXTS
 
 CONFIGS = Path(__file__).parents[2] / "examples" / "configs"

@@ -19,7 +19,7 @@ import yaml
 from safetensors.torch import load_file
 
 from splare_plugins.errors import InputError, SplareError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.config import TrainingConfig
 from splare_plugins.training.run import last_checkpoint, train
 from splare_plugins.training.student import load_student

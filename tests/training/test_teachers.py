@@ -16,14 +16,14 @@ from scipy.sparse import csr_array
 from typer.testing import CliRunner
 
 from splare_plugins.cli.app import app
-from splare_plugins.dense import dense_vectors
 from splare_plugins.errors import InputError
-from splare_plugins.model import SplareModel
+from splare_plugins.model.dense import dense_vectors
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.embed import bm25_embedder, embed_file, load_embedder, read_originals, read_texts
+from splare_plugins.training.data.embed import bm25_embedder, embed_file, load_embedder, read_originals, read_texts
+from splare_plugins.training.data.teachers import Teachers, TeacherVectors, text_key
 from splare_plugins.training.run import train
 from splare_plugins.training.student import load_student
-from splare_plugins.training.teachers import Teachers, TeacherVectors, text_key
 from splare_plugins.training.trainer import EpochBatches
 from tests.training.conftest import Settings, rows
 from tests.training.test_run import log, vectors

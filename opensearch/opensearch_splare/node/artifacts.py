@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from splare_plugins.errors import InputError
-from splare_plugins.files import file_sha256
+from splare_plugins.machine import Progress
+from splare_plugins.machine.files import file_sha256
 
 LIST = Path(__file__).with_name("artifacts.tsv")
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
@@ -19,8 +19,6 @@ _BLOCK = 1 << 20
 _ATTEMPTS = 3
 _TIMEOUT = 60
 _RANGE_BEYOND_END = 416
-
-Progress = Callable[[int], None]
 
 
 class Artifact(NamedTuple):

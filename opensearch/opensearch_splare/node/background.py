@@ -13,7 +13,7 @@ from typing import Any
 from opensearch_splare.node.home import VERSION
 from opensearch_splare.node.process import Node, get_json
 from splare_plugins.errors import InputError, SplareError
-from splare_plugins.files import replacing
+from splare_plugins.machine.files import replacing
 
 _NOTE = "node.json"
 _STOP_SECONDS = 60

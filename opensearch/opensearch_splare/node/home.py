@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from opensearch_splare.node.artifacts import LIST, Artifact, Progress, fetch, read_artifacts
-from splare_plugins.builtin.cache import cache_root
+from opensearch_splare.node.artifacts import LIST, Artifact, fetch, read_artifacts
 from splare_plugins.errors import SplareError
-from splare_plugins.java import find_java
+from splare_plugins.machine import Progress
+from splare_plugins.machine.cache import cache_root
+from splare_plugins.machine.java import find_java
 
 log = logging.getLogger(__name__)
 

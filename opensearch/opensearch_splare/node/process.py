@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from opensearch_splare.node.home import node_home
 from splare_plugins.errors import InputError, SplareError
-from splare_plugins.java import find_java
+from splare_plugins.machine.java import find_java
 
 log = logging.getLogger(__name__)
 

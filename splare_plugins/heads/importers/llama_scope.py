@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from splare_plugins.errors import InputError
-from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.tensors import open_tensors
 from splare_plugins.heads.sae import SparseAutoencoder
+from splare_plugins.machine.files import read_json
 
 NAME = "llama-scope"
 CONFIG = "hyperparams.json"

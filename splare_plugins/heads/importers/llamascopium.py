@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from splare_plugins.errors import InputError
-from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.llama_scope import input_scale, supported_layer
 from splare_plugins.heads.importers.tensors import TensorFile, open_tensors
 from splare_plugins.heads.sae import SparseAutoencoder
+from splare_plugins.machine.files import read_json
 
 NAME = "llamascopium"
 FILES = ("config.json", "sae_weights.safetensors")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from splare_plugins.errors import InputError
-from splare_plugins.files import numbered_lines
-from splare_plugins.labels import Label
+from splare_plugins.heads.labels import Label
+from splare_plugins.machine.files import numbered_lines
 
 _LINES = (".jsonl", ".jsonl.gz")
 _SUFFIXES = (*_LINES, ".json")

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from splare_plugins.errors import InputError
-from splare_plugins.files import read_json
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.tensors import TensorFile, open_tensors
 from splare_plugins.heads.sae import SparseAutoencoder
+from splare_plugins.machine.files import read_json
 
 logger = logging.getLogger(__name__)
 

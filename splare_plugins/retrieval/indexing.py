@@ -1,0 +1,236 @@
+"""From text to an index: encoding and writing overlap, and every document is accounted for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scipy.sparse import csr_array
+
+from splare_plugins.config import TopK
+from splare_plugins.corpus import (
+    Document,
+    EncodedBatch,
+    EncodedCounts,
+    Query,
+    ReadCounts,
+    read_documents,
+    source_identity,
+)
+from splare_plugins.corpus.readers import OnDuplicate
+from splare_plugins.corpus.sources import Source
+from splare_plugins.engines.base import Hits, IndexWriter, Searcher
+from splare_plugins.machine import Progress
+from splare_plugins.machine.overlap import overlapped
+
+if TYPE_CHECKING:
+    from splare_plugins.model.encoder import Encoder
+
+DEFAULT_PART_SIZE = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What became of a corpus; the numbers add up: ``read == indexed + duplicates + elsewhere``.
+
+    Attributes:
+        read: documents read.
+        indexed: documents indexed, or encoded into shards.
+        duplicates: documents skipped because their id came before.
+        elsewhere: documents that belong to other shards.
+        empty: documents without text, kept; of the whole corpus.
+        cleaned: documents in whose text control characters became blanks; of the whole corpus.
+        without_impacts: documents indexed that no query finds, because no latent is active.
+        truncated: documents longer than the model's limit; their beginning is indexed.
+        clipped_documents: documents with a weight above the top of the quantiser's scale.
+        clipped_weights: such weights.
+        dropped_weights: weights that rounded to 0.
+    """
+
+    read: int
+    indexed: int
+    duplicates: int = 0
+    elsewhere: int = 0
+    empty: int = 0
+    cleaned: int = 0
+    without_impacts: int = 0
+    truncated: int = 0
+    clipped_documents: int = 0
+    clipped_weights: int = 0
+    dropped_weights: int = 0
+
+    def __post_init__(self) -> None:
+        if self.read != self.indexed + self.duplicates + self.elsewhere:
+            raise RuntimeError(f"documents were lost or made up: {self}")
+
+    @classmethod
+    def of(cls, read: ReadCounts, encoded: EncodedCounts, *, elsewhere: int = 0) -> Summary:
+        """Put together what the reader and the encoder counted."""
+        values = dataclasses.asdict(encoded)
+        indexed = values.pop("documents")
+        return cls(indexed=indexed, elsewhere=elsewhere, **dataclasses.asdict(read), **values)
+
+    def to_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return dataclasses.asdict(self)
+
+
+def encode_documents(
+    model: Encoder,
+    documents: Iterable[Document],
+    *,
+    top_k: TopK = "model",
+    store_text: bool = False,
+    on_progress: Progress | None = None,
+) -> Iterator[EncodedBatch]:
+    """Encode and quantise a corpus, in order, in bounded memory.
+
+    Args:
+        model: a model whose quantiser is calibrated.
+        documents: a corpus of any size.
+        top_k: latents kept of a document; ``None`` keeps all.
+        store_text: pass titles and texts on, for engines that store them.
+        on_progress: called with the number of documents just encoded.
+
+    Raises:
+        InputError: if the model gives a weight that is NaN, infinite or negative, naming the document.
+    """
+    quantizer = model.quantizer
+    stream = model.stream_documents(documents, text=attrgetter("content"), top_k=top_k, on_progress=on_progress)
+    for items, weights, truncated in stream:
+        docids = [document.docid for document in items]
+        quantized = quantizer.documents(weights, docids)
+        yield EncodedBatch(
+            docids=docids,
+            impacts=quantized.impacts,
+            truncated=truncated,
+            clipped=quantized.row_clipped,
+            dropped=quantized.row_dropped,
+            documents=[{"title": item.title, "text": item.text} for item in items] if store_text else None,
+        )
+
+
+def encode_queries(
+    model: Encoder, queries: Sequence[Query], *, top_k: TopK = "model", on_progress: Progress | None = None
+) -> csr_array:
+    """Impacts of queries, int32, shape ``(len(queries), width)``."""
+    weights = model.encode_queries([query.text for query in queries], top_k=top_k, on_progress=on_progress)
+    return model.quantizer.queries(weights, [query.qid for query in queries]).impacts
+
+
+def index(
+    batches: Iterable[EncodedBatch],
+    writer: IndexWriter,
+    *,
+    counts: ReadCounts,
+    on_progress: Progress | None = None,
+    ahead: int = 2,
+) -> Summary:
+    """Feed batches to a writer while a worker thread makes the next ones.
+
+    The writer is called from the calling thread only (Java needs that). Whatever either side raises ends both, and
+    comes out here; so does an interrupt, which leaves a batch that is being encoded to end on its own.
+
+    Args:
+        batches: from :func:`encode_documents` or ``EncodedFolder.batches``.
+        writer: open; the caller's ``with`` block publishes the index after this returns.
+        counts: filled by the reader while ``batches`` is consumed, or those of an ``EncodedFolder``.
+        on_progress: called with the number of documents just written.
+        ahead: batches that may wait for the writer.
+    """
+    encoded = EncodedCounts()
+    with closing(overlapped(batches, ahead=ahead)) as stream:
+        for batch in stream:
+            writer.add(batch.docids, batch.impacts, batch.documents)
+            encoded += EncodedCounts.of(batch)
+            if on_progress is not None:
+                on_progress(len(batch))
+    return Summary.of(counts, encoded)
+
+
+def encode_shard(
+    model: Encoder,
+    source: Source,
+    folder: str | Path,
+    *,
+    shard: int = 1,
+    shards: int = 1,
+    part_size: int = DEFAULT_PART_SIZE,
+    top_k: TopK = "model",
+    store_text: bool = False,
+    on_duplicate: OnDuplicate = "error",
+    on_progress: Progress | None = None,
+) -> Summary:
+    """Encode one shard of a corpus into a folder of Parquet parts; what is finished is not done again.
+
+    Args:
+        model: a model whose quantiser is calibrated.
+        source: the corpus, as for ``read_documents``.
+        folder: shared by all shards.
+        shard: number of this shard, from 1.
+        shards: number of shards.
+        part_size: documents of a part.
+        top_k: latents kept of a document; ``None`` keeps all.
+        store_text: keep titles and texts in the parts.
+        on_duplicate: as for ``read_documents``.
+        on_progress: called with the number of documents just encoded or found finished.
+
+    Raises:
+        InputError: for a corpus that cannot be read, or a folder begun with other settings.
+        IdentityError: for a folder begun with another model.
+    """
+    from splare_plugins.corpus import Encoding, write_shard
+
+    encoding = Encoding(
+        config=model.config,
+        top_k=model.config.document.top_k if top_k == "model" else top_k,
+        part_size=part_size,
+        shards=shards,
+        store_text=store_text,
+        corpus=source_identity(source),
+        source=str(source) if isinstance(source, str | Path) else " ".join(map(str, source)),
+    )
+    counts = ReadCounts()
+    record = write_shard(
+        Path(folder),
+        encoding,
+        shard,
+        read_documents(source, on_duplicate=on_duplicate, counts=counts),
+        lambda part: encode_documents(model, part, top_k=top_k, store_text=store_text, on_progress=on_progress),
+        counts=counts,
+        on_finished=on_progress,
+    )
+    return Summary.of(record.read, record.encoded, elsewhere=record.documents - record.encoded.documents)
+
+
+def search_queries(
+    searcher: Searcher,
+    qids: Sequence[str],
+    impacts: csr_array,
+    k: int,
+    *,
+    batch_size: int = 256,
+    on_progress: Progress | None = None,
+) -> dict[str, Hits]:
+    """Answer queries in batches; a query without hits is in the result with none.
+
+    Args:
+        searcher: an open index.
+        qids: unique ids, one per row.
+        impacts: int32, shape ``(len(qids), width)``.
+        k: most documents per query.
+        batch_size: queries handed to the engine together.
+        on_progress: called with the number of queries just answered.
+    """
+    run: dict[str, Hits] = {}
+    for start in range(0, len(qids), batch_size):
+        batch = qids[start : start + batch_size]
+        run.update(zip(batch, searcher.search(impacts[start : start + batch_size], k), strict=True))
+        if on_progress is not None:
+            on_progress(len(batch))
+    return run

@@ -1,0 +1,241 @@
+"""Where training rows come from: files, BEIR folders, ``ir_datasets``, and published sets through ``datasets``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from splare_plugins.corpus import read_documents, read_qrels, read_queries
+from splare_plugins.corpus.sources import IRDS_PREFIX, is_irds
+from splare_plugins.errors import InputError, MissingPartError
+from splare_plugins.machine.files import numbered_lines
+from splare_plugins.training.data.examples import Lookup, Row
+
+PUBLIC = {
+    "bge-multilingual-gemma2-data": "hanhainebula/bge-multilingual-gemma2-data",
+    "ms-marco-en-bge": "lightonai/ms-marco-en-bge",
+}
+"""Short names of published sets with teacher scores."""
+
+_JSONL = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+_PARQUET = ".parquet"
+
+
+class Located(NamedTuple):
+    """A row and where it stands."""
+
+    where: str
+    row: Row
+    lookup: Lookup | None = None
+
+
+def read_rows(source: str, *, subset: str | None = None, split: str | None = None) -> Iterator[Located]:
+    """The rows of a source, one at a time.
+
+    Args:
+        source: a ``.jsonl`` (also ``.gz``) or ``.parquet`` file, a folder of such parts, a BEIR folder, ``irds:NAME``,
+            a hub id or one of :data:`PUBLIC`, or a folder that holds a copy of such a set with its README.md.
+        subset: configuration of a published set; all of them if left out.
+        split: of a published set, all of them if left out; of a BEIR folder, ``train`` if left out.
+
+    Raises:
+        InputError: for a source that does not exist or is not known, broken JSON, or a file whose columns change.
+        MissingPartError: if ``ir_datasets`` or ``datasets`` is needed and not installed.
+    """
+    path = Path(source)
+    if is_irds(source):
+        return _irds_rows(source)
+    if path.is_file():
+        return _file_rows(path)
+    if path.is_dir():
+        if any((path / f"corpus.jsonl{end}").is_file() for end in ("", ".gz")):
+            return _beir_rows(path, split or "train")
+        if not (path / "README.md").is_file():
+            return (row for part in _parts(path) for row in _file_rows(part))
+    elif not (source in PUBLIC or _is_hub_id(source)):
+        raise InputError(
+            f"{source} does not exist; training data are a .jsonl or .parquet file, a folder, irds:NAME, a hub id or "
+            f"one of {', '.join(PUBLIC)}"
+        )
+    return _published_rows(PUBLIC.get(source, source), subset, split)
+
+
+def source_stamp(source: str) -> str:
+    """What tells whether files on disk changed: a hash of their names, sizes and times; the name of anything else."""
+    path = Path(source)
+    if not path.exists():
+        return source
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
+
+
+def _is_hub_id(source: str) -> bool:
+    parts = source.split("/")
+    return len(parts) == 2 and all(parts) and not source.startswith((".", "~"))
+
+
+def _parts(folder: Path) -> list[Path]:
+    files = sorted(file for file in folder.iterdir() if file.name.endswith((*_JSONL, _PARQUET)))
+    if not files:
+        raise InputError(f"{folder} holds neither a BEIR corpus nor .jsonl or .parquet files")
+    return files
+
+
+def _file_rows(path: Path) -> Iterator[Located]:
+    if path.name.endswith(_PARQUET):
+        return _parquet_rows(path)
+    if path.name.endswith(_JSONL):
+        return _jsonl_rows(path)
+    raise InputError(f"{path} is of no known format; its name must end in .jsonl, .jsonl.gz or .parquet")
+
+
+def _jsonl_rows(path: Path) -> Iterator[Located]:
+    columns: set[str] | None = None
+    for number, line in numbered_lines(path):
+        where = f"{path}:{number}"
+        if not line or line.isspace():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: this line is not valid JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: each line must hold a JSON object, not {line[:40]!r}")
+        if columns is None:
+            columns = set(row)
+        elif columns != set(row):
+            changed = ", ".join(sorted(columns ^ set(row)))
+            raise InputError(
+                f"{where}: the columns differ from those of the lines before ({changed}); a file has one layout, so "
+                "split it in two"
+            )
+        yield Located(where, row)
+
+
+def _parquet_rows(path: Path) -> Iterator[Located]:
+    import pyarrow.parquet as pq
+    from pyarrow import ArrowException
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=256):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Located(f"{path}, row {number}", row)
+    except (ArrowException, OSError) as error:
+        raise InputError(f"{path} is no Parquet file that can be read ({error}); fetch it again") from error
+
+
+def _beir_rows(folder: Path, split: str) -> Iterator[Located]:
+    paths = [folder / "qrels" / f"{split}.tsv{end}" for end in ("", ".gz")]
+    path = next((each for each in paths if each.is_file()), None)
+    if path is None:
+        raise InputError(f"{folder} has no {split} split: there is no {paths[0]}")
+    qrels = read_qrels(path)
+    queries = {query.qid: query.text for query in read_queries(folder)}
+    wanted = {docid for judged in qrels.values() for docid in judged}
+    texts = {document.docid: document.content for document in read_documents(folder) if document.docid in wanted}
+    return _judged_rows(str(path), qrels, queries, texts)
+
+
+def _judged_rows(
+    name: str, qrels: dict[str, dict[str, int]], queries: dict[str, str], texts: dict[str, str]
+) -> Iterator[Located]:
+    """One row a query and relevant document; what was judged irrelevant is its negatives."""
+    for qid, judged in qrels.items():
+        where = f"{name}: query {qid!r}"
+        if qid not in queries:
+            raise InputError(f"{where} is judged but not among the queries")
+        if missing := [docid for docid in judged if docid not in texts]:
+            raise InputError(f"{where}: the judged document {missing[0]!r} is not in the corpus")
+        negatives = [texts[docid] for docid, relevance in judged.items() if relevance <= 0]
+        for docid, relevance in judged.items():
+            if relevance > 0:
+                row = {"query": queries[qid], "positive": texts[docid], "negatives": negatives}
+                yield Located(f"{where}, document {docid!r}", row)
+
+
+def _irds_rows(source: str) -> Iterator[Located]:
+    try:
+        import ir_datasets
+    except ImportError as error:
+        raise MissingPartError(
+            f"{source} needs ir_datasets; install it with: pip install 'splare-plugins[datasets]'"
+        ) from error
+    try:
+        dataset = ir_datasets.load(source.removeprefix(IRDS_PREFIX))
+    except KeyError as error:
+        raise InputError(f"ir_datasets knows no data set {source.removeprefix(IRDS_PREFIX)!r}") from error
+    if not dataset.has_queries() or not (dataset.has_docpairs() or dataset.has_qrels()):
+        raise InputError(f"{source} has no triples and no judgements; name a part to train on, such as {source}/train")
+    queries = {query.query_id: query.default_text() for query in dataset.queries_iter()}
+    store = dataset.docs_store()
+    if not dataset.has_docpairs():
+        qrels = {qid: dict(judged) for qid, judged in dataset.qrels_dict().items()}
+        wanted = {docid for judged in qrels.values() for docid in judged}
+        texts = {docid: document.default_text() for docid, document in store.get_many(wanted).items()}
+        return _judged_rows(source, qrels, queries, texts)
+    return (
+        Located(
+            f"{source}, triple {number}",
+            {
+                "query": queries[pair.query_id],
+                "positive": store.get(pair.doc_id_a).default_text(),
+                "negative": store.get(pair.doc_id_b).default_text(),
+            },
+        )
+        for number, pair in enumerate(dataset.docpairs_iter(), start=1)
+    )
+
+
+def _published_rows(name: str, subset: str | None, split: str | None) -> Iterator[Located]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingPartError(
+            f"{name} needs datasets; install it with: pip install 'splare-plugins[train]'"
+        ) from error
+    datasets.disable_progress_bars()
+    try:
+        subsets = datasets.get_dataset_config_names(name)
+        by_ids = {"queries", "documents", "train"} <= set(subsets)
+        chosen = [subset] if subset else ["train"] if by_ids else subsets
+        loaded = {each: _splits(datasets.load_dataset(name, each, split=split), split) for each in chosen}
+        lookup = _id_lookup(name) if by_ids else None
+    except (OSError, ValueError, ConnectionError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"cannot read the data set {name}: {reason}") from error
+    return (
+        Located(f"{name}, {each}/{part}, row {number}", row, lookup)
+        for each, parts in loaded.items()
+        for part, rows in parts.items()
+        for number, row in enumerate(rows, start=1)
+    )
+
+
+def _splits(loaded: Any, split: str | None) -> dict[str, Any]:
+    return dict(loaded) if split is None else {split: loaded}
+
+
+def _id_lookup(name: str) -> Lookup:
+    """Finds texts in the subsets ``queries`` and ``documents``, which stay on disk."""
+    import datasets
+
+    tables, rows = {}, {}
+    for kind, subset in (("query", "queries"), ("document", "documents")):
+        table = datasets.concatenate_datasets(list(datasets.load_dataset(name, subset).values()))
+        tables[kind] = table
+        rows[kind] = {str(value): number for number, value in enumerate(table[f"{kind}_id"])}
+
+    def find(kind: str, wanted: Any) -> str:
+        number = rows[kind].get(str(wanted))
+        if number is None:
+            raise InputError(f"the data set {name} has no {kind} {wanted!r}; fetch it again")
+        return str(tables[kind][number]["text"])
+
+    return find

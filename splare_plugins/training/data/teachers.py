@@ -1,0 +1,122 @@
+"""Teachers that score every query with every document of a batch: each is two sets of vectors.
+
+What a teacher says of a query and a document is the dot product of their vectors, dense ones of a bi-encoder or sparse
+ones of BM25, so that candidates need not be chosen before training, and every document of a batch is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_array
+
+from splare_plugins.config import SIDES, Side
+from splare_plugins.errors import InputError
+from splare_plugins.machine.files import replacing
+
+Matrix = np.ndarray | csr_array
+
+
+class TeacherVectors:
+    """Vectors of known texts by one teacher.
+
+    Args:
+        texts: keys of the texts (:func:`text_key`) by side, in any order.
+        vectors: one row a key, shape ``[texts, d]``, by side.
+        name: of the teacher, for messages.
+    """
+
+    def __init__(self, texts: dict[Side, np.ndarray], vectors: dict[Side, Matrix], *, name: str) -> None:
+        order = {side: np.argsort(texts[side], kind="stable") for side in SIDES}
+        self.name = name
+        self._keys = {side: texts[side][order[side]] for side in SIDES}
+        self._vectors = {side: vectors[side][order[side]] for side in SIDES}
+
+    def scores(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        """What the teacher says of each query with each document; float32, shape ``[queries, documents]``.
+
+        Raises:
+            InputError: for a text that it has no vector of.
+        """
+        left, right = self._rows("query", queries), self._rows("document", documents)
+        product = left @ right.T
+        table: np.ndarray = (product if isinstance(product, np.ndarray) else product.toarray()).astype(np.float32)
+        return table
+
+    def _rows(self, side: Side, texts: Sequence[str]) -> Matrix:
+        keys = np.array([text_key(text) for text in texts], dtype=np.int64)
+        places = np.searchsorted(self._keys[side], keys).clip(max=max(len(self._keys[side]) - 1, 0))
+        if not len(self._keys[side]) or (wrong := np.flatnonzero(self._keys[side][places] != keys)).size:
+            text = texts[0] if not len(self._keys[side]) else texts[wrong[0]]
+            raise InputError(
+                f"the teacher {self.name} has no vector of the {side} {text[:60]!r}; make its vectors from all data "
+                "of the run with `splare train embed`"
+            )
+        return self._vectors[side][places].astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file."""
+        tensors: dict[str, np.ndarray] = {}
+        for side in SIDES:
+            vectors = self._vectors[side]
+            tensors[f"{side}.keys"] = self._keys[side]
+            if isinstance(vectors, np.ndarray):
+                tensors[f"{side}.vectors"] = vectors
+            else:
+                for part in ("data", "indices", "indptr"):
+                    tensors[f"{side}.{part}"] = getattr(vectors, part)
+                tensors[f"{side}.shape"] = np.array(vectors.shape)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
+            save_file(tensors, beside)
+
+    @classmethod
+    def load(cls, path: Path) -> TeacherVectors:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: if the file is missing or is something else.
+        """
+        try:
+            tensors = load_file(path)
+            keys = {side: tensors[f"{side}.keys"] for side in SIDES}
+            return cls(keys, {side: _matrix(tensors, side) for side in SIDES}, name=path.stem)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise InputError(
+                f"{path} holds no teacher's vectors ({error}); make them with `splare train embed`"
+            ) from error
+
+
+class Teachers:
+    """A weighted sum of teachers.
+
+    Args:
+        weighted: each with the factor on its scores.
+    """
+
+    def __init__(self, weighted: Sequence[tuple[float, TeacherVectors]]) -> None:
+        self.weighted = tuple(weighted)
+
+    def __call__(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        """The sum of their scores; float32, shape ``[queries, documents]``."""
+        total = np.zeros((len(queries), len(documents)), dtype=np.float32)
+        for weight, teacher in self.weighted:
+            total += weight * teacher.scores(queries, documents)
+        return total
+
+
+def text_key(text: str) -> int:
+    """A 64-bit hash of a text."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def _matrix(tensors: dict[str, np.ndarray], side: Side) -> Matrix:
+    if f"{side}.vectors" in tensors:
+        return tensors[f"{side}.vectors"]
+    parts = [tensors[f"{side}.{part}"] for part in ("data", "indices", "indptr")]
+    return csr_array(tuple(parts), shape=tuple(tensors[f"{side}.shape"]))

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splare_plugins.model.batching import length_batches, top_k_rows
+
+
+@given(st.lists(st.integers(0, 50)), st.integers(1, 100))
+def test_batches_hold_every_text_once_within_the_budget(lengths, budget):
+    batches = list(length_batches(lengths, budget))
+    assert sorted(number for batch in batches for number in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[number] for number in batch) <= budget
+    longest = [max(lengths[number] for number in batch) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+
+
+@given(
+    st.lists(st.lists(st.integers(-3, 3), min_size=6, max_size=6), min_size=1, max_size=5),
+    st.one_of(st.none(), st.integers(1, 8)),
+)
+def test_rows_keep_the_largest_positive_weights(rows, top_k):
+    kept = top_k_rows(torch.tensor(rows, dtype=torch.float32), top_k)
+    assert kept.has_sorted_indices
+    for row, dense in zip(rows, kept.toarray(), strict=True):
+        positive = sorted(value for value in row if value > 0)
+        assert sorted(dense[dense > 0].tolist()) == (positive if top_k is None else positive[-top_k:])
+        assert all(dense[column] in (0, value) for column, value in enumerate(np.array(row)))
