@@ -68,6 +68,35 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSONL file, plain or ``.gz``, each with its place for messages; blank lines are passed over.
+
+    Raises:
+        InputError: if the file cannot be read, or a line holds something else, naming the line.
+    """
+    for number, line in numbered_lines(path):
+        if line and not line.isspace():
+            where = f"{path}:{number}"
+            yield where, parse_json_object(line, where)
+
+
+def parse_json_object(line: str, where: str) -> dict[str, Any]:
+    """The JSON object of a line; ``where`` names the line in messages.
+
+    Raises:
+        InputError: if the line holds something else.
+    """
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: this line is not valid JSON: {error.msg} (column {error.colno})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: this line cannot be read as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: each line must hold a JSON object, not {line[:40]!r}")
+    return values
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A new path beside ``path`` to write to, renamed over ``path`` when the block ends normally.

@@ -1,0 +1,115 @@
+"""Folders that appear whole or not at all: written beside their place, and put there in one step."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from splare_plugins.errors import InputError
+
+
+class FolderDraft:
+    """A new folder beside ``location`` that takes its place, or vanishes.
+
+    What stands at ``location`` is moved aside, not removed, until the new folder is there. The next draft of the same
+    place clears what a killed process of this machine left behind, and puts back a folder that it had moved aside.
+
+    Args:
+        location: where the folder will stand; its parents are made.
+
+    Attributes:
+        folder: what to write into.
+
+    Raises:
+        InputError: if nothing can be written there.
+    """
+
+    def __init__(self, location: Path) -> None:
+        self.location = location.absolute()
+        try:
+            self.location.parent.mkdir(parents=True, exist_ok=True)
+            restore_folder(self.location)
+            self.folder = self._beside("building")
+            self.folder.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"cannot write {location}: {error.strerror or error}; make room or choose another place"
+            ) from error
+
+    def publish(self) -> None:
+        """Put the folder at ``location``; a failure leaves what stood there.
+
+        Raises:
+            InputError: if the place cannot be written to.
+        """
+        old = self._beside("old") if self.location.exists() else None
+        try:
+            if old is not None:
+                self.location.rename(old)
+            try:
+                self.folder.rename(self.location)
+            except OSError:
+                if old is not None:
+                    old.rename(self.location)
+                raise
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.location}: {error.strerror or error}; make room or choose another place"
+            ) from error
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove the folder; a second time does nothing."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _beside(self, purpose: str) -> Path:
+        owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        return self.location.with_name(f".{self.location.name}.{owner}.{purpose}")
+
+
+@contextmanager
+def replacing_folder(location: Path) -> Iterator[Path]:
+    """A new folder to write into, put at ``location`` when the block ends normally, and removed otherwise.
+
+    Raises:
+        InputError: if the place cannot be written to or the disk is full; what stood there stays.
+    """
+    draft = FolderDraft(location)
+    try:
+        yield draft.folder
+        draft.publish()
+    except OSError as error:
+        raise InputError(
+            f"cannot write {location}: {error.strerror or error}; make room or choose another place, and run again"
+        ) from error
+    finally:
+        draft.discard()
+
+
+def restore_folder(location: Path) -> None:
+    """Clear what killed processes of this machine left beside ``location``; put back what they had moved aside."""
+    own = rf"\.{re.escape(location.name)}\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.(\w+)"
+    for beside in location.parent.iterdir():
+        if not (match := re.fullmatch(own, beside.name)) or _is_alive(int(match[1])):
+            continue
+        if match[2] == "old" and not location.exists():
+            beside.rename(location)
+        else:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,92 @@
+"""Folders that appear whole or not at all, whatever interrupts."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from splare_plugins.errors import InputError
+from splare_plugins.machine.folders import FolderDraft, replacing_folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(location: Path, text: str) -> None:
+    with replacing_folder(location) as made:
+        (made / "file").write_text(text)
+
+
+def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
+    location = tmp_path / "new" / "folder"
+    for text in ("one", "two"):
+        with replacing_folder(location) as made:
+            (made / text).write_text(text)
+            assert not (location / text).exists()
+        assert names(location) == [text]
+        assert names(location.parent) == ["folder"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_exception_keeps_the_old_folder(tmp_path: Path, error: type[BaseException]) -> None:
+    location = tmp_path / "folder"
+    write(location, "old")
+    with pytest.raises(error), replacing_folder(location) as made:
+        (made / "file").write_text("new")
+        raise error
+    assert (location / "file").read_text() == "old"
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No space left on device; make room"), replacing_folder(tmp_path / "folder"):
+        raise OSError(28, "No space left on device")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_kill_loses_nothing(tmp_path: Path, renames: int) -> None:
+    """Killed after writing, between moving the old folder aside and putting the new one there, and after both."""
+    location = tmp_path / "folder"
+    write(location, "old")
+    code = """
+    import os, signal, sys
+    from pathlib import Path
+    from splare_plugins.machine.folders import replacing_folder
+
+    left = int(sys.argv[2])
+    rename = Path.rename
+
+    def counted(self, target):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return rename(self, target)
+
+    Path.rename = counted
+    with replacing_folder(Path(sys.argv[1])) as made:
+        (made / "file").write_text("new")
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(location), str(renames)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    draft = FolderDraft(location)
+    assert (location / "file").read_text() == ("new" if renames == 2 else "old")
+    draft.discard()
+    assert names(tmp_path) == ["folder"]
+
+
+def test_drafts_of_running_processes_are_left_alone(tmp_path: Path) -> None:
+    first = FolderDraft(tmp_path / "folder")
+    second = FolderDraft(tmp_path / "folder")
+    assert first.folder.is_dir() and second.folder.is_dir()
+    second.publish()
+    assert first.folder.is_dir()
+    first.discard()
