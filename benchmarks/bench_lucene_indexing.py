@@ -100,7 +100,7 @@ def _make_data(folder: Path, documents: int, features: int) -> None:
 
 def _index(contender: str, data: Path, index: Path, options: argparse.Namespace) -> None:
     """The work that is measured, in a process of its own."""
-    from pyserini_splare.java import java_class
+    from pyserini_splare.jvm import java_class
 
     if contender == "anserini":
         arguments = ["-collection", "JsonVectorCollection", "-input", str(data / "jsonl"), "-index", str(index)]

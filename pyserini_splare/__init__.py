@@ -5,10 +5,13 @@ Importing this package starts neither Java nor torch; using one of its names imp
 
 from __future__ import annotations
 
+import sys
+
 from splare_plugins.machine.lazy import lazy_names
+from splare_plugins.machine.moved import MovedModules
 
 _HOMES = {
-    "Java": "java",
+    "Java": "jvm",
     "LuceneEngine": "engine",
     "LuceneSearcher": "searcher",
     "LuceneWriter": "writer",
@@ -16,11 +19,11 @@ _HOMES = {
     "SplareQueryEncoder": "encoders",
     "ThreadError": "threads",
     "bm25_search": "bm25",
-    "find_java": "java",
+    "find_java": "jvm",
     "read_json_vectors": "vectors",
-    "rm3": "feedback",
-    "rocchio": "feedback",
-    "start_jvm": "java",
+    "rm3": "expansion",
+    "rocchio": "expansion",
+    "start_jvm": "jvm",
     "write_json_vectors": "vectors",
     "write_query_file": "vectors",
 }
@@ -28,3 +31,5 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+
+sys.meta_path.append(MovedModules(__name__, {"feedback": "expansion", "java": "jvm"}))

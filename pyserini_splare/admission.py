@@ -1,4 +1,4 @@
-"""What a Lucene index can take: places, document ids, impacts and stored text."""
+"""What a Lucene index can take: places, document ids (each once), impacts and stored text."""
 
 from __future__ import annotations
 
@@ -26,25 +26,18 @@ def building_place(location: Path, overwrite: bool) -> Path:
             return location
         raise InputError(f"{location} exists already; choose another place or ask to overwrite it")
     if location.exists() and not (location.is_dir() and not any(location.iterdir())):
-        raise InputError(f"{location} exists and is no Lucene index; remove it or choose another place")
+        raise InputError(f"{location} exists and is not a Lucene index; remove it or choose another place")
     whole = location.absolute()
     return whole.with_name(f".{whole.name}.unfinished")
 
 
 def check_documents(docids: Sequence[str], impacts: csr_array, width: int | None) -> None:
-    """Refuse a batch that Lucene cannot hold.
-
-    Args:
-        docids: one per row.
-        impacts: shape ``(len(docids), width)``.
-        width: number of latents, where it is known.
+    """Refuse a batch that breaks the contract of :meth:`IndexWriter.add` or that Lucene cannot take.
 
     Raises:
         InputError: naming the document.
     """
-    if len(docids) != impacts.shape[0]:
-        raise InputError(f"{len(docids)} ids came with {impacts.shape[0]} rows of impacts; give one for each")
-    check_impacts(impacts, width)
+    check_impacts(impacts, width, docids)
     for docid in docids:
         if not isinstance(docid, str) or not docid:
             raise InputError(f"document ids must be non-empty text, not {docid!r}")
@@ -52,7 +45,7 @@ def check_documents(docids: Sequence[str], impacts: csr_array, width: int | None
             raise InputError(f"document id {docid!r} has a lone surrogate; repair its encoding")
         # A character has up to four bytes; only ids that may be too long are counted.
         if len(docid) > LONGEST_ID // 4 and len(docid.encode()) > LONGEST_ID:
-            raise InputError(f"document id {docid[:40]!r}... is longer than the {LONGEST_ID} bytes that Lucene holds")
+            raise InputError(f"document id {docid[:40]!r}... is longer than the {LONGEST_ID} bytes that Lucene takes")
     largest = int(impacts.data.max(initial=0))
     if largest > EXACT_FLOAT:
         raise InputError(
@@ -61,8 +54,8 @@ def check_documents(docids: Sequence[str], impacts: csr_array, width: int | None
     sums = impacts.sum(axis=1, dtype=np.int64)
     if sums.max(initial=0) > LARGEST_SUM:
         raise InputError(
-            f"the impacts of document {docids[int(np.argmax(sums))]!r} add up to {sums.max()}, and Lucene holds "
-            f"{LARGEST_SUM} a document; use a smaller scale"
+            f"the impacts of document {docids[int(np.argmax(sums))]!r} add up to {sums.max()}, and Lucene takes "
+            f"up to {LARGEST_SUM} a document; use a smaller scale"
         )
 
 
@@ -70,7 +63,7 @@ def raw_texts(docids: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> 
     """Each document with its id as JSON, as Anserini's ``raw`` field holds it.
 
     Raises:
-        InputError: for another number of documents than of ids, or text that is not Unicode.
+        InputError: if the numbers of documents and ids differ, or a text is not Unicode.
     """
     if len(documents) != len(docids):
         raise InputError(f"{len(docids)} ids came with {len(documents)} documents; give one for each")
@@ -81,6 +74,43 @@ def raw_texts(docids: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> 
             raise InputError(f"document {docid!r} has a lone surrogate in its text; repair its encoding")
         raws.append(raw)
     return raws
+
+
+class SeenIds:
+    """Remembers which ids were added before: their hashes, eight bytes each, in sorted runs as a log-structured table.
+
+    A Python set would take some hundred bytes for each id, which is a gigabyte for ten million documents. Two
+    different ids may share a hash, so whoever asks confirms a suspect in another way.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[np.ndarray] = []
+
+    def add(self, docids: Sequence[str]) -> list[str]:
+        """Remember ``docids``.
+
+        Returns:
+            Those of them that stand twice in ``docids`` or were probably added before, in their order.
+        """
+        hashes = np.fromiter(map(hash, docids), dtype=np.int64, count=len(docids))
+        suspect = np.zeros(len(docids), dtype=bool)
+        for run in self._runs:
+            positions = np.searchsorted(run, hashes)
+            positions[positions == len(run)] = 0
+            suspect |= run[positions] == hashes
+        order = np.argsort(hashes, kind="stable")
+        ranked = hashes[order]
+        suspect[order[1:]] |= ranked[1:] == ranked[:-1]
+        self._push(ranked)
+        return [docids[position] for position in np.flatnonzero(suspect).tolist()]
+
+    def _push(self, run: np.ndarray) -> None:
+        if not len(run):
+            return
+        # Runs at least double in length from last to first, so that there are only a few to search.
+        while self._runs and len(self._runs[-1]) < 2 * len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+        self._runs.append(run)
 
 
 def _is_text(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_splare.hits import TopHitsReader
-from pyserini_splare.java import java_class
+from pyserini_splare.jvm import java_class
 from pyserini_splare.lucene import CONTENTS, ID, java_errors, lucene
 from pyserini_splare.queries import MAX_CLAUSES
 from pyserini_splare.threads import ThreadClaim
@@ -105,12 +105,7 @@ def _index(documents: Iterable[tuple[str, str]], analyzer: Any, similarity: Any)
     writer = lucene("index.IndexWriter")(directory, config)
     ref, stored = lucene("util.BytesRef"), lucene("document.Field$Store")
     id_values = lucene("document.BinaryDocValuesField")(ID, ref(b""))
-    contents = lucene("document.TextField")(
-        CONTENTS,
-        "",
-        stored.NO,
-        signature="(Ljava/lang/String;Ljava/lang/String;Lorg/apache/lucene/document/Field$Store;)V",
-    )
+    contents = lucene("document.TextField")(CONTENTS, "", stored.NO, signature=_TEXT_FIELD)
     document = lucene("document.Document")()
     document.add(id_values)
     document.add(contents)

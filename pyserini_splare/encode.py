@@ -7,17 +7,16 @@ order of their names, texts of similar length are encoded together, and a killed
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyserini_splare.commands import add_ignored, note_ignored, run
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import numbered_lines
+from splare_plugins.machine.files import read_jsonl
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         InputError: for a corpus that cannot be used, naming file and line.
     """
     options = _parse(sys.argv[1:] if arguments is None else list(arguments))
-    note_ignored(options["encoder"], _OF_OTHER_ENCODERS, "the model's own settings hold")
+    note_ignored(options["encoder"], _OF_OTHER_ENCODERS, "the model's own settings apply")
     given, wanted = options["input"], options["encoder"].fields
     if unknown := [field for field in wanted if field not in given.fields]:
         raise InputError(f"the field {unknown[0]!r} is to be encoded, but --fields of input does not name it")
@@ -139,24 +138,19 @@ def _records(options: argparse.Namespace) -> Iterator[Record]:
     delimiter = options.delimiter.replace("\\n", "\n")
     seen: set[str] = set()
     for path in files:
-        for number, line in numbered_lines(path):
-            if line.strip():
-                record = _record(line, f"{path}:{number}", options.fields, options.docid_field, delimiter)
-                if record.docid in seen:
-                    raise InputError(f"{path}:{number}: document id {record.docid!r} was there before")
-                seen.add(record.docid)
-                yield record
+        for where, info in read_jsonl(path):
+            record = _record(info, where, options.fields, options.docid_field, delimiter)
+            if record.docid in seen:
+                raise InputError(f"{where}: document id {record.docid!r} was there before")
+            seen.add(record.docid)
+            yield record
 
 
-def _record(line: str, where: str, names: Sequence[str], docid_field: str | None, delimiter: str) -> Record:
+def _record(
+    info: Mapping[str, Any], where: str, names: Sequence[str], docid_field: str | None, delimiter: str
+) -> Record:
     from splare_plugins.corpus.documents import check_id, check_text
 
-    try:
-        info: Any = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{where} is not valid JSON: {error}") from error
-    if not isinstance(info, dict):
-        raise InputError(f"{where} must be a JSON object")
     keys = [docid_field] if docid_field else [key for key in ID_FIELDS if key in info]
     if not keys or keys[0] not in info:
         raise InputError(f"{where} has no field {docid_field or ' or '.join(ID_FIELDS)}; name it with --docid-field")
@@ -173,7 +167,7 @@ def _record(line: str, where: str, names: Sequence[str], docid_field: str | None
 
 
 def _split(contents: str, delimiter: str, count: int, where: str) -> list[str]:
-    """``contents`` as ``count`` fields; one more delimiter at its end is no field."""
+    """``contents`` as ``count`` fields; one more delimiter at its end does not begin another."""
     if contents.count(delimiter) == count:
         contents = contents.removesuffix(delimiter)
     values = contents.split(delimiter) if count > 1 else [contents]

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.error import URLError
 
-from pyserini_splare.java import start_jvm
+from pyserini_splare.jvm import start_jvm
+from splare_plugins.errors import MissingPartError
 from splare_plugins.impacts import to_dicts
 
 # Ours must run before pyserini is imported: it would start Java in its own way, which fails with slim runtimes.
 start_jvm()
 
-from pyserini.encode import DocumentEncoder, QueryEncoder  # noqa: E402
+try:
+    from pyserini.encode import DocumentEncoder, QueryEncoder
+except URLError as error:
+    raise MissingPartError(
+        f"this pyserini fetches a list of indexes when it is imported, and cannot reach it ({error.reason}): "
+        "connect this machine to the network, or run pip install 'pyserini<2.4'"
+    ) from error
 
 
 class SplareQueryEncoder(QueryEncoder):
@@ -66,7 +74,7 @@ class SplareDocumentEncoder(DocumentEncoder):
         Args:
             texts: Pyserini gives ``None`` for an empty field; it counts as absent.
             titles: put before the texts.
-            **_: options of other encoders, such as ``fp16`` and ``max_length``; the model's own settings hold.
+            **_: options of other encoders, such as ``fp16`` and ``max_length``; the model's own settings apply.
         """
         parts = zip(titles, texts, strict=True) if titles is not None else zip(texts, strict=True)
         contents = [" ".join(filter(None, fields)) for fields in parts]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyserini_splare.hits import TopHits, TopHitsReader
-from pyserini_splare.java import java_class
+from pyserini_splare.jvm import java_class
 from pyserini_splare.lucene import EXACT_FLOAT, ID, lucene
 from pyserini_splare.queries import QueryBuilder
 

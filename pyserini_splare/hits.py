@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pyserini_splare.java import java_class
+from pyserini_splare.jvm import java_class
 from pyserini_splare.lucene import ID, lucene
 
 

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the index that stands there")
     parser.add_argument("--storeRaw", action="store_true", help="keep each document's JSON")
     parser.add_argument("--storeDocvectors", action="store_true", help="keep vectors, for RM3 and Rocchio")
-    parser.add_argument("--memoryBuffer", type=float, default=None, metavar="MB", help="postings held in memory")
+    parser.add_argument("--memoryBuffer", type=float, default=64.0, metavar="MB", help="postings kept in memory")
     add_ignored(parser, _IMPLIED)
     options = parser.parse_args(arguments)
     if options.collection != COLLECTION:
@@ -55,25 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from splare_plugins.cli.console import progress
     from splare_plugins.impacts import to_dicts
 
-    buffer = {} if options.memoryBuffer is None else {"memory_buffer": options.memoryBuffer}
     batches = read_json_vectors(options.input)
     with (
         LuceneWriter(
             options.index,
             overwrite=options.overwrite,
-            store_raw=options.storeRaw,
+            store_text=options.storeRaw,
             store_vectors=options.storeDocvectors,
-            **buffer,
+            memory_buffer=options.memoryBuffer,
         ) as writer,
         progress("indexing") as advance,
     ):
-        for docids, impacts, documents in batches:
+        for batch in batches:
             if options.storeRaw:
                 # As Anserini keeps it: the whole line.
-                for document, vector in zip(documents, to_dicts(impacts), strict=True):
+                for document, vector in zip(batch.documents or [], to_dicts(batch.impacts), strict=True):
                     document["vector"] = vector
-            writer.add(docids, impacts, documents)
-            advance(len(docids))
+            writer.add(batch.docids, batch.impacts, batch.documents)
+            advance(len(batch))
     log.info(
         "%s: %d documents, %d of them empty, %d impacts", options.index, writer.documents, writer.empty, writer.impacts
     )

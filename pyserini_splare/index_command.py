@@ -29,5 +29,5 @@ def lucene(
 ) -> None:
     """Build a Lucene index that Pyserini and Anserini search too."""
     source = IndexSource(corpus, model, loading, encoded, top_k, store_text, on_duplicate)
-    options = {"store_raw": store_text, "store_vectors": store_vectors}
+    options = {"store_text": store_text, "store_vectors": store_vectors}
     report_index(source.index_into("lucene", output, overwrite, options), output, as_json)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pyserini_splare.java import java_class, start_jvm
+from pyserini_splare.jvm import java_class, start_jvm
 from splare_plugins.errors import InputError
 
 # Anserini's field names; its searchers look for nothing else.

@@ -55,7 +55,7 @@ def usable_weights(weights: Mapping[str, float]) -> dict[str, float]:
     Lucene refuses negative boosts, and a boost of 0 would return every document of the term with the score 0.
 
     Raises:
-        InputError: for a weight that is no finite number or that float32 cannot hold.
+        InputError: for a weight that is not a finite number or that float32 cannot represent.
     """
     usable = {}
     for term, weight in weights.items():

@@ -47,12 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with progress("searching", len(queries)) as advance:
             for start in range(0, len(queries), options.batch_size):
                 part = slice(start, start + options.batch_size)
-                found.update(
-                    zip(
-                        [query.qid for query in queries[part]], _answers(options, searcher, weights[part]), strict=True
-                    )
-                )
-                advance(len(queries[part]))
+                qids = [query.qid for query in queries[part]]
+                found.update(zip(qids, _answers(options, searcher, weights[part]), strict=True))
+                advance(len(qids))
     if options.remove_query:
         found = {qid: _without(hits, qid) for qid, hits in found.items()}
     found = {qid: type(hits)(hits.docids[: options.hits], hits.scores[: options.hits]) for qid, hits in found.items()}
@@ -116,31 +113,27 @@ def _encoded(
 ) -> list[dict[str, float]]:
     from splare_plugins.impacts import to_dicts
     from splare_plugins.model.splare import SplareModel
+    from splare_plugins.retrieval.indexing import encode_queries
 
     model = SplareModel.from_pretrained(options.encoder, device=options.device)
     if searcher.config is not None:
         model.config.require_same_index(searcher.config, f"the index {searcher.location}")
     weights: list[dict[str, float]] = []
     for start in range(0, len(queries), options.batch_size):
-        batch = queries[start : start + options.batch_size]
-        floats = model.encode_queries([query.text for query in batch])
-        impacts = model.quantizer.queries(floats, [query.qid for query in batch]).impacts
+        impacts = encode_queries(model, queries[start : start + options.batch_size])
         weights += [dict(query) for query in to_dicts(impacts)]
     return weights
 
 
 def _encoded_beforehand(path: Path, queries: Sequence[Query]) -> list[dict[str, float]]:
-    import json
-
-    from splare_plugins.machine.files import numbered_lines
+    from splare_plugins.machine.files import read_jsonl
 
     known = {}
-    for number, line in numbered_lines(path):
-        try:
-            record = json.loads(line)
-            known[record["contents"].strip()] = record["vector"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f'{path}:{number} must be a JSON object with "contents" and "vector"') from error
+    for where, record in read_jsonl(path):
+        contents, vector = record.get("contents"), record.get("vector")
+        if not isinstance(contents, str) or not isinstance(vector, dict):
+            raise InputError(f'{where} must have "contents" and "vector": a text and an object of weights')
+        known[contents.strip()] = vector
     for query in queries:
         if query.text.strip() not in known:
             raise InputError(f"{path} has no vector for the query {query.qid!r}, {query.text[:60]!r}")
@@ -151,7 +144,7 @@ def _answers(options: argparse.Namespace, searcher: LuceneSearcher, weights: Seq
     # One more, since the document that is the query itself may be among them.
     k = options.hits + options.remove_query
     if options.rm3 or options.rocchio:
-        from pyserini_splare.feedback import rm3, rocchio
+        from pyserini_splare.expansion import rm3, rocchio
 
         return (rm3 if options.rm3 else rocchio)(searcher, weights, k)
     return searcher.search_dicts(weights, k)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from scipy.sparse import csr_array
 
 from pyserini_splare.exact import exact_top
 from pyserini_splare.hits import TopHitsReader
-from pyserini_splare.java import java_class
+from pyserini_splare.jvm import java_class
 from pyserini_splare.lucene import (
     CONTENTS,
     EXACT_FLOAT,
@@ -31,9 +30,9 @@ from pyserini_splare.queries import QueryBuilder, usable_weights
 from pyserini_splare.threads import ThreadClaim
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, Searcher
-from splare_plugins.engines.checks import check_k
+from splare_plugins.engines.checks import check_k, check_width
 from splare_plugins.errors import InputError
-from splare_plugins.impacts import latent_term
+from splare_plugins.impacts import to_dicts
 
 
 class LuceneSearcher(Searcher):
@@ -78,20 +77,13 @@ class LuceneSearcher(Searcher):
             k: most documents per query.
 
         Raises:
-            InputError: if ``k`` is below 1, or a weight is not finite.
+            InputError: if ``k`` is below 1, a weight is not finite, or the model of the index has another width.
         """
-        bounds = impacts.indptr.tolist()
-        indices, data = impacts.indices.tolist(), impacts.data.tolist()
-        return self.search_dicts(
-            [
-                dict(zip(map(latent_term, indices[start:end]), data[start:end], strict=True))
-                for start, end in pairwise(bounds)
-            ],
-            k,
-        )
+        check_width(impacts, None if self.config is None else self.config.width)
+        return self.search_dicts(to_dicts(impacts), k)
 
     def search_dicts(self, queries: Sequence[Mapping[str, float]], k: int) -> list[Hits]:
-        """The same for queries as terms with weights, of any vocabulary.
+        """Search for queries given as terms with weights, of any vocabulary.
 
         Integer weights give exact scores of any size; float weights are Lucene's float32, and so are the scores.
         """

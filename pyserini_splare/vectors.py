@@ -16,24 +16,15 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from splare_plugins.corpus.encoded import EncodedBatch
 from splare_plugins.engines.base import IndexWriter
 from splare_plugins.engines.checks import check_impacts
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import latent_id, to_dicts
-from splare_plugins.machine.files import numbered_lines, replacing
+from splare_plugins.machine.files import read_jsonl, replacing
 
 SUFFIXES = (".json", ".jsonl", ".gz")
 _LARGEST = np.iinfo(np.int32).max
-
-
-class VectorBatch(NamedTuple):
-    """Some documents of a collection."""
-
-    docids: list[str]
-    impacts: csr_array
-    """int32, shape ``(len(docids), width)``."""
-    documents: list[dict[str, Any]]
-    """The other fields of each line."""
 
 
 class JsonVectorWriter(IndexWriter):
@@ -58,9 +49,7 @@ class JsonVectorWriter(IndexWriter):
         self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """Append one line for each document; the fields of ``documents`` stand beside the vector."""
-        if len(docids) != impacts.shape[0]:
-            raise InputError(f"{len(docids)} ids came with {impacts.shape[0]} rows of impacts; give one for each")
-        check_impacts(impacts)
+        check_impacts(impacts, docids=docids)
         for docid, vector, fields in zip(docids, to_dicts(impacts), documents or [{}] * len(docids), strict=True):
             self._stream.write(json.dumps({"id": docid, **fields, "vector": vector}, ensure_ascii=False) + "\n")
 
@@ -91,7 +80,7 @@ def write_json_vectors(
 
 def read_json_vectors(
     source: str | Path, *, width: int | None = None, batch_size: int = 1000
-) -> Iterator[VectorBatch]:
+) -> Iterator[EncodedBatch]:
     """Read a ``JsonVectorCollection``, some documents at a time.
 
     Args:
@@ -100,9 +89,12 @@ def read_json_vectors(
             a power of two.
         batch_size: documents of a batch.
 
+    Yields:
+        Batches whose ``documents`` are the other fields of each line.
+
     Raises:
-        InputError: naming file, line and id, for broken JSON, a missing id, a term that is no latent, and a weight
-            that is no integer >= 1; Anserini would cut 3.7 down to 3 and drop 0.9.
+        InputError: naming file, line and id, for broken JSON, a missing id, a term that is not a latent, and a weight
+            that is not an integer >= 1; Anserini would cut 3.7 down to 3 and drop 0.9.
     """
     terms = _Latents(width)
     lines = chain.from_iterable(map(_records, _files(Path(source))))
@@ -163,23 +155,14 @@ def _files(source: Path) -> list[Path]:
 
 
 def _records(path: Path) -> Iterator[_Record]:
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            fields = json.loads(line)
-            docid, vector = fields.pop("id"), fields.pop("vector")
-        except ValueError as error:
-            raise InputError(f"{where} is not valid JSON: {error}") from error
-        except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(f'{where} must be an object with "id" and "vector"') from error
+    for where, fields in read_jsonl(path):
+        docid, vector = fields.pop("id", None), fields.pop("vector", None)
         if not isinstance(docid, str) or not docid or not isinstance(vector, dict):
-            raise InputError(f'{where}: "id" must be non-empty text and "vector" an object of weights')
+            raise InputError(f'{where} must have "id" and "vector": a non-empty text and an object of weights')
         yield _Record(where, docid, vector, fields)
 
 
-def _batch(records: list[_Record], latents: _Latents) -> VectorBatch:
+def _batch(records: list[_Record], latents: _Latents) -> EncodedBatch:
     indptr = np.cumsum([0, *(len(record.vector) for record in records)])
     weights = list(chain.from_iterable(record.vector.values() for record in records))
     try:
@@ -194,7 +177,9 @@ def _batch(records: list[_Record], latents: _Latents) -> VectorBatch:
         raise _first_fault(records, latents)
     impacts = csr_array((values.astype(np.int32), indices, indptr), shape=(len(records), latents.width))
     impacts.sort_indices()
-    return VectorBatch([record.docid for record in records], impacts, [record.fields for record in records])
+    return EncodedBatch.of_vectors(
+        [record.docid for record in records], impacts, [record.fields for record in records]
+    )
 
 
 def _first_fault(records: list[_Record], latents: _Latents) -> InputError:

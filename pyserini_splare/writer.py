@@ -17,22 +17,16 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from pyserini_splare.admission import building_place, check_documents, raw_texts
-from pyserini_splare.document import ReusedDocument
-from pyserini_splare.java import java_class
+from pyserini_splare.admission import SeenIds, building_place, check_documents, raw_texts
+from pyserini_splare.document import ReusedDocument, impact_analyzer, term_texts
+from pyserini_splare.jvm import java_class
 from pyserini_splare.lucene import ID, USER_DATA_KEY, impact_similarity, java_errors, lucene, open_directory
-from pyserini_splare.seen import SeenIds
-from pyserini_splare.termtext import DELIMITER, term_texts
 from pyserini_splare.threads import ThreadClaim
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import IndexWriter
 from splare_plugins.errors import InputError
 
 log = logging.getLogger(__name__)
-
-# Lucene's limits: bytes of a doc value, and the sum of a document's term frequencies.
-LONGEST_ID = 32_766
-LARGEST_SUM = 2**31 - 1
 
 
 class LuceneWriter(IndexWriter):
@@ -46,12 +40,13 @@ class LuceneWriter(IndexWriter):
         location: folder of the index.
         config: the model whose impacts will be added; ``None`` for vectors of unknown origin.
         overwrite: replace the Lucene index that stands at ``location``.
-        store_raw: keep the ``documents`` given to :meth:`add` as JSON, for ``searcher.doc(docid).raw()``.
+        store_text: keep the ``documents`` given to :meth:`add` as JSON, for ``searcher.doc(docid).raw()``.
         store_vectors: keep every document's vector as Lucene term vectors, which feedback needs; the index doubles.
             Pyserini's searcher believes that there are vectors if the first document has one, so
-            if that one may be empty, ask for ``store_raw`` too.
+            if that one may be empty, ask for ``store_text`` too.
         optimize: merge everything into one segment at the end, which searches fastest.
-        memory_buffer: megabytes of postings held in Java's memory before they are written to disk.
+        memory_buffer: megabytes of postings kept in Java's memory before they are written to disk.
+        store_raw: the former name of ``store_text``.
 
     Attributes:
         documents: documents added so far.
@@ -69,15 +64,16 @@ class LuceneWriter(IndexWriter):
         config: SplareConfig | None = None,
         *,
         overwrite: bool = False,
-        store_raw: bool = False,
+        store_text: bool = False,
         store_vectors: bool = False,
         optimize: bool = True,
         memory_buffer: float = 64.0,
+        store_raw: bool = False,
     ) -> None:
         self.location = Path(location)
         self.config = config
         self.documents = self.empty = self.impacts = 0
-        self._store_raw = store_raw
+        self._store_text = store_text or store_raw
         self._optimize = optimize
         self._folder = building_place(self.location, overwrite)
         self._seen = SeenIds()
@@ -91,20 +87,17 @@ class LuceneWriter(IndexWriter):
             raise
 
     def add(
-        self,
-        docids: Sequence[str],
-        impacts: csr_array,
-        documents: Sequence[Mapping[str, Any]] | None = None,
+        self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """Append documents; nothing of the batch is added if one of them is refused.
 
         Raises:
-            InputError: for an id that is empty, not text, too long or was added before, for impacts that are no
-                integers >= 1 or of another shape, and if the disk is full.
+            InputError: for an id that is empty, not text, too long or was added before, for impacts that are not
+                integers >= 1 or have another shape, and if the disk is full.
         """
         self._check()
         check_documents(docids, impacts, None if self.config is None else self.config.width)
-        keep = self._store_raw and documents is not None
+        keep = self._store_text and documents is not None
         raws: Sequence[str | None] = raw_texts(docids, documents or ()) if keep else [None] * len(docids)
         for docid in self._seen.add(docids):
             self._refuse_duplicate(docid, docids)
@@ -157,13 +150,7 @@ class LuceneWriter(IndexWriter):
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self, memory_buffer: float) -> None:
-        options = java_class("java.util.HashMap")
-        analyzer = lucene("analysis.custom.CustomAnalyzer").builder()
-        analyzer = analyzer.withTokenizer("whitespace", options())
-        delimiter = options()
-        delimiter.put("delimiter", DELIMITER)
-        analyzer = analyzer.addTokenFilter("delimitedTermFrequency", delimiter).build()
-        config = lucene("index.IndexWriterConfig")(analyzer)
+        config = lucene("index.IndexWriterConfig")(impact_analyzer())
         config.setOpenMode(lucene("index.IndexWriterConfig$OpenMode").CREATE)
         config.setSimilarity(impact_similarity())
         config.setRAMBufferSizeMB(float(memory_buffer))

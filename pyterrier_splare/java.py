@@ -86,7 +86,7 @@ def start_terrier(memory: str = "2g") -> None:
 
     if pt.java.started():
         return
-    from pyserini_splare.java import is_running, start_jvm
+    from pyserini_splare.jvm import is_running, start_jvm
 
     if not is_running():
         start_jvm(memory, terrier_jars())

@@ -124,7 +124,7 @@ def _index(model: Encoder, corpus: Path, work: Path) -> dict[str, int]:
         say(f"{ready.num_docs:,} documents, {impacts.truncated} truncated, {impacts.clipped_weights} weights clipped")
     with _step("index") as say:
         location = work / "index"
-        writing = get_engine("lucene").writer(str(location), ready.config, overwrite=True, store_raw=True)
+        writing = get_engine("lucene").writer(str(location), ready.config, overwrite=True, store_text=True)
         with writing as writer, progress("indexing", ready.num_docs) as advance:
             summary = index(ready.batches(), writer, counts=ready.read, on_progress=advance)
         size = sum(file.stat().st_size for file in location.iterdir())
@@ -133,10 +133,9 @@ def _index(model: Encoder, corpus: Path, work: Path) -> dict[str, int]:
 
 
 def _search(model: Encoder, corpus: Path, tasks: list[Task], location: Path) -> list[Answer]:
-    from pyserini_splare.bm25 import bm25_search
     from splare_plugins.cli.console import progress
     from splare_plugins.corpus import read_documents, read_qrels, read_queries
-    from splare_plugins.engines import get_engine
+    from splare_plugins.engines import get_engine, get_text_engine
     from splare_plugins.retrieval.evaluation import evaluate
     from splare_plugins.retrieval.indexing import encode_queries, search_queries
 
@@ -152,7 +151,8 @@ def _search(model: Encoder, corpus: Path, tasks: list[Task], location: Path) -> 
                 begin = time.perf_counter()
                 run = search_queries(searcher, [query.qid for query in queries], impacts, DEPTH)
                 seconds = time.perf_counter() - begin
-                words = bm25_search(documents, {query.qid: query.text for query in queries}, k=DEPTH)
+                texts = {query.qid: query.text for query in queries}
+                words = get_text_engine("lucene").bm25(documents, texts, DEPTH)
                 figures = {
                     "SPLARE": round(evaluate(qrels, run, ["nDCG@10"])["nDCG@10"], 4),
                     "BM25": round(evaluate(qrels, words, ["nDCG@10"])["nDCG@10"], 4),

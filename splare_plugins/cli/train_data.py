@@ -57,10 +57,10 @@ def mine(
     documents = {document.docid: document.content for document in read_documents(corpus or data)}
     with console.status(f"searching {len(documents)} documents for {len(questions)} queries"):
         if index is None:
-            from pyserini_splare.bm25 import BM25Index
+            from splare_plugins.engines import get_text_engine
 
-            words = BM25Index(documents.items(), language=language)
-            hits = {question.qid: words.search(question.text, depth) for question in questions}
+            texts = {question.qid: question.text for question in questions}
+            hits = get_text_engine("lucene").bm25(documents.items(), texts, depth, language=language)
         else:
             hits = _search(questions, engine, index, model, device, depth)
         mined = write_negatives(

@@ -21,7 +21,7 @@ class EncodedBatch:
         truncated: which texts were longer than the model's limit; bool.
         clipped: weights of each document above the top of the quantiser's scale; int32.
         dropped: weights of each document that rounded to 0; int32.
-        documents: title and text of each document, if they are to be stored.
+        documents: fields of each document (title and text), if they are to be stored.
     """
 
     docids: list[str]
@@ -29,7 +29,15 @@ class EncodedBatch:
     truncated: np.ndarray
     clipped: np.ndarray
     dropped: np.ndarray
-    documents: list[dict[str, str]] | None = None
+    documents: list[dict[str, Any]] | None = None
+
+    @classmethod
+    def of_vectors(
+        cls, docids: list[str], impacts: csr_array, documents: list[dict[str, Any]] | None = None
+    ) -> EncodedBatch:
+        """Vectors that were not encoded here: nothing of them is known to be truncated, clipped or dropped."""
+        none = np.zeros(len(docids), dtype=np.int32)
+        return cls(docids=docids, impacts=impacts, truncated=none > 0, clipped=none, dropped=none, documents=documents)
 
     def __len__(self) -> int:
         return len(self.docids)

@@ -7,9 +7,9 @@ with the largest integer dot products. ``tests/contract`` is the suite that hold
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -34,10 +34,7 @@ class IndexWriter(ABC):
 
     @abstractmethod
     def add(
-        self,
-        docids: Sequence[str],
-        impacts: csr_array,
-        documents: Sequence[Mapping[str, Any]] | None = None,
+        self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """Append documents.
 
@@ -89,6 +86,9 @@ class Searcher(ABC):
             impacts: int32, shape ``(n, width)``; an empty row gets no hits.
             k: most documents per query, >= 1. Only documents with a positive score are returned; the order
                 within a tie is the engine's, but stable.
+
+        Raises:
+            InputError: if ``k`` is below 1, or the queries are over another number of latents than ``config`` says.
         """
 
     @abstractmethod
@@ -128,5 +128,26 @@ class Engine(Protocol):
 
         Raises:
             InputError: if there is no index, or it is truncated or not one of ours.
+        """
+        ...
+
+
+@runtime_checkable
+class TextEngine(Protocol):
+    """An engine that ranks by words too, which is the baseline that latents are compared with."""
+
+    def bm25(
+        self, documents: Iterable[tuple[str, str]], queries: Mapping[str, str], k: int, *, language: str = "en"
+    ) -> dict[str, Hits]:
+        """BM25's answers to queries over a collection that fits into memory.
+
+        Args:
+            documents: pairs of id and text.
+            queries: text by query id.
+            k: most documents per query.
+            language: ISO code of the documents' language.
+
+        Returns:
+            Hits by query id; none for a query without a word of the collection.
         """
         ...

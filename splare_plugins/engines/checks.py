@@ -24,8 +24,6 @@ def check_batch(docids: Sequence[str], impacts: csr_array, seen: set[str], width
     Raises:
         InputError: naming the document.
     """
-    if len(docids) != impacts.shape[0]:
-        raise InputError(f"{len(docids)} ids came with {impacts.shape[0]} rows of impacts; there must be one id a row")
     check_impacts(impacts, width, docids)
     fresh: set[str] = set()
     for docid in docids:
@@ -43,21 +41,36 @@ def check_impacts(impacts: csr_array, width: int | None = None, docids: Sequence
     Args:
         impacts: of the batch.
         width: number of latents, where it is known.
-        docids: ids of the rows, for messages.
+        docids: ids of the rows, where they have any; there must be one for each.
 
     Raises:
         InputError: saying what is wrong with them.
     """
+    if docids is not None and len(docids) != impacts.shape[0]:
+        raise InputError(f"{len(docids)} ids came with {impacts.shape[0]} rows of impacts; give one id for each row")
     if not np.issubdtype(impacts.dtype, np.integer):
         raise InputError(f"impacts must be integers, not {impacts.dtype}; quantise the weights first")
-    if width is not None and impacts.shape[1] != width:
-        raise InputError(
-            f"these impacts have {impacts.shape[1]} latents, but the index has {width}; use the same model"
-        )
+    check_width(impacts, width)
     if impacts.nnz and int(impacts.data.min()) < 1:
         row = int(np.searchsorted(impacts.indptr, int(impacts.data.argmin()), side="right")) - 1
         whose = f"row {row}" if docids is None else f"the document {docids[row]!r}"
         raise InputError(f"{whose} has the impact {int(impacts.data.min())}; impacts are integers >= 1")
+
+
+def check_width(vectors: csr_array, width: int | None) -> None:
+    """Refuse vectors over another number of latents than the index has.
+
+    Args:
+        vectors: of the batch.
+        width: number of latents of the index; ``None`` where it is not known.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    if width is not None and vectors.shape[1] != width:
+        raise InputError(
+            f"these impacts have {vectors.shape[1]} latents, but the index has {width}; use the same model"
+        )
 
 
 def check_k(k: int) -> None:

@@ -64,10 +64,7 @@ class MemoryWriter(IndexWriter):
         self._batches: list[csr_array] = []
 
     def add(
-        self,
-        docids: Sequence[str],
-        impacts: csr_array,
-        documents: Sequence[Mapping[str, Any]] | None = None,
+        self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """See :meth:`IndexWriter.add`."""
         check_batch(docids, impacts, self._seen, self._width)
@@ -98,10 +95,10 @@ class MemoryWriter(IndexWriter):
             if not self._overwrite:
                 raise InputError(f"{location} exists already; remove it, choose another place, or allow overwriting")
             if not self._path.is_file():
-                raise InputError(f"{location} is no index of the memory engine; remove it or choose another place")
+                raise InputError(f"{location} is not an index of the memory engine; remove it or choose another place")
         there = next(parent for parent in (location, *location.absolute().parents) if parent.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-            raise InputError(f"{location} cannot be written, because {there} is no folder that can be written to")
+            raise InputError(f"{location} cannot be written, because {there} is not a folder that can be written to")
 
     def _save(self, path: Path) -> None:
         width = self._width or 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
 
-from splare_plugins.engines.base import Engine
+from splare_plugins.engines.base import Engine, TextEngine
 from splare_plugins.errors import InputError, MissingPartError
 
 GROUP = "splare_plugins.engines"
@@ -29,6 +29,19 @@ def get_engine(name: str) -> Engine:
         engine: Engine = found.load()()
     except ImportError as error:
         raise MissingPartError(f"the engine {name!r} needs a package that is not installed: {error}") from error
+    return engine
+
+
+def get_text_engine(name: str) -> TextEngine:
+    """The engine called ``name``, which has to rank by words too.
+
+    Raises:
+        InputError: if there is no such engine, or it ranks by latents only.
+        MissingPartError: as :func:`get_engine`.
+    """
+    engine = get_engine(name)
+    if not isinstance(engine, TextEngine):
+        raise InputError(f"the engine {name!r} does not rank by words; lucene does")
     return engine
 
 

@@ -71,6 +71,13 @@ def test_bad_batches_are_refused(
     assert place.standing() == []
 
 
+@pytest.mark.parametrize("width", [WIDTH - 1, WIDTH + 1])
+def test_queries_of_another_width_are_refused(engine: Engine, location: str, config: SplareConfig, width: int) -> None:
+    build(engine, location, ["d"], impacts_from([{1: 1}]), config)
+    with pytest.raises(InputError, match=rf"{width} latents, but the index has {WIDTH}"):
+        search(engine, location, impacts_from([{1: 1}], width), 1)
+
+
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_must_be_positive(engine: Engine, location: str, k: int) -> None:
     build(engine, location, ["d"], impacts_from([{1: 1}]))

@@ -60,9 +60,9 @@ def test_other_latents_are_refused(location: str) -> None:
 def test_a_place_that_is_something_else(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "1.jpg").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"photos is no index of the memory engine"):
+    with pytest.raises(InputError, match=r"photos is not an index of the memory engine"):
         MemoryEngine().writer(str(tmp_path / "photos"), None, overwrite=True)
-    with pytest.raises(InputError, match=r"cannot be written, because .*1\.jpg is no folder"):
+    with pytest.raises(InputError, match=r"cannot be written, because .*1\.jpg is not a folder"):
         MemoryEngine().writer(str(tmp_path / "photos" / "1.jpg" / "index"), None)
 
 

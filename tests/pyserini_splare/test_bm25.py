@@ -7,6 +7,7 @@ import math
 import pytest
 
 from pyserini_splare import bm25_search
+from splare_plugins.engines import get_text_engine
 from splare_plugins.errors import InputError
 
 pytestmark = [pytest.mark.java, pytest.mark.usefixtures("jvm")]
@@ -51,3 +52,9 @@ def test_no_documents() -> None:
     assert bm25_search([], {"q": "word"})["q"].docids == []
     with pytest.raises(InputError):
         bm25_search(DOCUMENTS, {"q": "cat"}, k=0)
+
+
+def test_through_the_registry() -> None:
+    documents = [("haus", "Die Häuser der Stadt"), ("baum", "Bäume im Wald"), ("stadt", "Haus und Stadt")]
+    found = get_text_engine("lucene").bm25(documents, {"q": "Haus", "r": "Wald"}, 1, language="de")
+    assert {qid: hits.docids for qid, hits in found.items()} == {"q": ["haus"], "r": ["baum"]}

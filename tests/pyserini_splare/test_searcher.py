@@ -115,7 +115,7 @@ def test_weights_that_are_none(index: Path, weight: float) -> None:
 def test_terms_that_a_query_parser_would_read_otherwise(index: Path, tmp_path: Path) -> None:
     import json
 
-    from pyserini_splare.java import java_class
+    from pyserini_splare.jvm import java_class
 
     terms = ["AND", "OR", "a:b", "*", "f1~", '"', "\\", "über", "[x", "-f1", "f1^2", "f7"]
     (tmp_path / "in").mkdir()
@@ -155,7 +155,7 @@ def test_statistics(index: Path, tmp_path: Path) -> None:
         assert searcher.statistics() == {"terms": 0, "postings": 0, "impacts": 0}
 
 
-@pytest.mark.parametrize("store", [{"store_vectors": True}, {"store_raw": True}, {}])
+@pytest.mark.parametrize("store", [{"store_vectors": True}, {"store_text": True}, {"store_raw": True}, {}])
 def test_vectors_come_back(tmp_path: Path, store: dict[str, bool]) -> None:
     from pyserini_splare import LuceneWriter
 

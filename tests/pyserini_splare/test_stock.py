@@ -10,6 +10,7 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from pyserini_splare import LuceneSearcher, LuceneWriter, rm3, rocchio, write_json_vectors, write_query_file
-from pyserini_splare.java import java_class
+from pyserini_splare.jvm import java_class
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
 
@@ -66,17 +67,26 @@ def folder(jvm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
         arguments += ["-threads", "1", "-impact", "-pretokenized", "-optimize", "-quiet", *options]
         java_class("io.anserini.index.IndexCollection").main(arguments)
         full = name == "full"
-        with LuceneWriter(root / f"ours-{name}", store_raw=full, store_vectors=full) as writer:
+        with LuceneWriter(root / f"ours-{name}", store_text=full, store_vectors=full) as writer:
             writer.add(names(600), DOCUMENTS, rows)
-    with LuceneWriter(root / "ours-raw", store_raw=True) as writer:
+    with LuceneWriter(root / "ours-raw", store_text=True) as writer:
         writer.add(names(600), DOCUMENTS, rows)
     return root
+
+
+def published_indexes(*_: Any, **__: Any) -> BytesIO:
+    """What Pyserini 2.4 fetches when it is imported: indexes to download, of which it looks up two at once."""
+    names = ("msmarco-v1-passage.unicoil", "msmarco-v2-passage.unicoil-0shot")
+    facts = dict.fromkeys(("description", "filename", "urls", "md5", "size"))
+    return BytesIO(json.dumps([{"name": name, **facts} for name in names]).encode())
 
 
 @pytest.fixture(scope="module")
 def stock(jvm: None) -> Any:
     """Pyserini's module of searchers."""
-    import pyserini.search.lucene
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("urllib.request.urlopen", published_indexes)
+        import pyserini.search.lucene
 
     return pyserini.search.lucene
 

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from pyserini_splare import read_json_vectors, write_json_vectors, write_query_file
 from pyserini_splare.vectors import JsonVectorWriter
+from splare_plugins.corpus import EncodedCounts
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
 
@@ -77,7 +78,7 @@ def test_the_width_grows_with_the_latents_met(tmp_path: Path) -> None:
         ('{"id": "x", "vector": {"word": 7}}', "document 'x': 'word' is not a pseudo-term"),
         ('{"id": "x", "vector": {"f500": 7}}', "document 'x': f500 is beyond the last latent f499"),
         ('{"id": "x", "vector": {"f1": 7}', "not valid JSON"),
-        ('["x"]', '"id" and "vector"'),
+        ('["x"]', "must hold a JSON object"),
         ('{"vector": {"f1": 7}}', '"id" and "vector"'),
         ('{"id": "x"}', '"id" and "vector"'),
         ('{"id": "", "vector": {}}', "non-empty"),
@@ -97,6 +98,7 @@ def test_whole_floats_are_integers(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": "x", "vector": {"f1": 87.0, "f2": 3}}\n')
     (batch,) = read_json_vectors(tmp_path)
     assert to_dicts(batch.impacts) == [{"f1": 87, "f2": 3}]
+    assert EncodedCounts.of(batch) == EncodedCounts(documents=1)
 
 
 def test_damaged_and_missing_files(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_index_remembers_its_model_and_counts(tmp_path: Path) -> None:
 
 def test_stored_text(tmp_path: Path) -> None:
     texts = [{"title": "Über", "text": 'tab\t "quotes" 世界 😀'}, {"text": ""}]
-    with LuceneWriter(tmp_path / "index", store_raw=True) as writer:
+    with LuceneWriter(tmp_path / "index", store_text=True) as writer:
         writer.add(["a", "ü😀"], impacts_of({1: 1}, {}), texts)
         writer.add(["c"], ONE)
     with LuceneSearcher(tmp_path / "index") as searcher:
@@ -67,14 +67,14 @@ def test_unusable_ids(tmp_path: Path, docid: str) -> None:
 
 @pytest.mark.parametrize("docid", ["a b", "a\nb", "a\x00b", "x" * 32_766, "ü" * 16_383])
 def test_unusual_ids(tmp_path: Path, docid: str) -> None:
-    write(tmp_path / "index", ONE, [docid], store_raw=True)
+    write(tmp_path / "index", ONE, [docid], store_text=True)
     assert docids(tmp_path / "index") == [docid]
 
 
 def test_lone_surrogates_in_text(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match="'b' has a lone surrogate"),
-        LuceneWriter(tmp_path / "index", store_raw=True) as writer,
+        LuceneWriter(tmp_path / "index", store_text=True) as writer,
     ):
         writer.add(["a", "b"], impacts_of({1: 1}, {1: 1}), [{"text": "fine"}, {"text": "half \ud83d"}])
 
@@ -145,7 +145,7 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
 def test_other_peoples_folders_are_left_alone(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="no Lucene index"):
+    with pytest.raises(InputError, match="not a Lucene index"):
         LuceneWriter(tmp_path / "index", overwrite=overwrite)
     assert [path.name for path in tmp_path.rglob("*")] == ["index", "thesis.tex"]
 

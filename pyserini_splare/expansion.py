@@ -6,7 +6,7 @@ stock searcher's ``set_rm3`` and ``set_rocchio``. The index has to keep vectors:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pyserini_splare.searcher import LuceneSearcher
 from splare_plugins.engines.base import Hits
@@ -44,11 +44,10 @@ def rm3(
     Raises:
         InputError: if the index keeps no vectors.
     """
-    expanded = []
-    for query, hits in zip(queries, searcher.search_dicts(queries, max(k, fb_docs)), strict=True):
-        vectors = [_vector(searcher, docid, max_share) for docid in hits.docids[:fb_docs]]
-        documents = zip(vectors, hits.scores.tolist(), strict=False)
-        expanded.append(rm3_query(query, documents, fb_terms=fb_terms, original_query_weight=original_query_weight))
+    expanded = [
+        rm3_query(query, best, fb_terms=fb_terms, original_query_weight=original_query_weight)
+        for query, best in _relevant(searcher, queries, fb_docs, max_share)
+    ]
     return searcher.search_dicts(expanded, k)
 
 
@@ -81,11 +80,20 @@ def rocchio(
     Raises:
         InputError: if the index keeps no vectors.
     """
-    expanded = []
-    for query, hits in zip(queries, searcher.search_dicts(queries, max(k, fb_docs)), strict=True):
-        vectors = [_vector(searcher, docid, max_share) for docid in hits.docids[:fb_docs]]
-        expanded.append(rocchio_query(query, vectors, fb_terms=fb_terms, alpha=alpha, beta=beta))
+    expanded = [
+        rocchio_query(query, [vector for vector, _ in best], fb_terms=fb_terms, alpha=alpha, beta=beta)
+        for query, best in _relevant(searcher, queries, fb_docs, max_share)
+    ]
     return searcher.search_dicts(expanded, k)
+
+
+def _relevant(
+    searcher: LuceneSearcher, queries: Sequence[Mapping[str, float]], fb_docs: int, max_share: float
+) -> Iterator[tuple[Mapping[str, float], list[tuple[Weights, float]]]]:
+    """Each query with the vectors and scores of its best documents."""
+    for query, hits in zip(queries, searcher.search_dicts(queries, max(1, fb_docs)), strict=True):
+        vectors = [_vector(searcher, docid, max_share) for docid in hits.docids[:fb_docs]]
+        yield query, list(zip(vectors, hits.scores.tolist(), strict=False))
 
 
 def _vector(searcher: LuceneSearcher, docid: str, max_share: float) -> Weights:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyserini_splare import java
+from pyserini_splare import jvm as java
 from splare_plugins.errors import MissingPartError, SplareError
 
 from .conftest import python
@@ -24,7 +24,7 @@ def test_a_running_machine_is_adopted(jvm: None) -> None:
 def test_a_machine_without_anserini_is_refused() -> None:
     code = """
 import os, jnius_config
-from pyserini_splare.java import start_jvm
+from pyserini_splare.jvm import start_jvm
 from splare_plugins.machine.java import find_java
 os.environ["JAVA_HOME"] = str(find_java().home)
 jnius_config.set_classpath("elsewhere.jar")
@@ -63,7 +63,7 @@ except KeyboardInterrupt:
 def test_importing_the_package_starts_neither_java_nor_torch() -> None:
     code = """
 import sys
-import pyserini_splare, pyserini_splare.engine, pyserini_splare.bm25, pyserini_splare.feedback, pyserini_splare.vectors
+import pyserini_splare, pyserini_splare.engine, pyserini_splare.expansion, pyserini_splare.vectors
 assert not {"torch", "transformers", "jnius", "pyserini"} & set(sys.modules), set(sys.modules)
 assert set(pyserini_splare.__all__) <= set(dir(pyserini_splare))
 """
@@ -77,3 +77,35 @@ def test_without_pyserini_one_sentence_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPartError, match=r"splare-plugins\[pyserini\]"):
         java._anserini_jar()
+
+
+def test_modules_that_moved_answer_to_their_old_names() -> None:
+    from pyserini_splare import expansion
+
+    with pytest.warns(DeprecationWarning, match=r"pyserini_splare\.java is pyserini_splare\.jvm now"):
+        assert importlib.import_module("pyserini_splare.java") is java
+    with pytest.warns(DeprecationWarning):
+        assert importlib.import_module("pyserini_splare.feedback") is expansion
+
+
+@pytest.mark.java
+def test_a_pyserini_that_wants_the_network_to_be_imported() -> None:
+    code = """
+import sys
+from urllib.error import URLError
+from pyserini_splare import start_jvm
+from splare_plugins.errors import MissingPartError
+
+class Offline:
+    def find_spec(self, name, *_):
+        if name == "pyserini.encode":
+            raise URLError("no route")
+
+start_jvm()
+sys.meta_path.insert(0, Offline())
+try:
+    from pyserini_splare import SplareQueryEncoder
+except MissingPartError as error:
+    print(error)
+"""
+    assert "(no route)" in python(code).stdout
