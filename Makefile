@@ -1,33 +1,65 @@
-# Two commands set everything up: `make demo` and `make test`. All they need is Python 3.11.
-PYTHON ?= python3.11
+# Two commands set everything up: `make demo` and `make test`. All they need is one of these Pythons.
+VERSIONS := 3.11 3.12 3.13
 VENV := .venv
-BIN := $(VENV)/bin
-INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable
+BIN = $(VENV)/bin
+CONSTRAINTS := --constraint constraints.txt
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINTS) --editable
+# One thread a process: on two cores, two processes of two threads each take 1.4 times as long.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+FAST := -m 'not gpu and not slow and not java and not model'
 
-.PHONY: demo test lint benchmarks lock clean
+# A command of this name may stand on the path and yet not work (pyenv's shims): each is tried.
+CANDIDATES = $(or $(PYTHON),$(VERSIONS:%=python%) python3)
+PROBE := import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv[1:])
+MISSING = make needs Python (one of: $(VERSIONS)) with its venv module, and none of these is one: $(CANDIDATES); \
+	install one, or name it with PYTHON=/path/to/python
 
-demo: $(VENV)/.demo
+.PHONY: help demo test check fast lint types benchmarks lock clean test-3.11 test-3.12 test-3.13 test-lowest
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z].*:.*## / {printf "  make %-31s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.demo ## install, then encode, index, search, compare with BM25 and explain, on bundled data
 	$(BIN)/splare demo
 
-# One thread a process: on two cores, two processes of two threads each take 1.4 times as long.
-test: $(VENV)/.dev lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: lint types ## everything that continuous integration runs: lint, types and all tests
+	$(PYTEST) --dist loadfile --no-loadscope-reorder --durations=25
 
-lint: $(VENV)/.dev
+check: lint types fast ## before a commit: lint, types and the fast tests
+
+fast: $(VENV)/.dev ## the tests that need no Java, no model and no patience
+	$(PYTEST) $(FAST)
+
+lint: $(VENV)/.dev ## ruff, its rules and its format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy
 	$(BIN)/mypy
 
-benchmarks: $(VENV)/.dev
+test-3.11 test-3.12 test-3.13: test-%: ## the fast tests on that Python, in .venv-3.12 and so on
+	@$(MAKE) --no-print-directory fast VERSIONS=$* VENV=.venv-$*
+
+test-lowest: ## the fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	@$(MAKE) --no-print-directory fast VERSIONS=3.11 VENV=.venv-lowest CONSTRAINTS='--resolution lowest-direct'
+
+benchmarks: $(VENV)/.dev ## every script of benchmarks/, which takes hours
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-lock: $(VENV)/.uv
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --extra all --no-header --no-annotate pyproject.toml -o constraints.txt
+lock: $(VENV)/.uv ## solve constraints.txt anew, for all Pythons at once
+	$(BIN)/uv pip compile --quiet --universal --python-version $(firstword $(VERSIONS)) --extra dev --extra all \
+		--no-header --no-annotate pyproject.toml -o constraints.txt
+
+clean: ## remove environments and caches
+	rm -rf .venv .venv-3.* .venv-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.uv:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet uv==0.13.9
-	touch $@
+	@found=; for python in $(CANDIDATES); do \
+		if $$python -c '$(PROBE)' $(VERSIONS) 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo '$(MISSING)' >&2; exit 1; fi; \
+	$$found -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv==0.13.9
+	@touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.uv
 	$(INSTALL) '.[small-model,pyserini]'
@@ -37,6 +69,3 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.uv
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.uv
 	$(INSTALL) '.[dev]' --compile-bytecode
 	touch $@
-
-clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,11 +20,11 @@ from scipy.sparse import csr_array
 from pyserini_splare import bm25_search
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.engines import Hits, get_engine
+from splare_plugins.impacts import keep_largest
 from splare_plugins.model.dense import dense_vectors
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.evaluation import evaluate
 from splare_plugins.retrieval.indexing import search_queries
-from splare_plugins.training.development import keep_largest
 
 ENGLISH = ("scifact", "xquad/en", "cranfield", "cacm", "vaswani")
 ASKING = ("de", "es", "ar", "ru", "zh")

@@ -32,4 +32,4 @@ __all__ = sorted(_HOMES)
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-sys.meta_path.append(MovedModules(__name__, {"feedback": "expansion", "java": "jvm"}))
+sys.meta_path.insert(0, MovedModules(__name__, {"feedback": "expansion", "java": "jvm"}))

@@ -7,8 +7,16 @@ from typing import Annotated
 import typer
 
 from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, Output, report_index
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
-from splare_plugins.cli.options import Duplicates, Json, OnDuplicateOption, Overwrite, TopKOption
+from splare_plugins.cli.options import (
+    USUAL,
+    Duplicates,
+    Json,
+    Loading,
+    OnDuplicateOption,
+    Overwrite,
+    TopKOption,
+    loading_options,
+)
 
 
 @loading_options
@@ -28,6 +36,16 @@ def lucene(
     loading: Loading = USUAL,
 ) -> None:
     """Build a Lucene index that Pyserini and Anserini search too."""
-    source = IndexSource(corpus, model, loading, encoded, top_k, store_text, on_duplicate)
-    options = {"store_text": store_text, "store_vectors": store_vectors}
-    report_index(source.index_into("lucene", output, overwrite, options), output, as_json)
+    source = IndexSource(
+        corpus=corpus,
+        model=model,
+        loading=loading,
+        encoded=encoded,
+        top_k=top_k,
+        store_text=store_text,
+        on_duplicate=on_duplicate,
+    )
+    summary = source.index_into(
+        "lucene", output, overwrite=overwrite, store_text=store_text, store_vectors=store_vectors
+    )
+    report_index(summary, output, as_json=as_json)

@@ -6,19 +6,22 @@ needs, and a model is loaded when the first text is encoded.
 
 from __future__ import annotations
 
+import sys
+
 from splare_plugins.machine.lazy import lazy_names
+from splare_plugins.machine.moved import MovedModules
 
 _HOMES = {
     "DenseBackbone": "dense",
     "EncodedDocuments": "encoded",
-    "LatentRM3": "feedback",
+    "LatentRM3": "latent_rm3",
     "Splare": "factory",
     "SplareDocEncoder": "encoders",
     "SplareExplainer": "explainer",
     "SplareIndex": "indexes",
     "SplareQueryEncoder": "encoders",
     "SplareScorer": "scorer",
-    "start_terrier": "java",
+    "start_terrier": "terrier_java",
 }
 
 __all__ = sorted(_HOMES)
@@ -26,3 +29,5 @@ __all__ = sorted(_HOMES)
 __getattr__, __dir__ = lazy_names(
     __name__, _HOMES, needs=("pyterrier", "pyterrier_alpha", "pandas"), project="PyTerrier", extra="pyterrier"
 )
+
+sys.meta_path.insert(0, MovedModules(__name__, {"feedback": "latent_rm3", "java": "terrier_java"}))

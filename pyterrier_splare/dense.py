@@ -14,7 +14,7 @@ from pyterrier_splare.texts import distinct, require_docnos, require_new_qids
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pyterrier_splare.factory import Splare
+    from pyterrier_splare.settings import SplareSettings
 
 
 class DenseBackbone(Role):
@@ -94,7 +94,7 @@ class DenseDocEncoder(RowRole):
 
 
 def _encode(
-    splare: Splare, values: Sequence[object], ids: Sequence[object], side: Literal["query", "document"]
+    splare: SplareSettings, values: Sequence[object], ids: Sequence[object], side: Literal["query", "document"]
 ) -> list[np.ndarray]:
     """One vector a row, float32; each different text is encoded once."""
     from splare_plugins.model.dense import dense_vectors  # brings torch

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyterrier as pt
 
-from pyterrier_splare.factory import Splare
 from pyterrier_splare.role import RowRole
+from pyterrier_splare.settings import SplareSettings
 from pyterrier_splare.texts import distinct
 from splare_plugins.errors import InputError
 
@@ -34,7 +34,7 @@ class SplareExplainer(RowRole):
     schematic: ClassVar = {"label": "SPLARE explainer"}
     _method = "explainer"
 
-    def __init__(self, splare: Splare, *, top: int = 10) -> None:
+    def __init__(self, splare: SplareSettings, *, top: int = 10) -> None:
         if top < 1:
             raise InputError(f"top must be at least 1, not {top}")
         super().__init__(splare)

@@ -57,9 +57,9 @@ def config_of(model: Any) -> SplareConfig | None:
     if model is None or isinstance(model, SplareConfig):
         return model
     if isinstance(model, str | Path):
-        from splare_plugins.model.locate import locate_model
+        from splare_plugins.model.describe import describe_model
 
-        return SplareConfig.load(locate_model(str(model)))
+        return describe_model(model).config
     config = getattr(model, "config", None)
     if not isinstance(config, SplareConfig):
         raise InputError(f"{model!r} is no SPLARE model; give a Splare, a SplareModel, or a model's name or folder")

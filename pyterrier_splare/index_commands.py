@@ -7,8 +7,16 @@ from typing import Annotated
 import typer
 
 from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, Output, index_verb, report_index
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
-from splare_plugins.cli.options import Duplicates, Json, OnDuplicateOption, Overwrite, TopKOption
+from splare_plugins.cli.options import (
+    USUAL,
+    Duplicates,
+    Json,
+    Loading,
+    OnDuplicateOption,
+    Overwrite,
+    TopKOption,
+    loading_options,
+)
 
 
 @loading_options
@@ -25,8 +33,10 @@ def pisa(
     loading: Loading = USUAL,
 ) -> None:
     """Build a PISA index for PyTerrier; exact, no Java."""
-    source = IndexSource(corpus, model, loading, encoded, top_k, False, on_duplicate)
-    report_index(source.index_into("pisa", output, overwrite, {"encoding": encoding}), output, as_json)
+    source = IndexSource(
+        corpus=corpus, model=model, loading=loading, encoded=encoded, top_k=top_k, on_duplicate=on_duplicate
+    )
+    report_index(source.index_into("pisa", output, overwrite=overwrite, encoding=encoding), output, as_json=as_json)
 
 
 terrier = index_verb("terrier", "Build a Terrier index for PyTerrier; exact, needs Java.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyterrier as pt
 
-from pyterrier_splare.factory import Splare
+from pyterrier_splare.settings import SplareSettings
 
 
 class Role(pt.Transformer):
@@ -19,7 +19,7 @@ class Role(pt.Transformer):
     _method: str
     """The factory's method that makes it."""
 
-    def __init__(self, splare: Splare) -> None:
+    def __init__(self, splare: SplareSettings) -> None:
         self.splare = splare
 
     @property

@@ -37,8 +37,7 @@ _MOVED = {
     "assemble": "model.assemble",
     "batching": "model.batching",
     "builtin": "model.builtin",
-    "builtin.calibrate": "model.builtin.calibrate",
-    "builtin.convert": "model.builtin.convert",
+    "builtin.calibrate": "retrieval.calibrate_builtin",
     "card": "model.card",
     "dense": "model.dense",
     "describe": "model.describe",
@@ -50,11 +49,14 @@ _MOVED = {
     "indexing": "retrieval.indexing",
     "java": "machine.java",
     "labels": "heads.labels",
+    "locate": "model.find",
+    "model.locate": "model.find",
     "mteb_search": "retrieval.mteb_search",
     "splade": "model.splade",
     "training.embed": "training.data.embed",
+    "training.flops": "training.losses",
     "training.mine": "training.data.mine",
     "training.score": "training.data.score",
     "training.teachers": "training.data.teachers",
 }
-sys.meta_path.append(MovedModules(__name__, _MOVED))
+sys.meta_path.insert(0, MovedModules(__name__, _MOVED))

@@ -69,7 +69,7 @@ class SplareConfig:
         pool_all_tokens: special tokens and the prompt take part in the pool, as they do in SPLADE models. A text
             without a token of its own still has an empty row.
         query: prompt, length, top-k and scale of queries.
-        document: the same of documents.
+        document: likewise for documents.
     """
 
     name: str

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from splare_plugins.config import Side, SplareConfig
+from splare_plugins.config import SIDES, Side, SplareConfig
 from splare_plugins.errors import InputError
 
 MAX_IMPACT = 255
@@ -79,7 +79,7 @@ class Quantizer:
     """
 
     def __init__(self, query_scale: float, document_scale: float) -> None:
-        for side, scale in (("query", query_scale), ("document", document_scale)):
+        for side, scale in zip(SIDES, (query_scale, document_scale), strict=True):
             if not (np.isfinite(scale) and scale > 0):
                 raise InputError(f"the {side} scale of a quantiser must be a positive number, not {scale}")
         self.query_scale = float(query_scale)
@@ -106,13 +106,13 @@ class Quantizer:
 
         Args:
             queries: float weights, shape ``(n, width)``, pruned as they will be when searching.
-            documents: the same of documents.
+            documents: likewise for documents.
             percentile: of the non-zero weights; the few above it will be clipped.
 
         Raises:
             InputError: if one side has no non-zero weight.
         """
-        for side, weights in (("query", queries), ("document", documents)):
+        for side, weights in zip(SIDES, (queries, documents), strict=True):
             if weights.nnz == 0:
                 raise InputError(f"cannot calibrate a quantiser: the {side} sample has no active latent")
         return cls(
@@ -173,6 +173,20 @@ def _per_row(flags: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return (before[bounds[1:]] - before[bounds[:-1]]).astype(np.int32)
 
 
+def keep_largest(weights: csr_array, top_k: int | None) -> csr_array:
+    """The ``top_k`` largest weights of each row; all of them for ``None``."""
+    if top_k is None:
+        return weights
+    kept = np.zeros(weights.nnz, dtype=bool)
+    for start, end in zip(weights.indptr[:-1], weights.indptr[1:], strict=True):
+        order = np.argsort(-weights.data[start:end], kind="stable")
+        kept[start + order[:top_k]] = True
+    smaller = weights.copy()
+    smaller.data = np.where(kept, weights.data, 0)
+    smaller.eliminate_zeros()
+    return smaller
+
+
 def to_dicts(impacts: csr_array) -> list[dict[str, int]]:
     """Rows as ``{"f12345": 87}``: the form that Pyserini, PyTerrier and OpenSearch take."""
     terms = latent_terms(impacts.shape[1])
@@ -192,7 +206,7 @@ def from_dicts(rows: Iterable[Mapping[str, float]], width: int, *, floats: bool 
         floats: take any finite weight above 0, as feedback makes them, and give float64 instead of int32.
 
     Raises:
-        InputError: for a term that is no latent of this width, or an impact that is no integer >= 1 of 32 bits.
+        InputError: for a term that is not a latent of this width, or an impact that is not an integer >= 1 of 32 bits.
     """
     ids = _latent_ids(width)
     indptr: list[int] = [0]

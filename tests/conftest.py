@@ -11,14 +11,14 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from pyterrier_splare.java import terrier_jars
+from pyterrier_splare.terrier_java import terrier_jars
 from splare_plugins.errors import MissingPartError
 from splare_plugins.model.splare import SplareModel
 from tests.hub_server import Hub, running_hub
-from tests.opensearch_node import opensearch_url
+from tests.opensearch_node import opensearch_cluster, opensearch_url, pytest_configure_node, run_folder, whole_cluster
 from tests.tiny import save_tiny_model
 
-__all__ = ["opensearch_url"]
+__all__ = ["opensearch_cluster", "opensearch_url", "pytest_configure_node", "run_folder", "whole_cluster"]
 
 # A shell's background jobs start with Ctrl-C ignored, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

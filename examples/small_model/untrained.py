@@ -12,9 +12,9 @@ from pathlib import Path
 
 from splare_plugins.errors import InputError
 from splare_plugins.model.builtin import ZERO_SHOT_MODEL
-from splare_plugins.model.builtin.calibrate import sample_documents, sample_queries
 from splare_plugins.model.builtin.convert import raw_head
 from splare_plugins.model.splare import SplareModel
+from splare_plugins.retrieval.calibrate_builtin import sample_documents, sample_queries
 
 SAMPLE = 200
 

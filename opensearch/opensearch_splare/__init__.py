@@ -10,15 +10,15 @@ from splare_plugins.machine.lazy import lazy_names
 
 _HOMES = {
     "BulkSender": "bulk",
-    "Deployment": "bodies",
+    "Deployment": "plan",
     "FeatureMap": "features",
-    "IndexReport": "loading",
+    "IndexReport": "filling",
     "Node": "node.process",
     "OpenSearchEngine": "engine",
     "OpenSearchSearcher": "engine",
     "OpenSearchWriter": "writer",
     "SplareIndex": "index",
-    "ask_encoder": "encoder",
+    "ask_encoder": "encoder_service",
     "connect": "connection",
     "deploy": "deployment",
     "hybrid": "queries",

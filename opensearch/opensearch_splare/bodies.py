@@ -4,71 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
-from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
-from opensearch_splare.location import check_name
 from opensearch_splare.mapping import DEFAULT_FIELD, IndexCard, index_body
+from opensearch_splare.plan import Deployment
 from opensearch_splare.queries import Body, two_phase_pipeline
-from splare_plugins.config import SplareConfig
-from splare_plugins.errors import InputError
+from splare_plugins.config import Side
 
-Side = Literal["passage", "query"]
-SIDES: tuple[Side, ...] = ("passage", "query")
+CONTENT_TYPES: dict[Side, str] = {"document": "passage", "query": "query"}
+"""What the encoder service and the names on a cluster call the two sides, in the order in which they are made."""
 
 PASSAGES = "passages"
 """Of an index of passages: the field with their texts, in the order of the nested vectors."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployment:
-    """One index whose texts and queries the cluster encodes through a ``splare serve``.
-
-    Attributes:
-        index: its name; the names of all else follow from it.
-        encoder_url: where the nodes of the cluster reach the encoder.
-        config: of the encoder's model.
-        token: the encoder's bearer token.
-        batch_size: texts of one call while indexing.
-        read_timeout: seconds that a call may take.
-        connections: most calls of a node at the same time.
-        passage_words: cut texts into passages of so many words, each with its own vector; ``None`` gives a text one
-            vector.
-        two_phase: search in two phases: faster, made for few hits, no longer exact.
-        shards: primary shards of a new index.
-        replicas: copies of each; ``None`` keeps one as soon as there is a second node.
-        analyzer: of the text fields of a new index; ``None`` for the standard one.
-
-    Raises:
-        InputError: for values that cannot be.
-    """
-
-    index: str
-    encoder_url: str
-    config: SplareConfig
-    token: str | None = None
-    batch_size: int = 16
-    read_timeout: int = 120
-    connections: int = 8
-    passage_words: int | None = None
-    two_phase: bool = False
-    shards: int = 1
-    replicas: int | None = None
-    analyzer: str | None = None
-
-    def __post_init__(self) -> None:
-        check_name(self.index)
-        object.__setattr__(self, "encoder_url", check_encoder_url(self.encoder_url))
-        for name in ("batch_size", "read_timeout", "connections", "passage_words"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, not {value}")
-
-    @property
-    def pipeline(self) -> str:
-        """Name of the ingest pipeline, and of the search pipeline."""
-        return pipeline_name(self.index)
 
 
 class Request(NamedTuple):
@@ -79,26 +28,9 @@ class Request(NamedTuple):
     body: Body | None
 
 
-def check_encoder_url(url: str) -> str:
-    """``url`` without a slash at its end.
-
-    Raises:
-        InputError: if it is no address.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
-        raise InputError(f"{url!r} is no address of an encoder; give the one that splare serve prints")
-    return url.rstrip("/")
-
-
-def pipeline_name(index: str) -> str:
-    """The name of both pipelines of an index."""
-    return f"splare-{index}"
-
-
 def model_name(index: str, side: Side) -> str:
     """The name of a remote model, its connector and its model group."""
-    return f"splare-{index}-{side}"
+    return f"splare-{index}-{CONTENT_TYPES[side]}"
 
 
 def connector_body(plan: Deployment, side: Side) -> Body:
@@ -108,9 +40,9 @@ def connector_body(plan: Deployment, side: Side) -> Body:
         name=model_name(plan.index, side),
         index=plan.index,
         encoder_url=plan.encoder_url,
-        content_type=side,
+        content_type=CONTENT_TYPES[side],
         fingerprint=plan.config.index_fingerprint(),
-        # The server wants a credential even where none is used.
+        # The server asks for a credential even where none is used.
         token=plan.token or "none",
         read_timeout=plan.read_timeout,
         connections=plan.connections,
@@ -172,13 +104,13 @@ def all_requests(plan: Deployment) -> Iterator[Request]:
     """What a deployment sends to a cluster that has nothing of it yet; ids that the server gives are in ``<>``."""
     if plan.token is not None:
         plan = replace(plan, token="<token>")
-    ml, models = "/_plugins/_ml", {side: f"<model {model_name(plan.index, side)}>" for side in SIDES}
-    for side in SIDES:
+    ml, models = "/_plugins/_ml", {side: f"<model {model_name(plan.index, side)}>" for side in CONTENT_TYPES}
+    for side in CONTENT_TYPES:
         name = model_name(plan.index, side)
         yield Request("POST", f"{ml}/connectors/_create", connector_body(plan, side))
         yield Request("POST", f"{ml}/models/_register", model_body(plan, side, f"<connector {name}>"))
         yield Request("POST", f"{ml}/models/{models[side]}/_deploy", None)
-    yield Request("PUT", f"/_ingest/pipeline/{plan.pipeline}", ingest_pipeline(plan, models["passage"]))
+    yield Request("PUT", f"/_ingest/pipeline/{plan.pipeline}", ingest_pipeline(plan, models["document"]))
     yield Request("PUT", f"/_search/pipeline/{plan.pipeline}", search_pipeline(plan, models["query"]))
     yield Request("PUT", f"/{plan.index}", deployed_index(plan))
 

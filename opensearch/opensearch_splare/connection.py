@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ def connect(url: str | None = None, **options: Any) -> OpenSearch:
         **options: of ``opensearchpy.OpenSearch``, for example ``ca_certs``.
 
     Raises:
-        InputError: if it is no URL.
+        InputError: if it is not a URL.
     """
     url = url or default_url()
     parts = urlsplit(url)
@@ -54,7 +54,7 @@ def connect(url: str | None = None, **options: Any) -> OpenSearch:
     except ValueError:
         usable = False
     if not usable:
-        raise InputError(f"{without_password(url)!r} is no address of a cluster; give one like {DEFAULT_URL}")
+        raise InputError(f"{without_password(url)!r} is not an address of a cluster; give one like {DEFAULT_URL}")
     return OpenSearch([url], **{"timeout": TIMEOUT, **options})
 
 
@@ -68,13 +68,13 @@ def server_version(client: OpenSearch) -> Version:
     """Major and minor version of the cluster.
 
     Raises:
-        InputError: if the cluster cannot be asked, or is no OpenSearch.
+        InputError: if the cluster cannot be asked, or is not OpenSearch.
     """
     with server_errors(client):
         about = client.info()
     version = about.get("version", {})
     if version.get("distribution") != "opensearch":
-        raise InputError(f"{address(client)} is no OpenSearch; its version is {version.get('number', 'unknown')}")
+        raise InputError(f"{address(client)} is not OpenSearch; its version is {version.get('number', 'unknown')}")
     major, minor = version["number"].split(".")[:2]
     return int(major), int(minor)
 
@@ -120,7 +120,7 @@ def explain_error(error: TransportError, where: str, index: str | None = None) -
         return f"{where} cannot be reached ({error.error}); start it (splare opensearch start) or correct the URL"
     kind, reason = str(error.error), error_reason(error.info)
     if isinstance(error, AuthenticationException):
-        return f"{where} wants a user and a password; put them into the URL: https://user:password@host:9200"
+        return f"{where} asks for a user and a password; put them into the URL: https://user:password@host:9200"
     if "cluster_block_exception" in kind:
         return f"{what} cannot be written or read now: {reason}; remove the block in its settings and run again"
     if isinstance(error, AuthorizationException):
@@ -140,6 +140,13 @@ def explain_reason(reason: str, what: str, status: int | str) -> str:
     if "unknown query [neural_sparse]" in reason or "unknown query [hybrid]" in reason:
         return f"{what} lacks the neural-search plugin ({reason}); install it, or search with form='rank_feature'"
     return f"{what} refused with status {status}: {reason}"
+
+
+def nested_value(values: Any, name: str) -> Any:
+    """What stands in nested JSON under a name with dots; ``None`` if nothing does."""
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
 
 
 def error_reason(info: Any) -> str:

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from opensearch_splare.index_command import Url
+from opensearch_splare.plan import Deployment
 from splare_plugins.cli.options import Json
+from splare_plugins.serving.limits import ServerOptions
 
 IndexName = Annotated[str, typer.Option("--index", "-i", help="Name of the index.")]
 
@@ -18,7 +20,7 @@ def deploy(
     index: IndexName,
     encoder_url: Annotated[
         str, typer.Option(help="The encoder (splare serve), as the nodes of the cluster reach it.")
-    ] = "http://127.0.0.1:8085",
+    ] = f"http://{ServerOptions.host}:{ServerOptions.port}",
     url: Url = None,
     ask_url: Annotated[
         str | None, typer.Option(help="The encoder as this machine reaches it.", show_default="--encoder-url")
@@ -33,10 +35,12 @@ def deploy(
     two_phase: Annotated[
         bool, typer.Option("--two-phase", help="Search in two phases: faster, for few hits, no longer exact.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts of one call while indexing.")] = 16,
-    read_timeout: Annotated[int, typer.Option(min=1, help="Seconds that a call may take.")] = 120,
-    connections: Annotated[int, typer.Option(min=1, help="Most calls of a node at the same time.")] = 8,
-    shards: Annotated[int, typer.Option(min=1, help="Primary shards of a new index.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts of one call while indexing.")] = Deployment.batch_size,
+    read_timeout: Annotated[int, typer.Option(min=1, help="Seconds that a call may take.")] = Deployment.read_timeout,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Most calls of a node at the same time.")
+    ] = Deployment.connections,
+    shards: Annotated[int, typer.Option(min=1, help="Primary shards of a new index.")] = Deployment.shards,
     replicas: Annotated[
         int | None, typer.Option(min=0, help="Copies of each shard.", show_default="1 if there is a second node")
     ] = None,
@@ -53,10 +57,10 @@ def deploy(
 
     Makes connectors, remote models, an ingest pipeline, a search pipeline and the index; what is there is kept.
     """
-    from opensearch_splare.bodies import Deployment, all_requests
+    from opensearch_splare.bodies import all_requests
     from opensearch_splare.connection import connect
     from opensearch_splare.deployment import deploy as make
-    from opensearch_splare.encoder import ask_encoder
+    from opensearch_splare.encoder_service import ask_encoder
     from splare_plugins.cli.console import console, print_json, report
     from splare_plugins.serving.security import read_token
 

@@ -9,29 +9,29 @@ from urllib.parse import quote
 from opensearchpy import NotFoundError, OpenSearch
 
 from opensearch_splare.bodies import (
-    SIDES,
-    Deployment,
+    CONTENT_TYPES,
     deployed_index,
     ingest_pipeline,
-    pipeline_name,
     pipeline_settings,
     search_pipeline,
 )
-from opensearch_splare.connection import address, require, server_errors, server_version
+from opensearch_splare.connection import address, nested_value, require, server_errors, server_version
+from opensearch_splare.encoder_service import trust_encoder
 from opensearch_splare.location import check_name
-from opensearch_splare.mapping import COMPLETE, DEFAULT_FIELD, META_KEY, IndexCard
+from opensearch_splare.mapping import DEFAULT_FIELD, META_KEY, IndexCard, single_index
+from opensearch_splare.plan import Deployment, pipeline_name
 from opensearch_splare.remote_models import find_model, make_model, remove_models
-from opensearch_splare.trust import trust_encoder
 from splare_plugins.errors import InputError
 
 PLUGINS = {"opensearch-ml": "ml-commons", "opensearch-neural-search": "neural-search"}
+_DEFAULT_PIPELINES = ("default_pipeline", "search.default_pipeline")
 
 
 class Outcome(NamedTuple):
     """What a deployment is, and what was done for it.
 
     Attributes:
-        models: id of the remote model of each side.
+        models: ids of the remote models, by ``passage`` and ``query``.
         changes: what was made or changed, for people; empty if everything was there.
     """
 
@@ -60,17 +60,17 @@ def deploy(client: OpenSearch, plan: Deployment, *, trust: bool = False) -> Outc
         exists = _check_index(client, plan)
         changes = [f"setting {name}" for name in trust_encoder(client, plan.encoder_url)] if trust else []
         models: dict[str, str] = {}
-        for side in SIDES:
+        for side, word in CONTENT_TYPES.items():
             found = find_model(client, plan, side)
             if found is None:
                 found = make_model(client, plan, side)
-                changes.append(f"{side} model")
-            models[side] = found
+                changes.append(f"{word} model")
+            models[word] = found
         changes += _put_pipeline(client, "_ingest", plan.pipeline, ingest_pipeline(plan, models["passage"]))
         changes += _put_pipeline(client, "_search", plan.pipeline, search_pipeline(plan, models["query"]))
         changes += _put_index(client, plan, exists)
-        for side in SIDES:
-            remove_models(client, plan.index, side, keep=models[side])
+        for side, word in CONTENT_TYPES.items():
+            remove_models(client, plan.index, side, keep=models[word])
     return Outcome(models, changes)
 
 
@@ -90,13 +90,13 @@ def undeploy(client: OpenSearch, index: str, *, with_index: bool = False) -> lis
     """
     check_name(index)
     with server_errors(client):
-        removed = _detach_index(client, index, with_index)
+        removed = _detach_index(client, index, delete=with_index)
         for kind in ("_search", "_ingest"):
             path = _pipeline_path(kind, pipeline_name(index))
             if _get(client, path):
                 client.transport.perform_request("DELETE", path)
                 removed.append(f"{kind[1:]} pipeline")
-        for side in SIDES:
+        for side in CONTENT_TYPES:
             removed += remove_models(client, index, side)
     return removed
 
@@ -119,9 +119,7 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
     found = _get(client, f"/{quote(plan.index)}")
     if not found:
         return False
-    if len(found) != 1:
-        raise InputError(f"{plan.index!r} stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
-    (about,) = found.values()
+    about = single_index(found, plan.index)
     mapping, properties = about["mappings"], about["mappings"].get("properties", {})
     vector = properties.get(DEFAULT_FIELD, {})
     nested = vector.get("type") == "nested"
@@ -133,8 +131,7 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
             f"the index {plan.index!r} has its vectors in {card.field!r} of type {card.field_type}, and pipelines "
             f"fill {DEFAULT_FIELD!r} of type rank_features; make another index"
         )
-    if card.state != COMPLETE:
-        raise InputError(f"the index {plan.index!r} is not complete; go on with what began it, or delete it")
+    card.require_complete(plan.index)
     if card.config is None:
         raise InputError(f"the index {plan.index!r} names no model, so nothing says what to encode with; make another")
     plan.config.require_same_index(card.config, f"the index {plan.index!r}")
@@ -143,11 +140,10 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
         raise InputError(
             f"the index {plan.index!r} has {has}, and this is a deployment {asks} --passage-words; make another index"
         )
-    for name in ("default_pipeline", "search.default_pipeline"):
-        if _setting(about, name) not in (None, "_none", plan.pipeline):
+    for name in _DEFAULT_PIPELINES:
+        if (value := _setting(about, name)) not in (None, "_none", plan.pipeline):
             raise InputError(
-                f"the index {plan.index!r} has the {name} {_setting(about, name)!r} already; remove that setting "
-                "or make another index"
+                f"the index {plan.index!r} has the {name} {value!r} already; remove that setting or make another index"
             )
     return True
 
@@ -165,13 +161,13 @@ def _put_index(client: OpenSearch, plan: Deployment, exists: bool) -> list[str]:
         client.indices.create(index=plan.index, body=deployed_index(plan))
         return ["index"]
     (about,) = client.indices.get(index=plan.index).values()
-    if {_setting(about, "default_pipeline"), _setting(about, "search.default_pipeline")} == {plan.pipeline}:
+    if {_setting(about, name) for name in _DEFAULT_PIPELINES} == {plan.pipeline}:
         return []
     client.indices.put_settings(index=plan.index, body={"index": pipeline_settings(plan)})
     return ["settings of the index"]
 
 
-def _detach_index(client: OpenSearch, index: str, delete: bool) -> list[str]:
+def _detach_index(client: OpenSearch, index: str, *, delete: bool) -> list[str]:
     removed = []
     for concrete, about in _get(client, f"/{quote(index)}").items():
         if delete:
@@ -180,18 +176,15 @@ def _detach_index(client: OpenSearch, index: str, delete: bool) -> list[str]:
             client.indices.delete(index=concrete)
             removed.append(f"index {concrete}")
             continue
-        for name in ("default_pipeline", "search.default_pipeline"):
+        for name in _DEFAULT_PIPELINES:
             if _setting(about, name) == pipeline_name(index):
                 client.indices.put_settings(index=concrete, body={f"index.{name}": None})
                 removed.append(f"{name} of {concrete}")
     return removed
 
 
-def _setting(about: Mapping[str, Any], name: str) -> str | None:
-    value: Any = about["settings"]["index"]
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+def _setting(about: Mapping[str, Any], name: str) -> Any:
+    return nested_value(about["settings"]["index"], name)
 
 
 def _pipeline_path(kind: str, name: str) -> str:

@@ -36,7 +36,7 @@ class OpenSearchSearcher(Searcher):
         **options: of :class:`SplareIndex`.
 
     Raises:
-        InputError: if there is no such index, or it is none of ours or not complete.
+        InputError: if there is no such index, splare did not make it, or it is not complete.
     """
 
     def __init__(self, location: str, **options: Any) -> None:

@@ -14,15 +14,15 @@ from opensearch_splare.connection import Version, address, require, server_error
 from opensearch_splare.features import FeatureMap
 from opensearch_splare.location import check_name
 from opensearch_splare.mapping import (
-    COMPLETE,
     DEFAULT_FIELD,
     FieldType,
     IndexCard,
     index_body,
     seismic_parameters,
+    single_index,
 )
+from opensearch_splare.msearch import SearchLimits, read_limits
 from opensearch_splare.queries import IMPACT_UNIT
-from opensearch_splare.search import Limits, read_limits
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 
@@ -75,7 +75,7 @@ class IndexHandle:
             method: with ``sparse_vector``, other parameters of :func:`seismic_parameters`.
 
         Raises:
-            InputError: if the index exists, the server is too old, or a value cannot be.
+            InputError: if the index exists, the server is too old, or a value is impossible.
         """
         card = IndexCard(config=self.config, field=field, field_type=field_type)
         parameters = None
@@ -125,17 +125,13 @@ class IndexHandle:
         """What the index says of itself.
 
         Raises:
-            InputError: if there is no such index, or it is none of ours, or a writer has not finished it.
+            InputError: if there is no such index, splare did not make it, or a writer has not finished it.
             IdentityError: if it was made with another model.
         """
         with server_errors(self.client, self.name):
             found = self.client.indices.get_mapping(index=self.name)
-        if len(found) != 1:
-            raise InputError(f"{self.name!r} stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
-        (mapping,) = found.values()
-        card = IndexCard.from_mapping(mapping["mappings"], self.name)
-        if card.state != COMPLETE:
-            raise InputError(f"the index {self.name!r} is not complete; go on with what began it, or delete it")
+        card = IndexCard.from_mapping(single_index(found, self.name)["mappings"], self.name)
+        card.require_complete(self.name)
         if self.config is not None and card.config is not None:
             self.config.require_same_index(card.config, f"the index {self.name!r}")
         return card
@@ -146,7 +142,7 @@ class IndexHandle:
             return int(self.client.count(index=self.name)["count"])
 
     @cached_property
-    def limits(self) -> Limits:
+    def limits(self) -> SearchLimits:
         """What the cluster and the index allow in a search."""
         return read_limits(self.client, self.name)
 

@@ -15,13 +15,15 @@ from opensearch_splare.connection import (
     require,
     server_errors,
 )
-from opensearch_splare.explanation import explain_hit
+from opensearch_splare.filling import IndexReport, OnError, fill_index, read_records
 from opensearch_splare.handle import IndexHandle
-from opensearch_splare.loading import IndexReport, OnError, load, read_records
+from opensearch_splare.hit_explanation import explain_hit
 from opensearch_splare.mapping import (
     TEXT_FIELDS,
     feature_map,
 )
+from opensearch_splare.msearch import run_searches
+from opensearch_splare.payload import check_query_impacts
 from opensearch_splare.queries import (
     IMPACT_UNIT,
     Body,
@@ -36,8 +38,6 @@ from opensearch_splare.queries import (
     sparse_vector,
     two_phase_pipeline,
 )
-from opensearch_splare.search import run_searches
-from opensearch_splare.sources import check_query_impacts
 from splare_plugins.config import SplareConfig, TopK
 from splare_plugins.corpus import Document, EncodedBatch, Query
 from splare_plugins.engines.base import Hits
@@ -47,8 +47,8 @@ from splare_plugins.machine import Progress
 from splare_plugins.retrieval.explain import Explanation
 from splare_plugins.retrieval.indexing import encode_documents, encode_queries
 
-if TYPE_CHECKING:
-    from splare_plugins.model.splare import SplareModel
+if TYPE_CHECKING:  # torch
+    from splare_plugins.model.encoder import Encoder
 
 
 class SplareIndex(IndexHandle):
@@ -69,7 +69,7 @@ class SplareIndex(IndexHandle):
         self,
         client: OpenSearch,
         name: str,
-        model: SplareModel | SplareConfig | None = None,
+        model: Encoder | SplareConfig | None = None,
         *,
         form: QueryForm = "neural_sparse",
     ) -> None:
@@ -106,7 +106,7 @@ class SplareIndex(IndexHandle):
         """
         model = self._require_model()
         further: dict[str, Mapping[str, Any]] = {}
-        return load(
+        return fill_index(
             self,
             lambda rest: encode_documents(model, rest, top_k=top_k, store_text=True),
             documents=read_records(documents, further),
@@ -133,7 +133,7 @@ class SplareIndex(IndexHandle):
             on_progress: as for :meth:`index`.
             **options: of :class:`BulkSender`.
         """
-        return load(self, lambda _: batches, on_error=on_error, on_progress=on_progress, **options)
+        return fill_index(self, lambda _: batches, on_error=on_error, on_progress=on_progress, **options)
 
     def search(
         self,
@@ -165,7 +165,7 @@ class SplareIndex(IndexHandle):
     def search_impacts(
         self, impacts: csr_array, k: int = 10, *, filter: Body | None = None, two_phase: bool = False
     ) -> list[Hits]:
-        """The same for queries that are impacts already, int32, shape ``(n, width)``."""
+        """Like :meth:`search`, for queries that are impacts already: int32, shape ``(n, width)``."""
         check_k(k)
         pipeline = None
         size = self._size(k)
@@ -229,7 +229,7 @@ class SplareIndex(IndexHandle):
         with server_errors(self.client, self.name):
             return explain_hit(self.client, self.name, body, docid, model, query, impacts, top)
 
-    def _require_model(self) -> SplareModel:
+    def _require_model(self) -> Encoder:
         if self._model is None:
             raise InputError(f"texts need a model; open the index {self.name!r} with one: SplareIndex(..., model=...)")
         return self._model

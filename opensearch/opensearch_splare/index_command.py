@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, report_index
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
-from splare_plugins.cli.options import Duplicates, Json, OnDuplicateOption, TopKOption
+from splare_plugins.cli.options import USUAL, Duplicates, Json, Loading, OnDuplicateOption, TopKOption, loading_options
 
 Url = Annotated[
     str | None,
@@ -50,7 +49,15 @@ def opensearch(
     """
     from opensearch_splare.location import default_url, without_password
 
-    source = IndexSource(corpus, model, loading, encoded, top_k, store_text, on_duplicate)
+    source = IndexSource(
+        corpus=corpus,
+        model=model,
+        loading=loading,
+        encoded=encoded,
+        top_k=top_k,
+        store_text=store_text,
+        on_duplicate=on_duplicate,
+    )
     options = {
         "run": _run(corpus, top_k, store_text, on_duplicate),
         "store_text": store_text,
@@ -61,7 +68,8 @@ def opensearch(
         "chunk_bytes": int(chunk_mb * (1 << 20)),
     }
     location = f"{(url or default_url()).rstrip('/')}/{name}"
-    report_index(source.index_into("opensearch", location, overwrite, options), without_password(location), as_json)
+    summary = source.index_into("opensearch", location, overwrite=overwrite, **options)
+    report_index(summary, without_password(location), as_json=as_json)
 
 
 def _run(corpus: list[str], top_k: str, store_text: bool, on_duplicate: Duplicates) -> str:

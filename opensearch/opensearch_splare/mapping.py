@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from opensearch_splare.features import FeatureMap
-from opensearch_splare.queries import IMPACT_UNIT
+from opensearch_splare.queries import IMPACT_UNIT, check_values
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import MAX_IMPACT
@@ -56,7 +56,8 @@ class IndexCard:
             name: of the index, for messages.
 
         Raises:
-            InputError: if it is none of ours, of another version, or its field is missing or of another type.
+            InputError: if splare did not make it, it is of another version, or its field is missing or of another
+                type.
         """
         values = dict(mapping.get("_meta", {}).get(META_KEY) or {})
         if not values:
@@ -76,6 +77,27 @@ class IndexCard:
                 "index again"
             )
         return card
+
+    def require_complete(self, name: str) -> None:
+        """Refuse the index ``name`` while a writer has not finished it.
+
+        Raises:
+            InputError: saying so.
+        """
+        if self.state != COMPLETE:
+            raise InputError(f"the index {name!r} is not complete; go on with what began it, or delete it")
+
+
+def single_index(found: Mapping[str, Any], name: str) -> Any:
+    """What the server says of the one index that ``name`` stands for.
+
+    Raises:
+        InputError: if it is an alias of several.
+    """
+    if len(found) != 1:
+        raise InputError(f"{name!r} stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
+    (about,) = found.values()
+    return about
 
 
 def index_body(
@@ -103,7 +125,7 @@ def index_body(
         method: parameters of a ``sparse_vector`` field, from :func:`seismic_parameters`.
 
     Raises:
-        InputError: for numbers that cannot be, or a field defined twice.
+        InputError: for impossible numbers, or a field defined twice.
     """
     if shards < 1 or (replicas is not None and replicas < 0):
         raise InputError(f"an index has at least 1 shard and 0 replicas, not {shards} and {replicas}")
@@ -152,16 +174,14 @@ def seismic_parameters(
     Raises:
         InputError: for values that the server would refuse.
     """
-    for name, value, fits in (
+    check_values(
         ("document_ceiling must be above 0", document_ceiling, document_ceiling > 0),
         ("query_ceiling must be above 0", query_ceiling, query_ceiling > 0),
         ("n_postings must be above 0", n_postings, n_postings is None or n_postings > 0),
         ("cluster_ratio must be above 0 and below 1", cluster_ratio, 0 < cluster_ratio < 1),
         ("summary_prune_ratio must be above 0 and at most 1", summary_prune_ratio, 0 < summary_prune_ratio <= 1),
         ("approximate_threshold must be at least 0", approximate_threshold, approximate_threshold >= 0),
-    ):
-        if not fits:
-            raise InputError(f"{name}, not {value}")
+    )
     return {
         **({} if n_postings is None else {"n_postings": n_postings}),
         "cluster_ratio": cluster_ratio,

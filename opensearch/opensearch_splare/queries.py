@@ -25,6 +25,7 @@ IMPACT_UNIT = 4
 MAX_QUERY_WEIGHT = 64.0
 DEFAULT_MAX_CLAUSES = 1024
 """``indices.query.bool.max_clause_count`` of a cluster that was not told otherwise."""
+_EXPANSION_RATE, _MAX_WINDOW = 5.0, 10_000
 
 
 def query_tokens(impacts: csr_array) -> list[dict[str, float]]:
@@ -56,9 +57,9 @@ def neural_sparse(field: str, tokens: Mapping[str, float], *, max_clauses: int =
 
 
 def rank_feature(field: str, tokens: Mapping[str, float], *, max_clauses: int = DEFAULT_MAX_CLAUSES) -> Body:
-    """The same scores from OpenSearch's core alone, for clusters without neural-search.
+    """Equal scores from OpenSearch's core alone, for clusters without neural-search.
 
-    ``linear`` matters: without it the server takes the saturation function, which is no dot product.
+    ``linear`` matters: without it the server takes the saturation function, which is not a dot product.
 
     Args:
         field: of type ``rank_features``.
@@ -115,9 +116,12 @@ def sparse_vector(
     if wrong := next((token for token in tokens if not (token.isascii() and token.isdigit())), None):
         raise InputError(f"the token {wrong!r} of a sparse_vector field must be a whole number; use the index's map")
     top_n = len(tokens) if top_n is None else top_n
-    for name, value in (("k", k), ("top_n", top_n), ("heap_factor", heap_factor)):
-        if not value > 0:
-            raise InputError(f"{name} of a sparse_vector query must be above 0, not {value}")
+    check_values(
+        *(
+            (f"{name} of a sparse_vector query must be above 0", value, value > 0)
+            for name, value in (("k", k), ("top_n", top_n), ("heap_factor", heap_factor))
+        )
+    )
     parameters: Body = {"k": k, "top_n": top_n, "heap_factor": heap_factor}
     if filter is not None:
         parameters["filter"] = filter
@@ -125,7 +129,7 @@ def sparse_vector(
 
 
 def two_phase_pipeline(
-    *, prune_ratio: float = 0.4, expansion_rate: float = 5.0, max_window_size: int = 10_000
+    *, prune_ratio: float = 0.4, expansion_rate: float = _EXPANSION_RATE, max_window_size: int = _MAX_WINDOW
 ) -> Body:
     """A search pipeline that finds with a query's strong tokens and rescores with all; from OpenSearch 2.15 on.
 
@@ -139,13 +143,11 @@ def two_phase_pipeline(
     Raises:
         InputError: for values that the server would refuse.
     """
-    for name, value, fits in (
+    check_values(
         ("prune_ratio must be at least 0 and below 1", prune_ratio, 0 <= prune_ratio < 1),
         ("expansion_rate must be at least 1", expansion_rate, expansion_rate >= 1),
         ("max_window_size must be at least 50", max_window_size, max_window_size >= 50),
-    ):
-        if not fits:
-            raise InputError(f"{name}, not {value}")
+    )
     parameters = {
         "prune_type": "max_ratio",
         "prune_ratio": prune_ratio,
@@ -156,16 +158,16 @@ def two_phase_pipeline(
     return {"request_processors": [{"neural_sparse_two_phase_processor": processor}]}
 
 
-def check_two_phase_window(size: int, *, expansion_rate: float = 5.0, max_window_size: int = 10_000) -> None:
-    """Refuse a search of more hits than the window of the two-phase pipeline holds.
+def check_two_phase_window(size: int) -> None:
+    """Refuse a search of more hits than the window of the default :func:`two_phase_pipeline` has room for.
 
     Raises:
         InputError: naming the largest size.
     """
-    if size * expansion_rate > max_window_size:
+    if size * _EXPANSION_RATE > _MAX_WINDOW:
         raise InputError(
-            f"a two-phase search of {size} hits would rescore more than max_window_size={max_window_size} documents; "
-            f"ask for at most {int(max_window_size / expansion_rate)} hits, or search in one phase"
+            f"a two-phase search of {size} hits would rescore more than max_window_size={_MAX_WINDOW} documents; "
+            f"ask for at most {int(_MAX_WINDOW / _EXPANSION_RATE)} hits, or search in one phase"
         )
 
 
@@ -214,14 +216,28 @@ def search_body(
     return body
 
 
+def check_values(*rules: tuple[str, float | None, bool]) -> None:
+    """Refuse the first value that breaks its rule.
+
+    Args:
+        *rules: each in words, the value, and whether the value keeps it.
+
+    Raises:
+        InputError: with the rule and the value.
+    """
+    for rule, value, kept in rules:
+        if not kept:
+            raise InputError(f"{rule}, not {value}")
+
+
 def check_tokens(tokens: Mapping[str, float], *, max_weight: float, max_clauses: int) -> None:
-    """Refuse what the server would answer with an error, or silently leave out.
+    """Refuse what the server would answer with an error, or silently omit.
 
     Raises:
         InputError: for no tokens, too many, or a weight that is not in (0, ``max_weight``].
     """
     if not tokens:
-        raise InputError("a query without tokens finds nothing; leave it out")
+        raise InputError("a query without tokens finds nothing; omit it")
     for token, weight in tokens.items():
         if not (isinstance(weight, int | float) and 0 < weight < math.inf):
             raise InputError(f"the weight of the query token {token!r} must be a number above 0, not {weight!r}")

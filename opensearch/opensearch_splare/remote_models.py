@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from opensearchpy import ConflictError, OpenSearch, TransportError
 
-from opensearch_splare.bodies import Deployment, Side, connector_body, model_body, model_name
+from opensearch_splare.bodies import connector_body, model_body, model_name
 from opensearch_splare.connection import address, error_reason
+from opensearch_splare.plan import Deployment
 from opensearch_splare.queries import Body
+from splare_plugins.config import Side
 from splare_plugins.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ def _trouble(client: OpenSearch, model: str) -> str | None:
     except TransportError as error:
         return error_reason(error.info)
     except (LookupError, TypeError, ValueError):
-        return f"the answer is no list with one map, but {answer}"[:500]
+        return f"the answer is not a list with one map, but {answer}"[:500]
     return None if isinstance(vector, dict) and vector else "the answer to a text is empty"
 
 

@@ -15,7 +15,7 @@ from opensearch_splare.bulk import BulkSender, raise_failures
 from opensearch_splare.connection import address, connect, server_errors, server_version
 from opensearch_splare.location import split_location
 from opensearch_splare.mapping import COMPLETE, DEFAULT_FIELD, LOADING, META_KEY, IndexCard, index_body
-from opensearch_splare.sources import check_document_impacts, check_ids, to_sources
+from opensearch_splare.payload import check_ids, to_sources
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import IndexWriter
 from splare_plugins.engines.checks import check_batch
@@ -73,9 +73,9 @@ class OpenSearchWriter(IndexWriter):
         server_version(self.client)
         with server_errors(self.client, self.name):
             places = _Places(self.client, self.name)
-            places.check_name(overwrite)
+            places.check_name(overwrite=overwrite)
             self._replaced = places.published
-            self.building = self._unfinished(places, overwrite)
+            self.building = self._unfinished(places, overwrite=overwrite)
             if self.building is None:
                 self.building = places.next_name()
                 body = index_body(
@@ -96,7 +96,6 @@ class OpenSearchWriter(IndexWriter):
         check_ids([docid for docid in docids if docid])
         check_batch(docids, impacts, self._seen, self._width)
         self._width = impacts.shape[1]
-        check_document_impacts(docids, impacts)
         fields = documents if self._store_text else None
         sources = to_sources(docids, impacts, self._card.field, fields=fields)
         raise_failures(self._sender.send(zip(docids, sources, strict=True)), f"the index {self.name!r}")
@@ -137,7 +136,7 @@ class OpenSearchWriter(IndexWriter):
                 log.warning("the unfinished index %r is still there: %s", self.building, error)
         self.client.close()
 
-    def _unfinished(self, places: _Places, overwrite: bool) -> str | None:
+    def _unfinished(self, places: _Places, *, overwrite: bool) -> str | None:
         """The index that an earlier run left, if this run can go on with it."""
         for name, card in places.unfinished.items():
             same = card.config == self._card.config and card.field == self._card.field
@@ -173,7 +172,7 @@ class _Places:
                 if card.state == LOADING:
                     self.unfinished[each] = card
 
-    def check_name(self, overwrite: bool) -> None:
+    def check_name(self, *, overwrite: bool) -> None:
         """Refuse a name that is taken.
 
         Raises:

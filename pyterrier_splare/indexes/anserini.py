@@ -59,7 +59,7 @@ class AnseriniSplareIndex(SplareIndex):
             MissingPartError: if pyterrier-anserini is not installed.
             SplareError: if Java runs already without Terrier's jars.
         """
-        from pyterrier_splare.java import start_terrier
+        from pyterrier_splare.terrier_java import start_terrier
 
         path = self.require_built()
         start_terrier()

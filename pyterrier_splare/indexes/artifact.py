@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pyterrier as pt
 
 from pyterrier_splare.identity import config_of
 from pyterrier_splare.indexes.folder import PACKAGE_HINT
+from pyterrier_splare.indexes.indexer import SplareIndexer
 from pyterrier_splare.indexes.place import is_ours, read_meta
+from pyterrier_splare.indexes.retriever import SplareRetriever
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Engine, Searcher
 from splare_plugins.errors import InputError
-
-if TYPE_CHECKING:
-    from pyterrier_splare.indexes.anserini import AnseriniSplareIndex
-    from pyterrier_splare.indexes.indexer import SplareIndexer
-    from pyterrier_splare.indexes.memory import MemorySplareIndex
-    from pyterrier_splare.indexes.pisa import PisaSplareIndex
-    from pyterrier_splare.indexes.retriever import SplareRetriever
-    from pyterrier_splare.indexes.seismic import SeismicSplareIndex
-    from pyterrier_splare.indexes.terrier import TerrierSplareIndex
 
 Place = str | Path
 
@@ -42,6 +36,9 @@ class SplareIndex(pt.Artifact, pt.Indexer):
         path: folder of the index; need not exist yet.
         model: what makes the impacts: a ``Splare``, a ``SplareModel``, or a model's name or folder; nothing is loaded.
 
+    Attributes:
+        named_model: the config of ``model``.
+
     Raises:
         InputError: if there is no such model.
     """
@@ -53,50 +50,40 @@ class SplareIndex(pt.Artifact, pt.Indexer):
 
     def __init__(self, path: Place, *, model: Any = None) -> None:
         super().__init__(path)
-        self._model = config_of(model)
+        self.named_model = config_of(model)
         self._searchers: dict[tuple[tuple[str, Any], ...], Searcher] = {}
 
     @staticmethod
-    def pisa(path: Place, *, model: Any = None) -> PisaSplareIndex:
+    def pisa(path: Place, *, model: Any = None) -> SplareIndex:
         """PISA: exact, the fastest of the exact ones, no Java; Linux on x86-64."""
-        from pyterrier_splare.indexes.pisa import PisaSplareIndex
-
-        return PisaSplareIndex(path, model=model)
+        return _back_end("pisa")(path, model=model)
 
     @staticmethod
-    def terrier(path: Place, *, model: Any = None) -> TerrierSplareIndex:
+    def terrier(path: Place, *, model: Any = None) -> SplareIndex:
         """Terrier, PyTerrier's own engine: exact, Java."""
-        from pyterrier_splare.indexes.terrier import TerrierSplareIndex
-
-        return TerrierSplareIndex(path, model=model)
+        return _back_end("terrier")(path, model=model)
 
     @staticmethod
-    def anserini(path: Place, *, model: Any = None) -> AnseriniSplareIndex:
+    def anserini(path: Place, *, model: Any = None) -> SplareIndex:
         """Lucene, in a form that Anserini, Pyserini and pyterrier_anserini search too: exact, Java."""
-        from pyterrier_splare.indexes.anserini import AnseriniSplareIndex
-
-        return AnseriniSplareIndex(path, model=model)
+        return _back_end("anserini")(path, model=model)
 
     @staticmethod
-    def seismic(path: Place, *, model: Any = None) -> SeismicSplareIndex:
+    def seismic(path: Place, *, model: Any = None) -> SplareIndex:
         """Seismic: approximate and very fast, with an exact mode; no Java."""
-        from pyterrier_splare.indexes.seismic import SeismicSplareIndex
-
-        return SeismicSplareIndex(path, model=model)
+        return _back_end("seismic")(path, model=model)
 
     @staticmethod
-    def memory(path: Place | None = None, *, model: Any = None) -> MemorySplareIndex:
+    def memory(path: Place | None = None, *, model: Any = None) -> SplareIndex:
         """In memory: exact, for small corpora; kept in a folder only if one is named."""
-        from pyterrier_splare.indexes.memory import MemorySplareIndex
-
-        return MemorySplareIndex(path, model=model)
+        return _back_end("memory")(path, model=model)
 
     @property
     def config(self) -> SplareConfig | None:
         """The model that made the index, or will; ``None`` if nobody said."""
         if self.built() and (made_with := self.meta["config"]):
             return SplareConfig.from_dict(made_with)
-        return self._model
+        return self.named_model
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -106,8 +93,8 @@ class SplareIndex(pt.Artifact, pt.Indexer):
     @property
     def width(self) -> int | None:
         """Number of latents; ``None`` if neither the model nor the index tells."""
-        if self._model is not None:
-            return self._model.width
+        if self.named_model is not None:
+            return self.named_model.width
         return int(self.meta["width"]) if self.built() else None
 
     def built(self) -> bool:
@@ -188,17 +175,13 @@ class SplareIndex(pt.Artifact, pt.Indexer):
         return path
 
     def _require_own_model(self) -> None:
-        if self._model is not None and (made_with := self.meta["config"]):
-            self._model.require_same_index(SplareConfig.from_dict(made_with), f"the index at {self.path}")
+        if self.named_model is not None and (made_with := self.meta["config"]):
+            self.named_model.require_same_index(SplareConfig.from_dict(made_with), f"the index at {self.path}")
 
     def _indexer(self, **settings: Any) -> SplareIndexer:
-        from pyterrier_splare.indexes.indexer import SplareIndexer
-
         return SplareIndexer(self, **settings)
 
     def _retriever(self, **settings: Any) -> SplareRetriever:
-        from pyterrier_splare.indexes.retriever import SplareRetriever
-
         if self.built():
             self._require_own_model()
         return SplareRetriever(self, **settings)
@@ -214,3 +197,9 @@ class SplareIndex(pt.Artifact, pt.Indexer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
+
+
+def _back_end(name: str) -> Any:
+    """The class of a back end, from the entry points by which PyTerrier finds artifacts, too."""
+    (entry,) = entry_points(group="pyterrier.artifact", name=f"{SplareIndex.ARTIFACT_TYPE}.splare_{name}")
+    return entry.load()

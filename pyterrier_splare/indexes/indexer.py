@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import pandas as pd
 import pyterrier as pt
@@ -18,15 +18,34 @@ from pyterrier_splare.identity import require_same_model
 from pyterrier_splare.tokens import to_impacts
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import EncodedBatch, EncodedFolder
+from splare_plugins.engines.base import Engine
 from splare_plugins.errors import InputError
-
-if TYPE_CHECKING:
-    from pyterrier_splare.indexes.artifact import SplareIndex
 
 Batch = tuple[Sequence[str], csr_array]
 
 
-class SplareIndexer(pt.Indexer):
+class Target(Protocol):
+    """What the indexer asks of an index: :class:`pyterrier_splare.SplareIndex`.
+
+    Attributes:
+        path: its folder.
+        named_model: the model that was named for it.
+        engine: of its back end.
+    """
+
+    path: Any
+    named_model: SplareConfig | None
+    engine: ClassVar[type[Engine]]
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+AnIndex = TypeVar("AnIndex", bound=Target)
+
+
+class SplareIndexer(pt.Indexer, Generic[AnIndex]):
     """Made by ``index.indexer()``.
 
     The index appears when all documents are in it; an error, an interrupt or a killed process leaves what stood at
@@ -47,7 +66,7 @@ class SplareIndexer(pt.Indexer):
 
     def __init__(
         self,
-        index: SplareIndex,
+        index: AnIndex,
         *,
         overwrite: bool = False,
         batch_size: int = 1000,
@@ -66,7 +85,7 @@ class SplareIndexer(pt.Indexer):
         """Columns that are indexed."""
         return [["docno", "toks"]]
 
-    def index(self, inp: Any) -> SplareIndex:
+    def index(self, inp: Any) -> AnIndex:
         """Build the index.
 
         Args:
@@ -96,7 +115,7 @@ class SplareIndexer(pt.Indexer):
     def _documents(self, inp: Any) -> tuple[SplareConfig | None, Iterator[Batch]]:
         """The model, and the documents in batches."""
         # What to compare with is the model that was named, not that of an index which is to be replaced.
-        config = self._index._model
+        config = self._index.named_model
         if isinstance(inp, str | Path):
             inp = EncodedFolder(inp)
         if isinstance(inp, EncodedDocuments):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import secrets
-import shutil
-import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from splare_plugins.errors import InputError
+from splare_plugins.machine.folders import FolderDraft
 
 META_FILE = "pt_meta.json"
 """PyTerrier's description of an artifact; ours stands in it under :data:`OURS`."""
@@ -20,10 +16,8 @@ META_FILE = "pt_meta.json"
 OURS = "splare"
 
 
-class BuildingPlace:
-    """A folder beside ``location`` that becomes ``location``, or vanishes.
-
-    What processes of this machine left behind when they were killed is cleared when the next one builds here.
+class BuildingPlace(FolderDraft):
+    """The folder in which an index is built.
 
     Args:
         location: where the index will stand.
@@ -34,16 +28,15 @@ class BuildingPlace:
     """
 
     def __init__(self, location: Path, *, overwrite: bool) -> None:
-        self.location = location.absolute()
         self._overwrite = overwrite
-        self._check()
+        self._check(location)
+        super().__init__(location)
+        # Again, since an index that a killed process had moved aside may be back.
         try:
-            self.location.parent.mkdir(parents=True, exist_ok=True)
-            self._clear_leftovers()
-            self.folder = self._beside("building")
-            self.folder.mkdir()
-        except OSError as error:
-            raise InputError(f"no index can be written at {location}: {error.strerror or error}") from error
+            self._check(location)
+        except InputError:
+            self.discard()
+            raise
 
     def publish(self) -> None:
         """Put the folder at ``location``; a failure leaves what stood there.
@@ -51,53 +44,16 @@ class BuildingPlace:
         Raises:
             InputError: if the place was taken meanwhile, or cannot be written to.
         """
-        self._check()
-        old = self._beside("old") if self.location.exists() else None
-        try:
-            if old is not None:
-                self.location.rename(old)
-            try:
-                self.folder.rename(self.location)
-            except OSError:
-                if old is not None:
-                    old.rename(self.location)
-                raise
-        except OSError as error:
-            raise InputError(
-                f"{self.location} cannot be published: {error.strerror or error}; choose another place"
-            ) from error
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        self._check(self.location)
+        super().publish()
 
-    def discard(self) -> None:
-        """Remove the folder; a second time does nothing."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _check(self) -> None:
-        """Before the work begins, and again before it is published."""
-        place = self.location
+    def _check(self, place: Path) -> None:
         if not place.exists() or (place.is_dir() and not any(place.iterdir())):
             return
         if not is_ours(place):
-            raise InputError(f"{place} exists and is no index made here; remove it or choose another place")
+            raise InputError(f"{place} exists and is not an index made here; remove it or choose another place")
         if not self._overwrite:
             raise InputError(f"{place} exists already; remove it, choose another place, or allow overwriting")
-
-    def _beside(self, purpose: str) -> Path:
-        owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        return self.location.with_name(f".{self.location.name}.{owner}.{purpose}")
-
-    def _clear_leftovers(self) -> None:
-        own = rf"\.{re.escape(self.location.name)}\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.(\w+)"
-        for beside in self.location.parent.iterdir():
-            if not (match := re.fullmatch(own, beside.name)) or _is_alive(int(match[1])):
-                continue
-            if match[2] == "old" and not self.location.exists():
-                # Killed between the two renames of publish().
-                beside.rename(self.location)
-                self._check()
-            else:
-                shutil.rmtree(beside, ignore_errors=True)
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
@@ -137,13 +93,3 @@ def read_meta(folder: Path, kind: str) -> dict[str, Any]:
                 continue
         raise InputError(f"the index at {folder} is damaged: {name} is missing or cut off; make it again")
     return dict(ours)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

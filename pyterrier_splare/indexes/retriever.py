@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,35 @@ import pyterrier as pt
 
 from pyterrier_splare.identity import require_same_model
 from pyterrier_splare.tokens import to_impacts
-from splare_plugins.engines.base import Hits
+from splare_plugins.config import SplareConfig
+from splare_plugins.engines.base import Hits, Searcher
 from splare_plugins.engines.checks import check_k
 from splare_plugins.errors import InputError
 from splare_plugins.retrieval.indexing import search_queries
 
-if TYPE_CHECKING:
-    from pyterrier_splare.indexes.artifact import SplareIndex
+
+class Source(Protocol):
+    """What the retriever asks of an index: :class:`pyterrier_splare.SplareIndex`.
+
+    Attributes:
+        path: its folder.
+    """
+
+    path: Any
+
+    @property
+    def config(self) -> SplareConfig | None:
+        """The model that made it."""
+        ...
+
+    @property
+    def width(self) -> int | None:
+        """Number of latents."""
+        ...
+
+    def searcher(self, **options: Any) -> Searcher:
+        """The open index."""
+        ...
 
 
 class SplareRetriever(pt.Transformer):
@@ -41,7 +63,7 @@ class SplareRetriever(pt.Transformer):
 
     def __init__(
         self,
-        index: SplareIndex,
+        index: Source,
         *,
         num_results: int = 1000,
         verbose: bool = False,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from pyterrier_splare.indexes.artifact import SplareIndex
+from pyterrier_splare.indexes.indexer import SplareIndexer
+from pyterrier_splare.indexes.retriever import SplareRetriever
 from pyterrier_splare.indexes.seismic_engine import EXHAUSTIVE, KIND, SeismicEngine
 from splare_plugins.errors import InputError
-
-if TYPE_CHECKING:
-    from pyterrier_splare.indexes.indexer import SplareIndexer
-    from pyterrier_splare.indexes.retriever import SplareRetriever
 
 
 class SeismicSplareIndex(SplareIndex):

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from pyserini_splare.threads import ThreadClaim
 from pyterrier_splare.indexes.artifact import SplareIndex
 from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter
-from pyterrier_splare.java import start_terrier
+from pyterrier_splare.terrier_java import start_terrier
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError

@@ -1,4 +1,7 @@
-"""The transformer under a SPLARE model: cut after the SAE's layer, bidirectional, and checked at load."""
+"""The transformer under a SPLARE model: cut after the SAE's layer, bidirectional, and checked at load.
+
+May import config and the machine.
+"""
 
 from splare_plugins.backbone.backbone import Backbone, Tokens, pack_states, pool_mask
 from splare_plugins.backbone.guard import require_bidirectional

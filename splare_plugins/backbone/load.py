@@ -71,7 +71,7 @@ def load_backbone(
     if source.gguf:
         require_package("gguf", "GGUF files", "gguf")
         if config.quantization is not None:
-            raise InputError(f"the GGUF file of {source.name} is quantised already; leave the quantisation away")
+            raise InputError(f"the GGUF file of {source.name} is quantised already; omit the quantisation")
     try:
         whole = AutoConfig.from_pretrained(source.name, **source.options, trust_remote_code=False)
         settings = whole.get_text_config()
@@ -116,7 +116,7 @@ def _load(
     family = found if isinstance(found, type) else None
     if getattr(settings, "quantization_config", None):
         if config.quantization is not None:
-            raise InputError(f"the weights of {source.name} are quantised already; leave the quantisation away")
+            raise InputError(f"the weights of {source.name} are quantised already; omit the quantisation")
         device_map = device_map or {"": str(device)}  # such weights cannot be moved later
     options = placement_options(device, device_map, config.quantization, dtype)
     if source.gguf:

@@ -1,4 +1,4 @@
-"""How a backbone's weights lie in memory and which kernels read them: attention, quantisation, devices."""
+"""How a backbone's weights lie in memory and which kernels read them: device, dtype, attention, quantisation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,38 @@ from splare_plugins.errors import InputError, MissingPartError
 
 ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2")
 QUANTIZATIONS = ("8bit", "4bit")
+DTYPES = ("float32", "bfloat16", "float16")
 DeviceMap = str | dict[str, int | str]
+
+
+def choose_device(name: str, device_map: DeviceMap | None) -> torch.device:
+    """The device of that name; ``"auto"`` takes cuda, else mps, else cpu."""
+    if device_map is not None:
+        if name != "auto":
+            raise InputError(f"give a device ({name}) or a device map, not both")
+        if isinstance(device_map, dict) and {str(place) for place in device_map.values()} <= {"cpu", "disk"}:
+            return torch.device("cpu")
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"the device {name!r} cannot be used here; try auto or cpu") from error
+    return device
+
+
+def choose_precision(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The dtype of that name; ``"auto"`` is bfloat16 on cuda and float32 elsewhere."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise InputError(f"there is no dtype {name!r} for weights; try auto, {' or '.join(DTYPES)}")
+    precision: torch.dtype = getattr(torch, name)
+    return precision
 
 
 def choose_attention(
@@ -39,7 +70,7 @@ def choose_attention(
     if family is None:
         return None if asked == "auto" else asked
     # Only asked for: a new family without one of these flags is transformers' to judge.
-    # transformers 5.17 to 5.20 say that sdpa fits Gemma 2, and then leave its cap away without a word.
+    # transformers 5.17 to 5.20 say that sdpa fits Gemma 2, and then omit its cap without a word.
     capped = getattr(family.config_class, "attn_logit_softcapping", None) is not None
     supported = {
         "sdpa": family._supports_sdpa and not capped,

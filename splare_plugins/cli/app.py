@@ -74,7 +74,6 @@ def _program(
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    _program.debug = debug  # type: ignore[attr-defined]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -97,7 +96,8 @@ def main(arguments: list[str] | None = None) -> None:
         package = (error.name or "").partition(".")[0]
         if debug or package == "splare_plugins":
             raise
-        _fail(f"this needs the package {package}, which is not installed; `splare doctor` lists the missing extras", 2)
+        missing = f"the package {package}, which is not installed" if package else f"a missing package ({error})"
+        _fail(f"this needs {missing}; `splare doctor` lists the missing extras", 2)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:

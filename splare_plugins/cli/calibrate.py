@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
-from splare_plugins.cli.options import Json, Overwrite
+from splare_plugins.cli.options import USUAL, Json, Loading, Overwrite, loading_options
 from splare_plugins.errors import InputError
 
 

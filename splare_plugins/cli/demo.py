@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
-from splare_plugins.cli.options import DEFAULT_MODEL, Json, Model
+from splare_plugins.cli.options import DEFAULT_MODEL, USUAL, Json, Loading, Model, loading_options
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
-from splare_plugins.cli.options import DEFAULT_MODEL, Duplicates, Json, Model, OnDuplicateOption, TopKOption
+from splare_plugins.cli.options import (
+    DEFAULT_MODEL,
+    USUAL,
+    Duplicates,
+    Json,
+    Loading,
+    Model,
+    OnDuplicateOption,
+    TopKOption,
+    loading_options,
+)
 from splare_plugins.errors import InputError
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
-from splare_plugins.cli.options import DEFAULT_MODEL, Json, Model
+from splare_plugins.cli.options import DEFAULT_MODEL, USUAL, Json, Loading, Model, loading_options
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
 from splare_plugins.cli.options import (
     DEFAULT_MODEL,
+    USUAL,
     Duplicates,
     Json,
+    Loading,
     OnDuplicateOption,
     Overwrite,
     TopKOption,
+    loading_options,
 )
 from splare_plugins.errors import InputError
 
@@ -70,14 +72,16 @@ def index_verb(engine: str, about: str) -> Callable[..., None]:
         as_json: Json = False,
         loading: Loading = USUAL,
     ) -> None:
-        source = IndexSource(corpus, model, loading, encoded, top_k, False, on_duplicate)
-        report_index(source.index_into(engine, output, overwrite, {}), output, as_json)
+        source = IndexSource(
+            corpus=corpus, model=model, loading=loading, encoded=encoded, top_k=top_k, on_duplicate=on_duplicate
+        )
+        report_index(source.index_into(engine, output, overwrite=overwrite), output, as_json=as_json)
 
     verb.__doc__ = about
     return verb
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IndexSource:
     """Where impacts come from: text and a model, or a corpus that was encoded before."""
 
@@ -87,11 +91,11 @@ class IndexSource:
     """Or just a device."""
     encoded: Path | None
     top_k: str
-    store_text: bool
     on_duplicate: Duplicates
+    store_text: bool = False
 
-    def index_into(self, engine: str, output: Path | str, overwrite: bool, options: dict[str, Any]) -> Summary:
-        """Build the index of ``engine`` at ``output``, with the engine's own writer ``options``."""
+    def index_into(self, engine: str, output: Path | str, *, overwrite: bool, **options: Any) -> Summary:
+        """Build the index of ``engine`` at ``output``, with the ``options`` of the engine's own writer."""
         from splare_plugins.cli.console import progress
         from splare_plugins.cli.options import load_model, parse_top_k
         from splare_plugins.corpus import ReadCounts, read_documents
@@ -121,7 +125,7 @@ class IndexSource:
         given = Path(self.corpus[0])
         if len(self.corpus) == 1 and (given / MANIFEST_FILE).is_file():
             if self.encoded is not None:
-                raise InputError(f"{given} is encoded already; leave --encoded away")
+                raise InputError(f"{given} is encoded already; omit --encoded")
             ready = EncodedFolder(given)
             if self.model is not None:
                 describe_model(self.model).config.require_same_index(ready.config, f"{given}")
@@ -149,7 +153,7 @@ class IndexSource:
         return self.corpus[0] if len(self.corpus) == 1 else [Path(name) for name in self.corpus]
 
 
-def report_index(summary: Summary, output: Path | str, as_json: bool) -> None:
+def report_index(summary: Summary, output: Path | str, *, as_json: bool) -> None:
     """Print what was indexed into ``output``."""
     from splare_plugins.cli.console import report
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.loading import USUAL, Loading, loading_options
-from splare_plugins.cli.options import DEFAULT_MODEL, Json, Model, TopKOption
+from splare_plugins.cli.options import DEFAULT_MODEL, USUAL, Json, Loading, Model, TopKOption, loading_options
 from splare_plugins.errors import InputError
 
 
@@ -52,8 +51,6 @@ def search(
 
     kept = parse_top_k(top_k)
     asked = read_queries(queries)
-    if not asked:
-        raise InputError(f"{queries} holds no query")
     if url is not None and name is None:
         raise InputError("--url names a cluster and wants --index, the name of the index there")
     if name is not None:

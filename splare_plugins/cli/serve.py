@@ -9,6 +9,7 @@ import typer
 
 from splare_plugins.cli.options import DEFAULT_MODEL
 from splare_plugins.errors import MissingPartError
+from splare_plugins.serving.limits import Limits, ServerOptions
 
 if TYPE_CHECKING:
     from splare_plugins.model.encoder import Encoder
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 def serve(
     model: Annotated[str, typer.Argument(help="Built-in name, model folder or hub id.")] = DEFAULT_MODEL,
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback let other machines in.")] = (
-        "127.0.0.1"
+        ServerOptions.host
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8085,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = ServerOptions.port,
     device: Annotated[
         list[str] | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps; repeat it for one model on each.")
     ] = None,
@@ -29,10 +30,12 @@ def serve(
     batch_tokens: Annotated[
         int | None, typer.Option(help="Estimated tokens handed to a model at once; by default 2 forward passes.")
     ] = None,
-    max_body_bytes: Annotated[int, typer.Option(help="Largest request.")] = 8 << 20,
-    max_texts: Annotated[int, typer.Option(help="Most texts of a request.")] = 512,
-    max_text_characters: Annotated[int, typer.Option(help="Longest text.")] = 200_000,
-    max_connections: Annotated[int, typer.Option(min=1, help="More at a time are answered 503.")] = 1024,
+    max_body_bytes: Annotated[int, typer.Option(help="Largest request.")] = Limits.body_bytes,
+    max_texts: Annotated[int, typer.Option(help="Most texts of a request.")] = Limits.texts,
+    max_text_characters: Annotated[int, typer.Option(help="Longest text.")] = Limits.text_characters,
+    max_connections: Annotated[
+        int, typer.Option(min=1, help="More at a time are answered 503.")
+    ] = ServerOptions.max_connections,
     token_file: Annotated[
         Path | None,
         typer.Option(help="File with a bearer token that clients must send; or set SPLARE_SERVE_TOKEN."),
@@ -41,20 +44,18 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(help="Its PEM key.")] = None,
     drain_seconds: Annotated[
         float, typer.Option(min=0, help="After SIGTERM, go on for so long with /readyz at 503.")
-    ] = 0.0,
+    ] = ServerOptions.drain_seconds,
     shutdown_seconds: Annotated[
         int, typer.Option(min=1, help="Then wait at most so long for requests that were taken.")
-    ] = 60,
+    ] = ServerOptions.shutdown_seconds,
 ) -> None:
     """Serve a model to OpenSearch and others: POST /encode, until Ctrl-C or SIGTERM.
 
     The address goes to standard output, logs go to standard error, one JSON object a line.
     """
     try:
-        from splare_plugins.serving.limits import Limits
         from splare_plugins.serving.logs import log_as_json
         from splare_plugins.serving.security import read_token
-        from splare_plugins.serving.server import ServerOptions
         from splare_plugins.serving.server import serve as serve_until_signal
     except ModuleNotFoundError as error:
         raise MissingPartError(

@@ -51,7 +51,7 @@ def run(
     """Train a model by a config; the same command goes on after an interruption."""
     from splare_plugins.cli.console import progress, report
     from splare_plugins.training.config import TrainingConfig
-    from splare_plugins.training.progress import Advance
+    from splare_plugins.training.monitor import Advance
 
     settings = TrainingConfig.from_yaml(config)
     with progress("training") as advance:
@@ -166,7 +166,7 @@ def mntp(
     with progress("predicting masked tokens", settings.steps) as advance:
         from transformers.utils import logging as transformers_logging
 
-        from splare_plugins.training.progress import Advance
+        from splare_plugins.training.monitor import Advance
 
         transformers_logging.disable_progress_bar()
         trained = predict_masked(settings, overwrite=overwrite, callbacks=[Advance(advance)])

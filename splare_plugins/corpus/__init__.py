@@ -1,14 +1,18 @@
-"""Corpora: readers of documents and queries, encoded Parquet shards, TREC runs and judgements."""
+"""Corpora: readers of documents and queries, encoded Parquet parts, TREC runs and judgements.
+
+May import the engines' contract, config, impacts and the machine.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from splare_plugins.corpus.documents import Document, Query, ReadCounts
 from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts
 from splare_plugins.corpus.readers import read_documents, read_queries
 from splare_plugins.corpus.sources import source_identity
 from splare_plugins.corpus.trec import read_qrels, read_run, write_run
+from splare_plugins.machine.lazy import lazy_names
 
 if TYPE_CHECKING:
     from splare_plugins.corpus.manifest import Encoding, ShardRecord
@@ -32,15 +36,8 @@ __all__ = [
     "write_shard",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # pyarrow is slow to import and only shards need it.
-    if name in ("EncodedFolder", "write_shard"):
-        from splare_plugins.corpus import shards
-
-        return getattr(shards, name)
-    if name in ("Encoding", "ShardRecord"):
-        from splare_plugins.corpus import manifest
-
-        return getattr(manifest, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# pyarrow is slow to import and only encoded corpora need it.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {"EncodedFolder": "shards", "Encoding": "manifest", "ShardRecord": "manifest", "write_shard": "shards"},
+)

@@ -5,16 +5,16 @@ Records that cannot be used stop the reader with file, line and id; nothing is s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from splare_plugins.config import Side
 from splare_plugins.corpus.documents import Document, Query, ReadCounts, check_id, check_text
 from splare_plugins.corpus.irds import irds_records
-from splare_plugins.corpus.sources import Kind, Source, file_format, is_irds, source_files
+from splare_plugins.corpus.sources import Source, file_format, is_irds, source_files
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import numbered_lines
+from splare_plugins.machine.files import numbered_lines, parse_json_object
 
 OnDuplicate = Literal["error", "first"]
 
@@ -76,66 +76,59 @@ def read_queries(
     return queries
 
 
-def _records(source: Source, kind: Kind) -> Iterator[Record]:
+def _records(source: Source, side: Side) -> Iterator[Record]:
     if isinstance(source, str) and is_irds(source):
-        return (Record(*fields) for fields in irds_records(source, kind))
-    files = source_files(source, kind)
-    return (record for path in files for record in _file_records(path, kind))
+        return (Record(*fields) for fields in irds_records(source, side))
+    files = source_files(source, side)
+    return (record for path in files for record in _file_records(path, side))
 
 
-def _file_records(path: Path, kind: Kind) -> Iterator[Record]:
+def _file_records(path: Path, side: Side) -> Iterator[Record]:
     parse = _parse_json if file_format(path) == "jsonl" else _parse_tsv
     for number, line in numbered_lines(path):
         if line and not line.isspace():
-            yield parse(line, f"{path}:{number}", kind)
+            yield parse(line, f"{path}:{number}", side)
 
 
-def _parse_json(line: str, where: str, kind: Kind) -> Record:
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: this line is not valid JSON: {error.msg} (column {error.colno})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: this line cannot be read as JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: each line must hold a JSON object, not {line[:40]!r}")
-    id_field = _first_field(values, _ID_FIELDS[kind])
+def _parse_json(line: str, where: str, side: Side) -> Record:
+    values = parse_json_object(line, where)
+    id_field = _first_field(values, _ID_FIELDS[side])
     if id_field is None:
-        raise InputError(f"{where}: this record has no id; it needs a field {_either(_ID_FIELDS[kind])}")
-    text_field = _first_field(values, _TEXT_FIELDS[kind])
+        raise InputError(f"{where}: this record has no id; it needs a field {_either(_ID_FIELDS[side])}")
+    text_field = _first_field(values, _TEXT_FIELDS[side])
     if text_field is None:
         raise InputError(
-            f"{where}: the {kind} {values[id_field]!r} has no text; it needs a field {_either(_TEXT_FIELDS[kind])}"
+            f"{where}: the {side} {values[id_field]!r} has no text; it needs a field {_either(_TEXT_FIELDS[side])}"
         )
     return Record(where, values[id_field], values.get("title") or "", values[text_field])
 
 
-def _parse_tsv(line: str, where: str, kind: Kind) -> Record:
+def _parse_tsv(line: str, where: str, side: Side) -> Record:
     columns = line.split("\t")
     if len(columns) == 2:
         return Record(where, columns[0], "", columns[1])
-    if len(columns) == 3 and kind == "document":
+    if len(columns) == 3 and side == "document":
         return Record(where, *columns)
     raise InputError(
-        f"{where}: the line of {columns[0][:40]!r} has {len(columns)} columns; it must be {_TSV_COLUMNS[kind]}"
+        f"{where}: the line of {columns[0][:40]!r} has {len(columns)} columns; it must be {_TSV_COLUMNS[side]}"
     )
 
 
 def _checked(
-    records: Iterator[Record], kind: Kind, on_duplicate: OnDuplicate, counts: ReadCounts
+    records: Iterator[Record], side: Side, on_duplicate: OnDuplicate, counts: ReadCounts
 ) -> Iterator[tuple[str, str, str]]:
     if on_duplicate not in ("error", "first"):
         raise InputError(f"on_duplicate must be 'error' or 'first', not {on_duplicate!r}")
-    return _check_each(records, kind, on_duplicate, counts)
+    return _check_each(records, side, on_duplicate, counts)
 
 
 def _check_each(
-    records: Iterator[Record], kind: Kind, on_duplicate: OnDuplicate, counts: ReadCounts
+    records: Iterator[Record], side: Side, on_duplicate: OnDuplicate, counts: ReadCounts
 ) -> Iterator[tuple[str, str, str]]:
     seen: set[str] = set()
     for record in records:
         name = check_id(record.id, record.where)
-        where = f"{record.where}: {kind} {name!r}"
+        where = f"{record.where}: {side} {name!r}"
         title, title_cleaned = check_text(record.title, where)
         text, text_cleaned = check_text(record.text, where)
         counts.read += 1

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
+from splare_plugins.config import Side
 from splare_plugins.errors import InputError
 
 Source = str | Path | Sequence[str | Path]
 """A file, a folder, ``irds:NAME``, or several files."""
-
-Kind = Literal["document", "query"]
 
 IRDS_PREFIX = "irds:"
 _JSONL = (".jsonl", ".json", ".ndjson")
@@ -34,7 +32,7 @@ def file_format(path: Path) -> str | None:
     return "tsv" if name.endswith(_TSV) else None
 
 
-def source_files(source: Source, kind: Kind) -> list[Path]:
+def source_files(source: Source, side: Side) -> list[Path]:
     """The files to read, in order.
 
     A folder with ``corpus.jsonl`` (for queries: ``queries.jsonl``), plain or ``.gz``, is a BEIR folder; any other
@@ -45,14 +43,14 @@ def source_files(source: Source, kind: Kind) -> list[Path]:
     """
     if isinstance(source, str | Path):
         path = Path(source)
-        return _folder_files(path, kind) if path.is_dir() else [_known_file(path)]
+        return _folder_files(path, side) if path.is_dir() else [_known_file(path)]
     files = [_known_file(Path(each)) for each in source]
     if not files:
-        raise InputError(f"no {kind} file was given")
+        raise InputError(f"no {side} file was given")
     return files
 
 
-def source_identity(source: Source, kind: Kind = "document") -> str:
+def source_identity(source: Source, side: Side = "document") -> str:
     """A short hash that tells two corpora apart without reading them: sizes, first and last MiB of the files.
 
     Names and folders stay out, so that machines which keep the same corpus in different places agree.
@@ -61,7 +59,7 @@ def source_identity(source: Source, kind: Kind = "document") -> str:
     if isinstance(source, str) and is_irds(source):
         digest.update(source.encode())
         return digest.hexdigest()[:16]
-    for path in source_files(source, kind):
+    for path in source_files(source, side):
         size = path.stat().st_size
         digest.update(size.to_bytes(8, "little"))
         with path.open("rb") as stream:
@@ -83,14 +81,14 @@ def _known_file(path: Path) -> Path:
     return path
 
 
-def _folder_files(folder: Path, kind: Kind) -> list[Path]:
-    name = f"{_BEIR_NAME[kind]}.jsonl"
+def _folder_files(folder: Path, side: Side) -> list[Path]:
+    name = f"{_BEIR_NAME[side]}.jsonl"
     whole = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if len(whole) == 2:
         raise InputError(f"{folder} holds both {name} and {name}.gz; remove one or name the file itself")
     if whole:
         return whole
-    if kind == "query":
+    if side == "query":
         raise InputError(f"{folder} holds no queries.jsonl or queries.jsonl.gz; name the file with the queries itself")
     parts = sorted(
         path

@@ -107,6 +107,18 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     return qrels
 
 
+def split_qrels(folder: Path, split: str) -> Path:
+    """The judgements of a split of a BEIR folder, plain or ``.gz``.
+
+    Raises:
+        InputError: if it has no such split.
+    """
+    paths = [folder / "qrels" / f"{split}.tsv{end}" for end in ("", ".gz")]
+    if (found := next((path for path in paths if path.is_file()), None)) is None:
+        raise InputError(f"{folder} has no {split} split: there is no {paths[0]}")
+    return found
+
+
 def _qrels_file(path: Path) -> Path:
     if not path.is_dir():
         return path

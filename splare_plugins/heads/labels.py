@@ -48,7 +48,7 @@ def read_labels(path: Path, width: int) -> dict[int, Label]:
         width: latents of the head that it belongs to.
 
     Raises:
-        InputError: if the file is no such table, or names a latent twice or one that the head does not have.
+        InputError: if the file is not such a table, or names a latent twice or one that the head does not have.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -59,7 +59,9 @@ def read_labels(path: Path, width: int) -> dict[int, Label]:
         rows = [Label(*row) for row in zip(table["text"].to_pylist(), table["source"].to_pylist(), strict=True)]
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no table of labels ({reason}); write it again with `splare sae label`") from error
+        raise InputError(
+            f"{path} is not a table of labels ({reason}); write it again with `splare sae label`"
+        ) from error
     outside = next((latent for latent in latents if latent is None or not 0 <= latent < width), None)
     if len(set(latents)) < len(latents) or outside is not None or not all(isinstance(row.text, str) for row in rows):
         raise InputError(

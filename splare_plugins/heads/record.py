@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from splare_plugins.config import HEAD_CARD
@@ -34,11 +35,20 @@ def write_record(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str,
         the sha256 of the tensor file, which the card holds as well.
     """
     path = folder / TENSORS
-    save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, path)
+    save_file(_plain(tensors), path)
     sha256 = file_sha256(path)
     text = json.dumps({**card, "sha256": sha256}, indent=2, ensure_ascii=False)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
     return sha256
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """The hash that :func:`write_record` would return, without a file; it takes the memory of one copy."""
+    return hashlib.sha256(save(_plain(tensors))).hexdigest()
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
 
 
 def read_record(

@@ -25,7 +25,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     are legal inside JSON strings and TSV columns. A byte order mark at the start is skipped.
 
     Raises:
-        InputError: if the file cannot be opened, is no UTF-8, or is compressed and damaged.
+        InputError: if the file cannot be opened, is not UTF-8, or is compressed and damaged.
     """
     number = 0
     try:
@@ -57,15 +57,31 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if the file is missing or holds something else.
     """
+    values = _parse_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold a JSON object, not {type(values).__name__}")
+    return values
+
+
+def read_json_list(path: Path) -> list[dict[str, Any]]:
+    """A JSON list of objects.
+
+    Raises:
+        InputError: if the file is missing or holds something else.
+    """
+    values = _parse_json(path)
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise InputError(f"{path} must hold a list of JSON objects; fetch it again")
+    return values
+
+
+def _parse_json(path: Path) -> Any:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}; fetch it again") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} must hold a JSON object, not {type(values).__name__}")
-    return values
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

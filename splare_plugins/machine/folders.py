@@ -31,7 +31,7 @@ class FolderDraft:
     """
 
     def __init__(self, location: Path) -> None:
-        self.location = location.absolute()
+        self.location = location.resolve()
         try:
             self.location.parent.mkdir(parents=True, exist_ok=True)
             restore_folder(self.location)
@@ -91,6 +91,41 @@ def replacing_folder(location: Path) -> Iterator[Path]:
         ) from error
     finally:
         draft.discard()
+
+
+@contextmanager
+def updating_folder(location: Path, *, source: Path | None) -> Iterator[Path]:
+    """As :func:`replacing_folder`, for a place whose other files are to stay: see :func:`keep_others`.
+
+    ``location`` itself is written to where it is the ``source`` of what is saved, since then nothing but small files
+    changes, and where it cannot be renamed: another disk is mounted there, or this process works in it.
+    """
+    same = source is not None and source.resolve() == location.resolve()
+    if same or location.is_mount() or Path.cwd().is_relative_to(location.resolve()):
+        location.mkdir(parents=True, exist_ok=True)
+        yield location
+        return
+    with replacing_folder(location) as made:
+        yield made
+
+
+def keep_others(made: Path, location: Path) -> None:
+    """Give ``made``, which is to replace ``location``, the files there that it lacks.
+
+    They are hard links, so what is written after this must replace its file instead of changing it.
+    """
+    if made == location or not location.is_dir():
+        return
+    shutil.copymode(location, made)
+    for path in sorted(location.rglob("*")):
+        twin = made / path.relative_to(location)
+        if path.is_dir() and not path.is_symlink():
+            twin.mkdir(exist_ok=True)
+        elif not twin.exists():
+            try:
+                os.link(path, twin, follow_symlinks=False)
+            except OSError:  # a file system without hard links
+                shutil.copy2(path, twin, follow_symlinks=False)
 
 
 def restore_folder(location: Path) -> None:

@@ -42,7 +42,7 @@ def hub_errors(
     except (errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
         raise InputError(f"the hub has no such revision or file of {what}") from error
     except errors.HFValidationError as error:
-        raise InputError(f"{what!r} is no name of a hub repository") from error
+        raise InputError(f"{what!r} is not a name of a hub repository") from error
     except network as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in _FORBIDDEN:

@@ -16,7 +16,7 @@ class MovedModules(MetaPathFinder, Loader):
 
     Args:
         package: that the names are relative to.
-        moved: new names by old ones.
+        moved: new names by old ones; what lies inside a package moves with it.
     """
 
     def __init__(self, package: str, moved: Mapping[str, str]) -> None:
@@ -26,10 +26,16 @@ class MovedModules(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """A spec for an old name; ``None`` for all others."""
-        return ModuleSpec(fullname, self) if fullname in self._moved else None
+        return None if self._new_name(fullname) is None else ModuleSpec(fullname, self)
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the module of the new name in the place of ``module``, as the import system allows a module to do."""
-        old, new = module.__name__, self._moved[module.__name__]
+        old, new = module.__name__, str(self._new_name(module.__name__))
         warnings.warn(f"{old} is {new} now; import that", DeprecationWarning, stacklevel=2)
         sys.modules[old] = import_module(new)
+
+    def _new_name(self, name: str) -> str | None:
+        """Also of a module inside a package that moved."""
+        if name in self._moved:
+            return self._moved[name]
+        return next((new + name[len(old) :] for old, new in self._moved.items() if name.startswith(f"{old}.")), None)

@@ -16,10 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "SplareModel", "StModel"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {"Encoder": "encoder", "SplareModel": "splare", "StModel": "st_model"},
-    needs=("sentence_transformers",),
-    project="sentence-transformers",
-    extra="sentence-transformers",
-)
+__getattr__, __dir__ = lazy_names(__name__, {"Encoder": "encoder", "SplareModel": "splare", "StModel": "st_model"})

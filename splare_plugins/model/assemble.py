@@ -6,20 +6,19 @@ import dataclasses
 import logging
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from splare_plugins.backbone.source import GGUF, Source, find_backbone
-from splare_plugins.backbone.verify import weights_of
+from splare_plugins.backbone.source import GGUF, Source, find_backbone, weights_of
 from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.heads.importers import import_sae
 from splare_plugins.machine.files import file_sha256, read_json, require_free
+from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.machine.hub import hub_errors
 from splare_plugins.model.card import write_card
 
@@ -81,7 +80,7 @@ def assemble(
         place = {"backbone": str(Path(backbone).resolve()), "backbone_sha256": file_sha256(*weights)}
     elif copy_backbone:
         raise InputError(
-            f"{backbone} is no folder or file here, and only those can be copied; leave --copy-backbone away"
+            f"{backbone} is not a folder or file here, and only those can be copied; omit --copy-backbone"
         )
     else:
         place = {"backbone_revision": _commit(source)}
@@ -107,22 +106,12 @@ def assemble(
         query=dataclasses.replace(draft.query, max_length=max_length),
         document=dataclasses.replace(draft.document, max_length=max_length),
     )
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".assembling-") as beside:
-            made = Path(beside) / output.name
-            shutil.copytree(head_folder, made / config.head)
-            if copy_backbone:
-                config = _copied(config, Path(source.name), weights, made)
-            write_card(made, config)
-            config.save(made)
-            if output.exists():
-                shutil.rmtree(output)
-            made.rename(output)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {output}: {error.strerror or error}; make room or choose another place"
-        ) from error
+    with replacing_folder(output) as made:
+        shutil.copytree(head_folder, made / config.head)
+        if copy_backbone:
+            config = _copied(config, Path(source.name), weights, made)
+        write_card(made, config, repo_id=output.name)
+        config.save(made)
     return config
 
 
@@ -147,7 +136,7 @@ def require_fit(card: Mapping[str, Any], settings: PreTrainedConfig, backbone: s
         )
     own = card.get("layer")
     if own is not None and layer not in (None, own):
-        raise InputError(f"this SAE reads the output of layer {own}, not of layer {layer}; leave --layer away")
+        raise InputError(f"this SAE reads the output of layer {own}, not of layer {layer}; omit --layer")
     layer = layer if own is None else int(own)
     if layer is None:
         raise InputError(

@@ -1,10 +1,11 @@
-"""Batches of texts of similar length going in, sparse rows coming out."""
+"""Batches of texts of similar length going in, the largest weights of each coming out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
@@ -22,6 +23,14 @@ def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         size = max(1, budget // max(1, lengths[order[start]]))
         yield order[start : start + size].tolist()
         start += size
+
+
+def keep_top_k(weights: Tensor, top_k: int) -> Tensor:
+    """All but the ``top_k`` largest weights of each row set to 0, so that gradients pass; shape ``[texts, width]``."""
+    if top_k >= weights.shape[1]:
+        return weights
+    values, columns = weights.topk(top_k, dim=1, sorted=False)
+    return torch.zeros_like(weights).scatter(1, columns, values)
 
 
 def top_k_rows(weights: Tensor, top_k: int | None) -> csr_array:

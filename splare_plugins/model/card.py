@@ -59,11 +59,11 @@ def write_card(
     Args:
         folder: a complete model folder.
         config: the model's.
-        repo_id: hub id that the folder is going to.
+        repo_id: what the card calls the model's place, a hub id or a folder's name; by default that of ``folder``.
         **options: see :class:`CardOptions`.
 
     Raises:
-        InputError: for figures that are none.
+        InputError: for figures that are not such mappings.
     """
     from huggingface_hub import ModelCardData
 
@@ -89,10 +89,9 @@ def write_card(
         model_name=config.name,
         eval_results=_results(known),
     )
-    where = repo_id or folder.name
-    body = "\n\n".join(
-        [MARK, f"# {config.name}", _what(config), _parts(config, head, base, folder), _use(where), _table(known)]
-    )
+    use = _use(repo_id or folder.name)
+    sections = [MARK, f"# {config.name}", _what(config), _parts(config, head, base, folder), use, _table(known)]
+    body = "\n\n".join(sections)
     with replacing(path) as beside:
         beside.write_text(f"---\n{data.to_yaml()}\n---\n\n{body}\n", encoding="utf-8")
 
@@ -140,7 +139,7 @@ def _figure(value: Any, where: object) -> dict[str, Any]:
         raise InputError(f"each figure of {where} must have a dataset, a metric and a value, not {value!r}")
     number = value["value"]
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-        raise InputError(f"a figure of {where} has the value {number!r}, which is no number")
+        raise InputError(f"a figure of {where} has the value {number!r}, which is not a number")
     return dict(value)
 
 

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
 from splare_plugins.machine.files import read_json
-from splare_plugins.model.locate import locate_model
-from splare_plugins.model.st_folder import find_encoder
+from splare_plugins.model.find import find_encoder, locate_model
 
 
 class ModelDescription(NamedTuple):
@@ -55,6 +54,9 @@ def _describe_encoder(name: str | Path, folder: Path, revision: str | None) -> M
     card = {"source": f"{folder.name}, made with sentence-transformers"}
     if (folder / CONFIG_FILE).is_file():
         return ModelDescription(SplareConfig.load(folder), card, folder)
-    from splare_plugins.model import StModel
+    from splare_plugins.backbone.placement import require_package
+
+    require_package("sentence_transformers", "models named st:", "sentence-transformers")
+    from splare_plugins.model.st_model import StModel
 
     return ModelDescription(StModel.open(name, revision=revision).config, card, folder)

@@ -40,10 +40,10 @@ def latent_weights(
     Args:
         head: turns states into weights.
         states: as :func:`token_states` gives them.
-        offsets: the same.
-        keep: the same.
+        offsets: likewise.
+        keep: likewise.
         max_token_norm_ratio: as in :class:`splare_plugins.SplareConfig`.
-        norm_power: the same.
+        norm_power: likewise.
     """
     if max_token_norm_ratio is not None:
         keep = drop_outliers(states, offsets, keep, max_token_norm_ratio)

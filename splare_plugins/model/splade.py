@@ -8,20 +8,19 @@ sentence-transformers' sparse encoders are recognised.
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
+from splare_plugins.config import CONFIG_FILE, SIDES, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.from_transformers import head_of
 from splare_plugins.heads.lm import LanguageModelHead
-from splare_plugins.machine.files import file_sha256
+from splare_plugins.heads.record import tensors_sha256
+from splare_plugins.machine.files import file_sha256, read_json, read_json_list
 from splare_plugins.model.card import read_header
 
 DEFAULT_MAX_LENGTH = 512
@@ -58,16 +57,16 @@ def recognise_splade(folder: Path) -> SpladeFolder | None:
         return None
     transformer, max_length = folder, None
     prompts: dict[str, str] = {}
-    if modules := _read_json(folder / "modules.json"):
-        transformer = _first_module(folder, modules)
-        about = _read_json(transformer / "sentence_bert_config.json") or {}
+    if (folder / "modules.json").is_file():
+        transformer = _first_module(folder, read_json_list(folder / "modules.json"))
+        about = _settings(transformer / "sentence_bert_config.json")
         if about.get("do_lower_case"):
             raise InputError(
                 f"{folder} lowercases texts outside its tokenizer (do_lower_case), which is not supported"
             )
         max_length = about.get("max_seq_length")
-        prompts = (_read_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
-    found = SpladeFolder(transformer, _read_json(transformer / "config.json") or {}, max_length, prompts)
+        prompts = _settings(folder / "config_sentence_transformers.json").get("prompts") or {}
+    found = SpladeFolder(transformer, _settings(transformer / "config.json"), max_length, prompts)
     return found if found.kind else None
 
 
@@ -111,12 +110,7 @@ def convert_splade(
     backbone_sha256 = file_sha256(*weights)
     positions = getattr(settings.get_text_config(), "max_position_embeddings", DEFAULT_MAX_LENGTH)
     limit = found.max_length or min(DEFAULT_MAX_LENGTH, tokenizer.model_max_length, positions)
-    query, document = (
-        SideConfig(prompt=found.prompts.get(side) or "", max_length=limit, top_k=None)
-        for side in ("query", "document")
-    )
-    with TemporaryDirectory() as scratch:  # the hash that saving will give: one identity before and after
-        head_sha256 = head.save(Path(scratch))
+    query, document = (SideConfig(prompt=found.prompts.get(side) or "", max_length=limit) for side in SIDES)
     config = SplareConfig(
         name=name,
         revision=revision or backbone_sha256[:12],
@@ -125,7 +119,7 @@ def convert_splade(
         final_norm=True,
         bidirectional=found.kind == "ForMaskedLM" or _says_bidirectional(found.settings),
         head_kind=head.kind,
-        head_sha256=head_sha256,
+        head_sha256=tensors_sha256(head.tensors()),  # what saving will give: one identity before and after
         width=head.width,
         pool_all_tokens=True,
         query=query,
@@ -170,7 +164,7 @@ def _first_module(folder: Path, modules: list[dict[str, Any]]) -> Path:
             f"{folder} is a sentence-transformers model of {' + '.join(types)}; only MLMTransformer + SpladePooling "
             f"can be loaded here; other sparse encoders are named st:{folder}"
         )
-    pooling = _read_json(folder / str(modules[1].get("path", "")) / "config.json") or {}
+    pooling = _settings(folder / str(modules[1].get("path", "")) / "config.json")
     how = pooling.get("pooling_strategy", "max"), pooling.get("activation_function", "relu")
     if how != ("max", "relu"):
         raise InputError(
@@ -195,10 +189,6 @@ def _says_bidirectional(settings: dict[str, Any]) -> bool:
     return settings.get("is_causal") is False or settings.get("use_bidirectional_attention") is True
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
+def _settings(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is no such file."""
+    return read_json(path) if path.is_file() else {}

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from splare_plugins.backbone import Backbone, Tokens
+from splare_plugins.backbone.placement import require_package
 from splare_plugins.config import Side, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head
 from splare_plugins.model.builtin import BUILTIN_MODEL
 from splare_plugins.model.card import CardOptions
 from splare_plugins.model.encoder import Encoder
+from splare_plugins.model.find import PREFIX, find_encoder
 from splare_plugins.model.forward import latent_weights, token_states
-from splare_plugins.model.loading import load_parts
-from splare_plugins.model.saving import save_parts, upload
-from splare_plugins.model.st_folder import PREFIX, find_encoder
+from splare_plugins.model.parts import LoadOptions, load_parts, save_parts, upload
 from splare_plugins.pooling.norms import drop_outliers
 
 
@@ -88,7 +88,8 @@ class SplareModel(Encoder):
             MissingPartError: if the built-in model's wheel is not installed.
         """
         if find_encoder(name_or_path, revision=revision, local_files_only=local_files_only) is not None:
-            from splare_plugins.model import StModel
+            require_package("sentence_transformers", "models named st:", "sentence-transformers")
+            from splare_plugins.model.st_model import StModel
 
             given = {
                 "attention": attention != "auto",
@@ -117,7 +118,7 @@ class SplareModel(Encoder):
         )
 
     @classmethod
-    def load(cls, name_or_path: str | Path, **options: Any) -> SplareModel:
+    def load(cls, name_or_path: str | Path, **options: Unpack[LoadOptions]) -> SplareModel:
         """Load a model that has a backbone and a head of its own, as training and export need it.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +20,15 @@ from splare_plugins.config import CONFIG_FILE, SIDES, Side, SideConfig, SplareCo
 from splare_plugins.errors import InputError
 from splare_plugins.heads.from_transformers import token_names
 from splare_plugins.impacts import latent_term
+from splare_plugins.machine.files import file_sha256
+from splare_plugins.machine.folders import keep_others, updating_folder
 from splare_plugins.model.encoder import Encoder
-from splare_plugins.model.st_folder import HEAD_KIND, PREFIX, encoder_sha256, find_encoder
+from splare_plugins.model.find import HEAD_KIND, PREFIX, SETTINGS, find_encoder
+from splare_plugins.model.parts import copy_model
+
+_HASHED = (".json", ".txt", ".model", ".safetensors")
+# What does not change a vector, or stands in the config as prompt and top-k.
+_NOT_HASHED = (CONFIG_FILE, SETTINGS)
 
 
 class StModel(Encoder):
@@ -88,11 +95,11 @@ class StModel(Encoder):
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
         """Copy the checkpoint and write the config with its scales beside it; both sides can load the copy."""
         folder = Path(folder)
-        if folder.resolve() != self.folder.resolve():
-            shutil.copytree(
-                self.folder, folder, ignore=shutil.ignore_patterns(CONFIG_FILE, ".git", ".cache"), dirs_exist_ok=True
-            )
-        self.config.save(folder)
+        with updating_folder(folder, source=self.folder) as made:
+            if made.resolve() != self.folder.resolve():
+                copy_model(self.folder, made)
+            keep_others(made, folder)
+            self.config.save(made)
 
     def push_to_hub(self, repo_id: str, **_: Any) -> str:
         """Not done here: a checkpoint of sentence-transformers is that library's to upload.
@@ -194,7 +201,7 @@ def _load(folder: Path, device: str, dtype: str | torch.dtype) -> SparseEncoder:
 
 
 def _config(encoder: SparseEncoder, name: str, folder: Path) -> SplareConfig:
-    sha256 = encoder_sha256(folder)
+    sha256 = _sha256(folder)
     query, document = (
         SideConfig(
             prompt=encoder.prompts.get(task) or "",
@@ -216,6 +223,17 @@ def _config(encoder: SparseEncoder, name: str, folder: Path) -> SplareConfig:
         query=query,
         document=document,
     )
+
+
+def _sha256(folder: Path) -> str:
+    """One hash over every file that vectors depend on."""
+    digest = hashlib.sha256()
+    files = (path for path in folder.rglob("*") if path.suffix in _HASHED and path.is_file())
+    for path in sorted(files):
+        place = path.relative_to(folder)
+        if str(place) not in _NOT_HASHED and not any(part.startswith(".") for part in place.parts):
+            digest.update(f"{place.as_posix()} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _width(encoder: SparseEncoder) -> int:

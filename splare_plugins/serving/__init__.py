@@ -1,5 +1,6 @@
 """The encoder as an HTTP service: ``POST /encode`` in the shape that OpenSearch's remote models take.
 
-``limits`` what a server takes; ``queue`` and ``service`` batch texts of many requests for one model thread a device;
-``schemas`` the request and the answers; ``app`` the routes; ``server`` the process: socket, signals, TLS.
+``limits`` what a server takes and where it listens; ``queue`` and ``service`` batch texts of many requests for one
+model thread a device; ``schemas`` the request and the answers; ``app`` the routes; ``server`` the process: socket,
+signals, TLS. May import the model room and what is below it, and nothing of training.
 """

@@ -141,7 +141,7 @@ async def _encode(service: Service, request: Request, parsed: EncodeRequest) -> 
             409, f"this encoder runs {service.config.describe()}, not the model {parsed.fingerprint} that is asked for"
         )
     try:
-        job = service.submit(parsed.texts, parsed.content_type, parsed.top_k)
+        job = service.submit(parsed.texts, parsed.side, parsed.top_k)
     except QueueFullError as full:
         raise HTTPException(
             429,

@@ -1,9 +1,10 @@
-"""What one server takes, before it says no."""
+"""What one server takes before it says no, and where it listens: the one place with the defaults of both."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from splare_plugins.errors import InputError
 
@@ -33,3 +34,29 @@ class Limits:
         for name, value in dataclasses.asdict(self).items():
             if value is not None and value <= 0:
                 raise InputError(f"the limit of {name.replace('_', ' ')} must be above 0, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Where and how to listen.
+
+    Attributes:
+        host: an address of this machine; only a loopback address keeps others out.
+        port: 0 takes a free one.
+        token: asked for as a bearer token; ``None`` asks for nothing.
+        tls_cert: PEM certificate chain.
+        tls_key: its unencrypted PEM key.
+        max_connections: more at a time are answered 503.
+        drain_seconds: after the first signal, go on for so long with ``/readyz`` at 503, so that a load balancer
+            notices before the socket closes.
+        shutdown_seconds: then wait at most so long for requests that were taken.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8085
+    token: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    max_connections: int = 1024
+    drain_seconds: float = 0.0
+    shutdown_seconds: int = 60

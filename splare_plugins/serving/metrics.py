@@ -7,6 +7,9 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from splare_plugins.config import Side
+from splare_plugins.serving.schemas import CONTENT_TYPES
+
 _SIZES = [2.0**power for power in range(11)]
 _TOKENS = [2.0**power for power in range(4, 18)]
 _SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
@@ -58,10 +61,10 @@ class Metrics:
         self._requests.labels(path, str(status)).inc()
         self._latency.labels(path).observe(seconds)
 
-    def encoded(self, content_type: str, *, requests: int, texts: int, tokens: int, seconds: float) -> None:
+    def encoded(self, side: Side, *, requests: int, texts: int, tokens: int, seconds: float) -> None:
         """Count a batch."""
-        self._texts.labels(content_type).inc(texts)
-        self._tokens.labels(content_type).inc(tokens)
+        self._texts.labels(CONTENT_TYPES[side]).inc(texts)
+        self._tokens.labels(CONTENT_TYPES[side]).inc(tokens)
         self._batch_requests.observe(requests)
         self._batch_texts.observe(texts)
         self._batch_tokens.observe(tokens)

@@ -75,7 +75,7 @@ class Observe:
     def _log(self, scope: Scope, fields: MutableMapping[str, Any], status: int, seconds: float) -> None:
         client = scope.get("client")
         fields.update(status=status, milliseconds=round(seconds * 1000, 1), client=client[0] if client else None)
-        # Probes come every few seconds, and what they are told is no news.
+        # Probes come every few seconds, and what they are told is not news.
         probe = scope["path"] in ("/healthz", "/readyz", "/metrics") and status in (200, 503)
         logger.log(logging.DEBUG if probe else logging.INFO, "request", extra={"fields": fields})
 

@@ -8,13 +8,10 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal
 
 from scipy.sparse import csr_array
 
-from splare_plugins.config import SideConfig
-
-ContentType = Literal["query", "passage"]
+from splare_plugins.config import Side, SideConfig
 
 _BYTES_PER_TOKEN = 4
 _SPECIAL_TOKENS = 2
@@ -36,7 +33,7 @@ class Job:
     """The texts of one request, and the place where their weights will be."""
 
     texts: Sequence[str]
-    content_type: ContentType
+    side: Side
     top_k: int | None
     """``None`` is the model's own."""
     tokens: int
@@ -45,9 +42,9 @@ class Job:
     """float32, shape ``(len(texts), width)``."""
 
     @property
-    def kind(self) -> tuple[ContentType, int | None]:
+    def kind(self) -> tuple[Side, int | None]:
         """Jobs of one kind can share a call of the encoder."""
-        return self.content_type, self.top_k
+        return self.side, self.top_k
 
 
 class QueueFullError(Exception):

@@ -10,9 +10,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from scipy.sparse import csr_array
 
+from splare_plugins.config import Side
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer, latent_terms
-from splare_plugins.serving.queue import ContentType
+
+ContentType = Literal["query", "passage"]
+CONTENT_TYPES: dict[Side, ContentType] = {"query": "query", "document": "passage"}
+"""What requests and metrics call the two sides; everything behind them says what the rest of the project says."""
 
 # OpenSearch takes query weights up to 64; a power of two is exact, so scores keep their order.
 OPENSEARCH_QUERY_DIVISOR = 4
@@ -43,6 +47,11 @@ class EncodeRequest(BaseModel):
     fingerprint: str | None = Field(
         None, description="Of the model that must answer, as `GET /model` says it; null takes any."
     )
+
+    @property
+    def side(self) -> Side:
+        """Which of the two the texts are."""
+        return next(side for side, word in CONTENT_TYPES.items() if word == self.content_type)
 
     @field_validator("sparse_embedding_format", mode="before")
     @classmethod
@@ -114,14 +123,13 @@ def render(weights: csr_array, request: EncodeRequest, quantizer: Quantizer) -> 
         quantizer: the model's.
 
     Raises:
-        InputError: if the model made a weight that is no finite number >= 0.
+        InputError: if the model made a weight that is not a finite number >= 0.
     """
-    is_query = request.content_type == "query"
-    quantized = quantizer.queries(weights) if is_query else quantizer.documents(weights)
-    rows, values = quantized.impacts, quantized.impacts.data
+    rows = quantizer.quantize(weights, request.side).impacts
+    values = rows.data
     if request.weights == "float":
         rows, values = weights, weights.data
-    elif request.weights == "opensearch" and is_query:
+    elif request.weights == "opensearch" and request.side == "query":
         values = values / OPENSEARCH_QUERY_DIVISOR
     keys, numbers = _keys(rows, request.sparse_embedding_format), values.tolist()
     spans = list(pairwise(rows.indptr.tolist()))

@@ -7,53 +7,22 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from splare_plugins.errors import InputError
+from splare_plugins.model.encoder import Encoder
 from splare_plugins.serving.app import create_app
-from splare_plugins.serving.limits import Limits
+from splare_plugins.serving.limits import Limits, ServerOptions
 from splare_plugins.serving.metrics import Metrics
 from splare_plugins.serving.security import is_loopback, require_tls_files
 from splare_plugins.serving.service import Service
-
-if TYPE_CHECKING:
-    from splare_plugins.model.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
 # Longer than the pools of clients keep an idle connection, so that none sends into one that is being closed.
 _KEEP_ALIVE_SECONDS = 75
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServerOptions:
-    """Where and how to listen.
-
-    Attributes:
-        host: an address of this machine; only a loopback address keeps others out.
-        port: 0 takes a free one.
-        token: asked for as a bearer token; ``None`` asks for nothing.
-        tls_cert: PEM certificate chain.
-        tls_key: its unencrypted PEM key.
-        max_connections: more at a time are answered 503.
-        drain_seconds: after the first signal, go on for so long with ``/readyz`` at 503, so that a load balancer
-            notices before the socket closes.
-        shutdown_seconds: then wait at most so long for requests that were taken.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8085
-    token: str | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    max_connections: int = 1024
-    drain_seconds: float = 0.0
-    shutdown_seconds: int = 60
 
 
 def serve(

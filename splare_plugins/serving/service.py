@@ -6,16 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import Side, SplareConfig
 from splare_plugins.impacts import Quantizer
+from splare_plugins.model.encoder import Encoder, default_tokens
 from splare_plugins.serving.limits import Limits
 from splare_plugins.serving.metrics import Metrics
-from splare_plugins.serving.queue import ContentType, Job, TokenQueue, estimate_tokens
-
-if TYPE_CHECKING:
-    from splare_plugins.model.encoder import Encoder
+from splare_plugins.serving.queue import Job, TokenQueue, estimate_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +46,7 @@ class Service:
         self._models: list[Encoder] = []
         self._queue: TokenQueue | None = None
         self._all_loaded = threading.Barrier(len(devices), action=self._open)
-        self._on_failure: Callable[[], None] = _nothing
+        self._on_failure: Callable[[], None] = lambda: None
 
     @property
     def ready(self) -> bool:
@@ -73,7 +70,7 @@ class Service:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, texts: Sequence[str], content_type: ContentType, top_k: int | None) -> Job:
+    def submit(self, texts: Sequence[str], side: Side, top_k: int | None) -> Job:
         """Put texts in the queue; only when ready.
 
         Raises:
@@ -81,8 +78,8 @@ class Service:
             UnicodeEncodeError: for a lone surrogate.
         """
         assert self._queue is not None
-        side = self.config.query if content_type == "query" else self.config.document
-        job = Job(texts, content_type, top_k, sum(estimate_tokens(text, side) for text in texts))
+        how = self.config.side(side)
+        job = Job(texts, side, top_k, sum(estimate_tokens(text, how) for text in texts))
         self._queue.put(job)
         return job
 
@@ -103,7 +100,7 @@ class Service:
 
     def _open(self) -> None:
         """Called once, when the last model is there."""
-        passes = sum(_tokens_per_pass(model) for model in self._models)
+        passes = sum(default_tokens(model.device) for model in self._models)
         queue = TokenQueue(self.limits.queue_tokens or _QUEUED_PASSES * passes, len(self._models))
         self.metrics.watch_queue(queue)
         self._queue = queue
@@ -114,7 +111,7 @@ class Service:
             model = self._load(device)
             # Scales are needed for every answer; a first pass makes what libraries make lazily.
             _ = model.quantizer
-            model.encode_documents(["warm up"])
+            model.encode(["warm up"], "document")
             self._models.append(model)
             logger.info("loaded %s on %s", model.config.name, model.device)
             self._all_loaded.wait()
@@ -126,20 +123,19 @@ class Service:
             self._on_failure()
             return
         assert self._queue is not None
-        batch_tokens = self.limits.batch_tokens or _PASSES_PER_BATCH * _tokens_per_pass(model)
+        batch_tokens = self.limits.batch_tokens or _PASSES_PER_BATCH * default_tokens(model.device)
         while jobs := self._queue.take(batch_tokens):
             self._run(model, jobs)
 
     def _run(self, model: Encoder, jobs: list[Job]) -> None:
         """Answer jobs of one kind with one call of the encoder."""
         assert self._queue is not None
-        content_type, top_k = jobs[0].kind
-        encode = model.encode_queries if content_type == "query" else model.encode_documents
+        side, top_k = jobs[0].kind
         texts = [text for job in jobs for text in job.texts]
         tokens = sum(job.tokens for job in jobs)
         start = time.perf_counter()
         try:
-            weights = encode(texts, top_k="model" if top_k is None else top_k)
+            weights = model.encode(texts, side, top_k="model" if top_k is None else top_k)
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].answer.set_exception(error)
@@ -150,19 +146,9 @@ class Service:
             return
         seconds = time.perf_counter() - start
         self._queue.measured(tokens, seconds)
-        self.metrics.encoded(content_type, requests=len(jobs), texts=len(texts), tokens=tokens, seconds=seconds)
+        self.metrics.encoded(side, requests=len(jobs), texts=len(texts), tokens=tokens, seconds=seconds)
         begin = 0
         for job in jobs:
             end = begin + len(job.texts)
             job.answer.set_result(weights[begin:end])
             begin = end
-
-
-def _tokens_per_pass(model: Encoder) -> int:
-    from splare_plugins.model.encoder import default_tokens
-
-    return default_tokens(model.device)
-
-
-def _nothing() -> None:
-    """Nobody asked to be told."""

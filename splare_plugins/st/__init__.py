@@ -13,16 +13,16 @@ from splare_plugins.machine.lazy import lazy_names
 
 if TYPE_CHECKING:
     from splare_plugins.model import StModel
-    from splare_plugins.st.encoder import SplareEncoder
     from splare_plugins.st.export import export_stock
     from splare_plugins.st.modules import SplarePooling, SplareTransformer
+    from splare_plugins.st.sparse_encoder import SplareEncoder
 
 __all__ = ["SplareEncoder", "SplarePooling", "SplareTransformer", "StModel", "export_stock"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "SplareEncoder": "encoder",
+        "SplareEncoder": "sparse_encoder",
         "SplarePooling": "modules",
         "SplareTransformer": "modules",
         "StModel": ".model",

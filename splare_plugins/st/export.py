@@ -20,10 +20,11 @@ from sentence_transformers.sparse_encoder.modules import SpladePooling
 from torch import nn
 from transformers import AutoModelForMaskedLM
 
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import LanguageModelHead, MaskedLanguageModelHead, SparseAutoencoder
 from splare_plugins.machine.files import read_json, require_free
+from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.model.splade import recognise_splade
 from splare_plugins.model.splare import SplareModel
 
@@ -55,22 +56,17 @@ def export_stock(model: SplareModel, folder: str | Path, *, overwrite: bool = Fa
     _require_exact(model)
     config = model.config
     top_k = config.query.top_k if config.query.top_k == config.document.top_k else None
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=".exporting-") as scratch:
+    with replacing_folder(folder) as made, TemporaryDirectory(dir=made) as scratch:
         encoder = SparseEncoder(
             modules=_modules(model, Path(scratch) / "transformer"),
             device="cpu",
-            prompts={"query": config.query.prompt, "document": config.document.prompt},
+            prompts={side: config.side(side).prompt for side in SIDES},
             similarity_fn_name="dot",
             max_active_dims=top_k,
         )
-        made = Path(scratch) / "encoder"
         encoder.save_pretrained(str(made))
         _require_same_vectors(model, made)
         _note_top_k(made / "README.md", config)
-        if folder.exists():
-            folder.rename(Path(scratch) / "before")
-        made.rename(folder)
 
 
 def _require_exact(model: SplareModel) -> None:
@@ -121,7 +117,7 @@ def _modules(model: SplareModel, scratch: Path) -> list[nn.Module]:
             _dense(head),
         ]
     if not config.pool_all_tokens and (special := _added_tokens(model)):
-        modules.append(MultiVectorMask(special, skiplist_tasks=["query", "document"]))
+        modules.append(MultiVectorMask(special, skiplist_tasks=list(SIDES)))
     return [*modules, SpladePooling("max", embedding_dimension=head.width)]
 
 
@@ -183,7 +179,7 @@ def _require_same_vectors(model: SplareModel, folder: Path) -> None:
 
 
 def _note_top_k(card: Path, config: SplareConfig) -> None:
-    numbers = {side: getattr(config, side).top_k for side in ("query", "document")}
+    numbers = {side: config.side(side).top_k for side in SIDES}
     calls = [f"`encode_{side}(texts, max_active_dims={number})`" for side, number in numbers.items() if number]
     if len(set(numbers.values())) > 1 and card.is_file():
         text = card.read_text(encoding="utf-8")

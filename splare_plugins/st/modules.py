@@ -19,13 +19,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from splare_plugins.backbone import Backbone, pack_states, pool_mask
-from splare_plugins.backbone.attached import is_adapted, save_adapter, save_backbone
-from splare_plugins.config import SideConfig, SplareConfig
+from splare_plugins.backbone.adapter import is_adapted, save_adapter, save_backbone
+from splare_plugins.config import SIDES, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
 from splare_plugins.machine.files import read_json
+from splare_plugins.model.batching import keep_top_k
+from splare_plugins.model.find import locate_model
 from splare_plugins.model.forward import latent_weights
-from splare_plugins.model.locate import locate_model
 from splare_plugins.st.origin import CPU, Origin, Placement
 
 
@@ -68,7 +69,7 @@ class SplareTransformer(InputModule):
 
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
-        query, document = (dataclasses.replace(self.side(task), max_length=value) for task in ("query", "document"))
+        query, document = (dataclasses.replace(self.side(side), max_length=value) for side in SIDES)
         config = dataclasses.replace(self.config, query=query, document=document)
         self.origin = dataclasses.replace(self.origin, config=config)
 
@@ -98,7 +99,7 @@ class SplareTransformer(InputModule):
             marks the tokens that are pooled.
 
         Raises:
-            InputError: for inputs that are no texts, and options that SPLARE does not have.
+            InputError: for inputs that are not texts, and options that SPLARE does not have.
         """
         if unknown := [name for name, value in options.items() if value]:
             raise InputError(f"SplareEncoder does not take {unknown[0]!r}; set max_seq_length or give max_active_dims")
@@ -158,7 +159,7 @@ class SplarePooling(Module):
         head: its weights stay as they are unless their ``requires_grad`` is set.
         top_k: latents kept of a text by task; a task without a number keeps all.
         max_token_norm_ratio: as in :class:`splare_plugins.SplareConfig`.
-        norm_power: the same.
+        norm_power: likewise.
         own: the head is not that of the model the encoder was made from, so it is always saved.
 
     Attributes:
@@ -208,7 +209,7 @@ class SplarePooling(Module):
                 norm_power=self.norm_power,
             )
         limit = self.top_k.get(task) if max_active_dims is None and task is not None else max_active_dims
-        features["sentence_embedding"] = weights if limit is None else keep_largest(weights, limit)
+        features["sentence_embedding"] = weights if limit is None else keep_top_k(weights, limit)
         return features
 
     def get_embedding_dimension(self) -> int:
@@ -248,11 +249,3 @@ class SplarePooling(Module):
         else:
             head = load_head(origin.config.head_kind, folder / subfolder, sha256=sha256)
         return cls(head.place(torch.device(where.device), where.dtype), own=sha256 is not None, **settings)
-
-
-def keep_largest(weights: Tensor, limit: int) -> Tensor:
-    """All but the ``limit`` largest of each row set to 0."""
-    if limit >= weights.shape[1]:
-        return weights
-    values, columns = weights.topk(limit, dim=1, sorted=False)
-    return torch.zeros_like(weights).scatter(1, columns, values)

@@ -11,16 +11,15 @@ from typing import NamedTuple
 import torch
 
 from splare_plugins.backbone import Backbone, load_backbone, require_bidirectional
-from splare_plugins.backbone.attached import attach_adapter
-from splare_plugins.backbone.verify import require_backbone
+from splare_plugins.backbone.adapter import attach_adapter
+from splare_plugins.backbone.source import require_backbone
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.heads import Head, load_head
 from splare_plugins.machine.files import read_json
-from splare_plugins.model.locate import locate_model
+from splare_plugins.model.find import ORIGIN_FILE, locate_model
 from splare_plugins.model.splade import recognise_splade
 from splare_plugins.model.splare import SplareModel
-from splare_plugins.model.st_folder import ORIGIN_FILE
 
 FORMAT_VERSION = 1
 _MOVED = "if the base lies elsewhere now, name that place: SplareEncoder(folder, base=...)"

@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from splare_plugins.backbone.attached import SETTINGS, WEIGHTS
+from splare_plugins.backbone.adapter import SETTINGS, WEIGHTS
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
 from splare_plugins.machine.files import file_sha256, read_json, require_free
-from splare_plugins.model.locate import locate_model
+from splare_plugins.model.describe import describe_model
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.result import publish, uncalibrated
 
@@ -131,8 +131,7 @@ def merge_model(
         InputError: if the model has no adapter.
     """
     require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
-    folder = locate_model(str(source))
-    config = SplareConfig.load(folder)
+    config, _, folder = describe_model(source)
     if config.adapter is None:
         raise InputError(f"{source} has no adapter to merge")
     model = SplareModel.load(folder, device="cpu", dtype=dtype)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from splare_plugins.errors import InputError
@@ -16,13 +12,25 @@ from splare_plugins.training.config_parts import (
     GuardSettings,
     LoraSettings,
     LossSettings,
+    Schedule,
     TeacherSettings,
 )
-from splare_plugins.training.settings import build, read_yaml
+from splare_plugins.training.settings import Settings
+
+__all__ = [
+    "DataSettings",
+    "EvaluationSettings",
+    "GuardSettings",
+    "LoraSettings",
+    "LossSettings",
+    "Schedule",
+    "TeacherSettings",
+    "TrainingConfig",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """A training run.
 
     Attributes:
@@ -150,24 +158,6 @@ class TrainingConfig:
         if self.lora is not None:
             _require(self.lora.rank >= 1, "lora: rank", self.lora.rank)
             _require(0 <= self.lora.dropout < 1, "lora: dropout", self.lora.dropout)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> TrainingConfig:
-        """Read a YAML file.
-
-        Raises:
-            InputError: naming the setting that is unknown, missing or wrong.
-        """
-        return read_yaml(Path(path), cls)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str = "the training config") -> TrainingConfig:
-        """The same from plain values."""
-        return build(cls, dict(values), where)
-
-    def to_json(self) -> str:
-        """All settings, defaults included."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @property
     def needs_scores(self) -> bool:

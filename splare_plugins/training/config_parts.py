@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from splare_plugins.training.flops import Schedule
-
+Schedule = Literal["quadratic", "linear", "constant"]
 OnBad = Literal["error", "skip"]
 
 

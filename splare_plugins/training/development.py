@@ -9,8 +9,9 @@ from scipy.sparse import csr_array
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
+from splare_plugins.corpus.trec import split_qrels
 from splare_plugins.engines.base import Hits
-from splare_plugins.errors import InputError
+from splare_plugins.impacts import keep_largest
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.evaluation import evaluate
 from splare_plugins.st import SplareEncoder
@@ -32,11 +33,7 @@ class JudgedSet:
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
-        paths = [Path(settings.source) / "qrels" / f"{settings.split}.tsv{end}" for end in ("", ".gz")]
-        judged = next((path for path in paths if path.is_file()), None)
-        if judged is None:
-            raise InputError(f"{settings.source} has no {settings.split} split: there is no {paths[0]}")
-        qrels = read_qrels(judged)
+        qrels = read_qrels(split_qrels(Path(settings.source), settings.split))
         self.qrels = dict(list(qrels.items())[: settings.queries])
         asked = [query for query in read_queries(settings.source) if query.qid in self.qrels]
         self.qids, self.queries = [query.qid for query in asked], [query.text for query in asked]
@@ -89,17 +86,3 @@ class Development(BaseEvaluator):
             "dev": self.judged.measure(keep_largest(queries, limits[0]), keep_largest(documents, limits[1])),
             "dev_all_latents": self.judged.measure(queries, documents),
         }
-
-
-def keep_largest(weights: csr_array, top_k: int | None) -> csr_array:
-    """The ``top_k`` largest weights of each row; all of them for ``None``."""
-    if top_k is None:
-        return weights
-    kept = np.zeros(weights.nnz, dtype=bool)
-    for start, end in zip(weights.indptr[:-1], weights.indptr[1:], strict=True):
-        order = np.argsort(-weights.data[start:end], kind="stable")
-        kept[start + order[:top_k]] = True
-    smaller = weights.copy()
-    smaller.data = np.where(kept, weights.data, 0)
-    smaller.eliminate_zeros()
-    return smaller

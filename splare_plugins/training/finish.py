@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from splare_plugins.errors import InputError
+from splare_plugins.impacts import keep_largest
+from splare_plugins.machine import Progress
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.config import EvaluationSettings
-from splare_plugins.training.development import JudgedSet, keep_largest
+from splare_plugins.training.development import JudgedSet
 
 Budget = tuple[int | None, int | None]
 BUDGETS: tuple[Budget, ...] = ((None, None), (40, 400), (20, 200), (10, 100), (40, 100))
@@ -40,7 +42,7 @@ def finish(
     percentile: float = 99.9,
     device: str = "auto",
     licence: str | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[Row]:
     """Calibrate a model, measure it with integer impacts as an index would hold them, and write its card.
 

@@ -10,14 +10,13 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from splare_plugins.backbone import Backbone, require_bidirectional
-from splare_plugins.backbone.source import Source, find_backbone
+from splare_plugins.backbone.source import find_backbone
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads import Head, load_head
+from splare_plugins.heads import Head
 from splare_plugins.heads.from_transformers import head_of
 from splare_plugins.heads.lm import LanguageModelHead
-from splare_plugins.model.locate import locate_model
-from splare_plugins.model.splade import convert_named, recognise_splade
+from splare_plugins.training.student import read_base
 
 
 class LanguageModel(NamedTuple):
@@ -40,17 +39,10 @@ def load_language_model(name: str, *, attention: str, dtype: torch.dtype) -> Lan
     Raises:
         InputError: if it lacks layers or its head, or the model has an adapter already.
     """
-    folder = locate_model(name)
-    splade = recognise_splade(folder)
-    if splade is None:
-        model_config = SplareConfig.load(folder)
-        source = find_backbone(model_config, folder, local_files_only=False)
-        model_head = load_head(model_config.head_kind, folder / model_config.head, sha256=model_config.head_sha256)
-    else:
-        model_config, model_head = convert_named(splade, name, folder)
-        source = Source(str(splade.transformer), {})
+    folder, model_config, model_head = read_base(name)
     if model_config.adapter is not None:
         raise InputError(f"{name} has an adapter already; put it into the weights with `splare train merge`")
+    source = find_backbone(model_config, folder, local_files_only=False)
     options = {**source.options, "trust_remote_code": False}
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
     try:

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import re
-import shutil
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,19 +19,19 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from splare_plugins.backbone import Backbone
-from splare_plugins.backbone.attached import SETTINGS, WEIGHTS, save_adapter
+from splare_plugins.backbone.adapter import WEIGHTS, save_adapter
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import read_documents
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import file_sha256
+from splare_plugins.machine.files import file_sha256, replacing
 from splare_plugins.training.config import LoraSettings
+from splare_plugins.training.folder import CHECKPOINTS, MODEL, last_checkpoint, open_run
 from splare_plugins.training.language import LanguageModel, load_language_model
 from splare_plugins.training.masking import MaskedTexts, mask_id, masked_loss
 from splare_plugins.training.result import publish, write_base
-from splare_plugins.training.run import CHECKPOINTS, MODEL, last_checkpoint, open_run
-from splare_plugins.training.settings import read_yaml
-from splare_plugins.training.student import add_adapter
-from splare_plugins.training.trainer import TrainedWeights
+from splare_plugins.training.settings import Settings
+from splare_plugins.training.student import add_adapter, in_bfloat16
+from splare_plugins.training.trainer import TrainedWeights, on_one_device
 
 _LEAST_TOKENS = 4
 _LAYER = re.compile(r"layers?\.(\d+)\.")
@@ -41,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MntpConfig:
+class MntpConfig(Settings):
     """A run of masked (next) token prediction; the defaults are the paper's where it names them.
 
     Attributes:
@@ -99,15 +98,6 @@ class MntpConfig:
             if getattr(self, name) < 1:
                 raise InputError(f"the setting {name!r} must be at least 1, not {getattr(self, name)!r}")
 
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> MntpConfig:
-        """Read a YAML file; errors are those of :meth:`TrainingConfig.from_yaml`."""
-        return read_yaml(Path(path), cls)
-
-    def to_json(self) -> str:
-        """All settings, defaults included."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
-
 
 def mntp(
     config: MntpConfig, *, overwrite: bool = False, callbacks: list[TrainerCallback] | None = None
@@ -132,7 +122,7 @@ def mntp(
             open_run(config.to_json(), output, overwrite=overwrite)
     if config.batch_size % state.num_processes:
         raise InputError(f"batch_size {config.batch_size} cannot be shared by {state.num_processes} processes")
-    bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and state.device.type == "cuda")
+    bfloat16 = in_bfloat16(config.precision, state.device.type)
     language = load_language_model(
         config.model, attention=config.attention, dtype=torch.bfloat16 if bfloat16 else torch.float32
     )
@@ -206,9 +196,7 @@ def _arguments(config: MntpConfig, output: Path, state: PartialState, bfloat16: 
         report_to="none",
         disable_tqdm=True,
     )
-    _ = arguments.device
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
+    return on_one_device(arguments)
 
 
 def _texts(config: MntpConfig, backbone: Backbone) -> list[str]:
@@ -224,17 +212,15 @@ def _texts(config: MntpConfig, backbone: Backbone) -> list[str]:
 def _write(language: LanguageModel, config: MntpConfig, made: Path) -> SplareConfig:
     base = language.config
     saved = write_base(base, language.model_head, language.folder, made, copy_backbone=config.copy_backbone)
-    whole = made / "whole-adapter"
-    save_adapter(language.backbone, whole, base.name)
-    adapter = made / "adapter"
-    adapter.mkdir()
-    tensors = load_file(whole / WEIGHTS)
+    save_adapter(language.backbone, made / "adapter", base.name)
+    weights = made / "adapter" / WEIGHTS
+    tensors = load_file(weights)
     layers = {name: int(found[1]) for name in tensors if (found := _LAYER.search(name))}
     last = base.layer
-    kept = {name: tensor for name, tensor in tensors.items() if last is None or layers.get(name, 0) <= last}
-    save_file(kept, adapter / WEIGHTS)
-    shutil.copyfile(whole / SETTINGS, adapter / SETTINGS)
-    shutil.rmtree(whole)
-    sha256 = file_sha256(adapter / WEIGHTS)
+    with replacing(weights) as beside:  # a new file, since the tensors are read from the old one
+        save_file(
+            {name: tensor for name, tensor in tensors.items() if last is None or layers.get(name, 0) <= last}, beside
+        )
+    sha256 = file_sha256(weights)
     name = config.name or f"{base.name}-mntp"
     return dataclasses.replace(saved, name=name, revision=sha256[:12], adapter="adapter", adapter_sha256=sha256)

@@ -1,17 +1,25 @@
-"""What is done beside each step: the rise of the FLOPS weights, the drift, and a log of one line a step."""
+"""What is done beside each step: the rise of the FLOPS weights, the drift, a log, a progress bar, and guards.
+
+The log has one line a step; the guards stop a run that has gone wrong, with the setting to turn.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from splare_plugins.config import SIDES
+from splare_plugins.errors import SplareError
+from splare_plugins.machine import Progress
 from splare_plugins.machine.files import replacing
-from splare_plugins.training.config import TrainingConfig
+from splare_plugins.training.config import GuardSettings, TrainingConfig
 from splare_plugins.training.drift import Drift
-from splare_plugins.training.flops import warmup
+from splare_plugins.training.losses import warmup
 from splare_plugins.training.objective import TrainingLoss
 
 LOG = "log.jsonl"
@@ -69,3 +77,70 @@ class Monitor(TrainerCallback):
             line = json.dumps({"step": state.global_step, **logs}, ensure_ascii=False)
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
+
+
+class Advance(TrainerCallback):
+    """Calls a function with the number of steps just done, those of an earlier part of the run at once.
+
+    Args:
+        advance: the function.
+    """
+
+    def __init__(self, advance: Progress) -> None:
+        self.advance = advance
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Steps that a checkpoint brought along."""
+        self.advance(state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """One step."""
+        self.advance(1)
+
+
+class Guard:
+    """Looks at the figures of each step.
+
+    Args:
+        settings: limits and patience.
+        width: number of latents.
+    """
+
+    def __init__(self, settings: GuardSettings, width: int) -> None:
+        self.settings = settings
+        self.width = width
+        self._strikes = dict.fromkeys([f"{kind}_{side}" for kind in ("empty", "dense") for side in SIDES], 0)
+
+    def check(self, figures: Mapping[str, float], *, step: int, share: float) -> None:
+        """Raise if the step, or so many in a row, look wrong.
+
+        Args:
+            figures: what :class:`TrainingLoss` recorded.
+            step: for the message.
+            share: part of the FLOPS weights in force; dense texts are no fault before they are full.
+
+        Raises:
+            SplareError: naming the setting to turn.
+        """
+        if bad := next((name for name, value in figures.items() if not math.isfinite(value)), None):
+            raise SplareError(
+                f"step {step}: {bad} is {figures[bad]}; lower learning_rate, raise loss: temperature, or set "
+                "precision: float32"
+            )
+        for side in SIDES:
+            empty = figures[f"empty_{side}"]
+            if self._strike(f"empty_{side}", wrong=empty > self.settings.empty_share):
+                raise SplareError(
+                    f"step {step}: {empty:.0%} of the texts of the {side} side have no active latent left; lower "
+                    f"loss: lambda_{side} or learning_rate, or raise loss: temperature"
+                )
+            active = figures[f"active_{side}"] / self.width
+            if self._strike(f"dense_{side}", wrong=share >= 1 and active > self.settings.dense_share):
+                raise SplareError(
+                    f"step {step}: the texts of the {side} side have {active:.0%} of all latents active although the "
+                    f"FLOPS weights are full; raise loss: lambda_{side}, or raise learning_rate"
+                )
+
+    def _strike(self, name: str, *, wrong: bool) -> bool:
+        self._strikes[name] = self._strikes[name] + 1 if wrong else 0
+        return self._strikes[name] >= self.settings.patience

@@ -10,9 +10,15 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from torch import Tensor, nn
 
-from splare_plugins.st.modules import keep_largest
-from splare_plugins.training.flops import batch_mean, flops, mean_over_processes
-from splare_plugins.training.losses import contrastive, kl_distillation, margin_mse
+from splare_plugins.model.batching import keep_top_k
+from splare_plugins.training.losses import (
+    batch_mean,
+    contrastive,
+    flops,
+    kl_distillation,
+    margin_mse,
+    mean_over_processes,
+)
 
 NEVER = -1
 
@@ -108,7 +114,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
     def _combine(self, queries: Tensor, documents: Tensor, labels: Tensor) -> Tensor:
         parts = self._ranking(queries @ documents.T, labels)
         for query_top_k, document_top_k in self.budgets:
-            pruned = keep_largest(queries, query_top_k) @ keep_largest(documents, document_top_k).T
+            pruned = keep_top_k(queries, query_top_k) @ keep_top_k(documents, document_top_k).T
             for name, part in self._ranking(pruned, labels).items():
                 parts[name] = parts[name] + part
         parts = {name: part / (1 + len(self.budgets)) for name, part in parts.items()}

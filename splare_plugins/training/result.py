@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from splare_plugins.backbone.attached import save_adapter, save_backbone
+from splare_plugins.backbone.adapter import save_adapter, save_backbone
 from splare_plugins.backbone.source import find_backbone
 from splare_plugins.config import CONFIG_FILE, SplareConfig
-from splare_plugins.errors import InputError
-from splare_plugins.heads import Head, load_head
+from splare_plugins.heads import Head
+from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.model.card import write_card
-from splare_plugins.model.splade import convert_named, recognise_splade
+from splare_plugins.model.splade import recognise_splade
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.student import Student, restore_rows
+from splare_plugins.training.student import Student, read_base, restore_rows
 
 
 def save_result(student: Student, config: TrainingConfig, folder: Path) -> SplareConfig:
@@ -46,19 +45,10 @@ def publish(folder: Path, write: Callable[[Path], SplareConfig]) -> SplareConfig
     Raises:
         InputError: if the place cannot be written to.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as beside:
-            made = Path(beside) / folder.name
-            made.mkdir()
-            config = write(made)
-            write_card(made, config)
-            config.save(made)
-            if folder.exists():
-                shutil.rmtree(folder)
-            made.rename(folder)
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror or error}; make room and run again") from error
+    with replacing_folder(folder) as made:
+        config = write(made)
+        write_card(made, config, repo_id=folder.name)
+        config.save(made)
     return config
 
 
@@ -101,17 +91,9 @@ def write_base(config: SplareConfig, head: Head, folder: Path, made: Path, *, co
     return dataclasses.replace(config, backbone=str((place / file if file else place).resolve()))
 
 
-def _head_on_disk(student: Student) -> Head:
-    splade = recognise_splade(student.folder)
-    if splade is not None:
-        return convert_named(splade, str(student.folder), student.folder)[1]
-    base = SplareConfig.load(student.folder)
-    return load_head(base.head_kind, student.folder / base.head, sha256=base.head_sha256)
-
-
 def _write(student: Student, config: TrainingConfig, made: Path) -> SplareConfig:
     if config.head in ("bias", "calibration"):
-        restore_rows(student.base.head, _head_on_disk(student).W)
+        restore_rows(student.base.head, read_base(str(student.folder)).head.W)
     base, backbone = student.base.config, student.base.backbone
     copy = config.copy_backbone and config.lora is not None
     saved = write_base(base, student.base.head, student.folder, made, copy_backbone=copy)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,19 +22,12 @@ from splare_plugins.training.data.mixture import Collator, prepare
 from splare_plugins.training.data.teachers import Teachers, TeacherVectors
 from splare_plugins.training.development import Development
 from splare_plugins.training.drift import Drift
-from splare_plugins.training.guards import Guard
-from splare_plugins.training.monitor import Monitor
+from splare_plugins.training.folder import CHECKPOINTS, MODEL, last_checkpoint, open_run, steps_of
+from splare_plugins.training.monitor import Guard, Monitor
 from splare_plugins.training.objective import TrainingLoss
 from splare_plugins.training.result import save_result
-from splare_plugins.training.student import Student, load_student
-from splare_plugins.training.trainer import SplareTrainer, trained_weights
-
-CONFIG = "config.json"
-MODEL = "model"
-CHECKPOINTS = "checkpoints"
-_STATE = "trainer_state.json"
-# What may change between the parts of an interrupted run without changing its weights.
-_FREE = ("log_every", "save_every", "keep", "dead_after", "drift_every", "guards", "name", "copy_backbone", "workers")
+from splare_plugins.training.student import Student, in_bfloat16, load_student
+from splare_plugins.training.trainer import SplareTrainer, on_one_device, trained_weights
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +80,7 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
     evaluator = None if config.evaluation is None else Development(config.evaluation)
     student = load_student(config, device=state.device.type)
     checkpoint = last_checkpoint(output)
-    done = _steps_of(checkpoint)
+    done = steps_of(checkpoint)
     loss = TrainingLoss(
         student.encoder,
         weights=config.loss.weights,
@@ -133,47 +124,6 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
     return Outcome(output / MODEL, saved, trainer.state.global_step, _last_figures(trainer.state.log_history))
 
 
-def last_checkpoint(output: Path) -> Path | None:
-    """The last checkpoint that was written to its end."""
-    found = [path.parent for path in (output / CHECKPOINTS).glob(f"checkpoint-*/{_STATE}")]
-    return max(found, key=_steps_of, default=None)
-
-
-def _steps_of(checkpoint: Path | None) -> int:
-    return 0 if checkpoint is None else int(checkpoint.name.rsplit("-", 1)[-1])
-
-
-def open_run(config: str, output: Path, *, overwrite: bool) -> None:
-    """Make the folder of a run, or find it to go on with.
-
-    Args:
-        config: all settings of the run, as JSON.
-        output: the folder.
-        overwrite: throw an earlier run away.
-
-    Raises:
-        InputError: if it holds another run, a finished one, or something else.
-    """
-    path = output / CONFIG
-    if output.exists() and any(output.iterdir()):
-        if not path.is_file():
-            raise InputError(f"{output} holds something that is no training run; choose another output")
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(config)
-        changed = [name for name in now if name not in _FREE and now[name] != before.get(name)]
-        begun = last_checkpoint(output) is not None or (output / MODEL).exists()
-        if changed and begun and not overwrite:
-            raise InputError(
-                f"{output} holds a run with another {changed[0]}; choose another output, or add --overwrite to start "
-                "anew"
-            )
-        if (output / MODEL).exists() and not overwrite:
-            raise InputError(f"{output / MODEL} is trained already; choose another output, or add --overwrite")
-        if changed or overwrite:  # what was refused before its first checkpoint is nobody's loss
-            shutil.rmtree(output)
-    output.mkdir(parents=True, exist_ok=True)
-    path.write_text(config, encoding="utf-8")
-
-
 def _arguments(config: TrainingConfig, output: Path, state: PartialState) -> SparseEncoderTrainingArguments:
     evaluation = config.evaluation
     arguments = SparseEncoderTrainingArguments(
@@ -188,7 +138,7 @@ def _arguments(config: TrainingConfig, output: Path, state: PartialState) -> Spa
         adam_beta2=config.betas[1],
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm or 0.0,
-        bf16=config.precision == "bfloat16" or (config.precision == "auto" and state.device.type == "cuda"),
+        bf16=in_bfloat16(config.precision, state.device.type),
         seed=config.seed,
         logging_steps=config.log_every,
         logging_nan_inf_filter=False,
@@ -207,10 +157,7 @@ def _arguments(config: TrainingConfig, output: Path, state: PartialState) -> Spa
         ddp_find_unused_parameters=False,
         report_to="none",
     )
-    # One process with several devices would split batches behind the loss's back; torchrun uses them all.
-    _ = arguments.device
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
+    return on_one_device(arguments)
 
 
 def _groups(examples: Dataset, config: TrainingConfig) -> list[int]:

@@ -5,38 +5,53 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import json
 import math
 import types
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from splare_plugins.errors import InputError, MissingPartError
 
 T = TypeVar("T")
 
 
-def read_yaml(path: Path, kind: type[T]) -> T:
-    """The settings in a YAML file.
+class Settings:
+    """What a dataclass of settings can be read from and written to."""
 
-    Args:
-        path: the file.
-        kind: the dataclass that they are.
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read a YAML file.
 
-    Raises:
-        InputError: if the file is missing, is no YAML, or holds a key or value that ``kind`` does not have.
-        MissingPartError: if pyyaml is not installed.
-    """
+        Raises:
+            InputError: if the file is missing or is not YAML, naming it; or naming the setting that is unknown,
+                missing or wrong.
+            MissingPartError: if pyyaml is not installed.
+        """
+        return build(cls, _read_yaml(Path(path)), str(path))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "the training config") -> Self:
+        """Take plain values; errors are those of :meth:`from_yaml`."""
+        return build(cls, dict(values), where)
+
+    def to_json(self) -> str:
+        """All settings, defaults included."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"  # type: ignore[call-overload]
+
+
+def _read_yaml(path: Path) -> Any:
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingPartError("training configs need pyyaml; run: pip install 'splare-plugins[train]'") from error
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    return build(kind, values, str(path))
 
 
 def build(kind: type[T], values: Any, where: str) -> T:

@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from splare_plugins.backbone import require_bidirectional
+from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads import Head
-from splare_plugins.model.locate import locate_model
+from splare_plugins.heads import Head, load_head
+from splare_plugins.model.find import locate_model
+from splare_plugins.model.splade import convert_named, recognise_splade
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.st import SplareEncoder
 from splare_plugins.training.config import LoraSettings, TrainingConfig
@@ -39,7 +41,7 @@ def load_student(config: TrainingConfig, *, device: str) -> Student:
     Raises:
         InputError: if the base cannot be loaded, has an adapter already, or the adapter does not fit it.
     """
-    bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
+    bfloat16 = in_bfloat16(config.precision, device)
     base = SplareModel.load(
         config.model,
         device=device,
@@ -80,6 +82,33 @@ def load_student(config: TrainingConfig, *, device: str) -> Student:
         # Reentrant checkpoints would find no input that needs a gradient below the first adapter.
         base.backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
     return Student(encoder, base, locate_model(config.model))
+
+
+def in_bfloat16(precision: str, device: str) -> bool:
+    """Whether frozen weights and products are in bfloat16: as the setting says, else on cuda."""
+    return precision == "bfloat16" or (precision == "auto" and device == "cuda")
+
+
+class Base(NamedTuple):
+    """A base model as it lies on disk."""
+
+    folder: Path
+    config: SplareConfig
+    head: Head
+
+
+def read_base(name: str) -> Base:
+    """Config and head of a SPLARE or a SPLADE model; a SPLADE model's config names the place of its backbone.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    folder = locate_model(name)
+    if (splade := recognise_splade(folder)) is not None:
+        config, head = convert_named(splade, name, folder)
+        return Base(folder, dataclasses.replace(config, backbone=str(splade.transformer.resolve())), head)
+    config = SplareConfig.load(folder)
+    return Base(folder, config, load_head(config.head_kind, folder / config.head, sha256=config.head_sha256))
 
 
 def _require_positions(config: TrainingConfig, base: SplareModel) -> None:

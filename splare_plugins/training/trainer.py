@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SparseEncoderTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import Tensor, nn
+from transformers import TrainingArguments
 
 from splare_plugins.errors import InputError
-from splare_plugins.training.flops import processes
-from splare_plugins.training.guards import Guard
-from splare_plugins.training.monitor import Monitor
+from splare_plugins.training.losses import processes
+from splare_plugins.training.monitor import Guard, Monitor
 from splare_plugins.training.objective import TrainingLoss
 
 TRAINED = "trained.safetensors"
 _LAST_ACTIVE = "monitor.last_active"
+Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
 class EpochBatches(DefaultBatchSampler):
@@ -155,6 +156,13 @@ class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
         """The same, read again."""
         self.loss.last_active.copy_(tensors.pop(_LAST_ACTIVE))
         self.loss.batches = step
+
+
+def on_one_device(arguments: Arguments) -> Arguments:
+    """Keep a process with several devices from splitting batches behind the loss's back; torchrun uses them all."""
+    _ = arguments.device  # which sets the number of devices
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def trained_weights(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -44,6 +44,7 @@ def model(model_folder) -> SplareModel:
     return SplareModel.from_pretrained(model_folder, device="cpu")
 
 
+@pytest.mark.slow
 def test_a_gguf_file_is_cut_and_looks_both_ways(model):
     assert len(model.backbone.model.layers) == LAYER + 1
     assert {weight.dtype for weight in model.backbone.parameters()} == {torch.float32}
@@ -67,6 +68,7 @@ def test_its_states_are_those_of_the_whole_model(model, file):
     torch.testing.assert_close(states_of(model.backbone, TEXTS)[0], caught[0][0], rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_it_is_saved_with_the_file_or_without_it_to_the_same_vectors(model, tmp_path):
     wanted = model.encode_documents(TEXTS)
     model.save_pretrained(tmp_path / "copied")

@@ -63,6 +63,7 @@ def large_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_later_layers_and_the_head_are_never_in_memory(large_folder, family_folder):
     files = list((large_folder / "backbone").glob("*.safetensors"))
     assert len(files) > 4

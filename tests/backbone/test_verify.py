@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -11,6 +14,7 @@ from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
 from splare_plugins.model.splare import SplareModel
+from tests.machine.failing import contents, fail_to_publish
 from tests.tiny import save_tiny_model, tiny_model
 
 
@@ -87,8 +91,46 @@ def test_an_interrupted_save_leaves_no_model(folder, tmp_path, monkeypatch):
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("splare_plugins.model.saving.write_card", interrupt)
+    monkeypatch.setattr("splare_plugins.model.parts.write_card", interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.save_pretrained(tmp_path / "copy")
-    with pytest.raises(InputError, match="is not a SPLARE model"):
-        SplareModel.from_pretrained(tmp_path / "copy", device="cpu")
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_save_over_another_model_is_whole_or_nothing(folder, tmp_path, monkeypatch, loaded):
+    model = SplareModel.from_pretrained(folder, device="cpu") if loaded else tiny_model()
+    other = save_tiny_model(tmp_path / "out" / "other", seed=1)
+    (other / "notes.txt").write_text("mine")
+    (other / "README.md").write_text("my words")
+    before = contents(other)
+    with monkeypatch.context() as failing:
+        fail_to_publish(failing)
+        with pytest.raises(InputError, match=r"cannot write .*Input/output error"):
+            model.save_pretrained(other)
+    assert contents(other) == before
+    assert [path.name for path in other.parent.iterdir()] == ["other"]
+    model.save_pretrained(other)
+    assert SplareModel.from_pretrained(other, device="cpu").config.fingerprint() == model.config.fingerprint()
+    assert (other / "notes.txt").read_text() == "mine"
+
+
+def test_a_readme_of_somebodys_own_outlives_a_save(tmp_path):
+    (tmp_path / "README.md").write_text("my words")
+    tiny_model().save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "my words"
+
+
+def test_a_model_can_be_saved_where_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny_model().save_pretrained(".")
+    assert SplareModel.from_pretrained(".", device="cpu")
+    assert Path.cwd() == tmp_path
+
+
+def test_a_model_that_a_killed_process_moved_aside_is_found(folder):
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    folder.rename(folder.with_name(f".{folder.name}.{socket.gethostname()}-{killed.pid}-0123abcd.old"))
+    assert SplareModel.from_pretrained(folder, device="cpu")
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]

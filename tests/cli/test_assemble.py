@@ -147,7 +147,7 @@ def test_bad_parts_are_one_sentence(splare, hub_server, tmp_path):
         (backbone, lacking, [], "no tensor 'encoder.bias'"),
         (backbone, cut, [], "damaged or cut off"),
         (backbone, tmp_path / "corpus", [], "no folder"),
-        (backbone, backbone, [], "no SAE of"),
+        (backbone, backbone, [], "not an SAE of"),
         (backbone, "hf:org/gated", [], "gated"),
         (backbone, "hf:org/nothing", [], "no hub repository"),
         ("org/nothing", good, [], "no hub repository"),
@@ -172,7 +172,7 @@ def test_a_gated_model_and_an_unknown_suite_are_one_sentence(splare, hub_server,
         (["inspect", "org/gated"], "org/gated is gated: accept its terms on the hub and run `hf auth login`"),
         (["inspect", "org/nothing"], "no hub repository org/nothing"),
         (["sae", "import", folder, "-o", tmp_path / "head", "--suite", "magic"], "no suite 'magic'"),
-        (["sae", "import", tmp_path, "-o", tmp_path / "head"], "no SAE of"),
+        (["sae", "import", tmp_path, "-o", tmp_path / "head"], "not an SAE of"),
     ):
         outcome = splare(*command)
         assert outcome.status == 2, command

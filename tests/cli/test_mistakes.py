@@ -113,17 +113,18 @@ def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch, capfd):
 
     config = tmp_path / "run.yaml"
     config.write_text("model: m\noutput: o\ndata: [{source: rows.jsonl}]\n", encoding="utf-8")
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
     monkeypatch.delitem(sys.modules, "splare_plugins.training.run", raising=False)
     with pytest.raises(SystemExit) as stop:
         main(["train", str(config)])
     assert stop.value.code == 2
     printed = "".join(capfd.readouterr())
-    assert "error: this needs the package sentence_transformers, which is not installed; `splare doctor`" in printed
+    assert "error: this needs the package datasets, which is not installed; `splare doctor`" in printed
     with pytest.raises(ModuleNotFoundError):
         main(["train", str(config), "--debug"])
 
 
+@pytest.mark.slow
 def test_help_starts_neither_torch_nor_java():
     code = (
         "import sys\n"

@@ -138,6 +138,7 @@ def test_every_published_suite_has_an_importer():
     assert {row.suite for row in PUBLISHED} | set(GENERIC) == set(SUITES)
 
 
+@pytest.mark.slow
 def test_help_does_not_start_torch():
     code = (
         "import sys\nfrom splare_plugins.cli.app import main\n"

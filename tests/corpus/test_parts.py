@@ -57,6 +57,7 @@ def card_of(batch: EncodedBatch) -> PartCard:
     return PartCard(fingerprint="f", number=3, width=WIDTH, source_sha256="ab", counts=EncodedCounts.of(batch))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None)
 @given(batch=batches())
 def test_round_trip(tmp_path: Path, batch: EncodedBatch) -> None:

@@ -116,7 +116,7 @@ def test_sources_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
 
 
 def test_an_unknown_ir_datasets_name() -> None:
-    with pytest.raises(InputError, match=r"knows no data set 'no/such/set'"):
+    with pytest.raises(InputError, match=r"does not know the data set 'no/such/set'"):
         read_documents("irds:no/such/set")
 
 

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from splare_plugins.corpus import EncodedFolder
 from splare_plugins.retrieval.indexing import encode_shard
 
@@ -43,6 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_kill_and_resume(tmp_path: Path) -> None:
     corpus, out = tmp_path / "corpus.tsv", tmp_path / "out"
     corpus.write_text("".join(f"d{n}\ttext number {n}\n" for n in range(DOCUMENTS)))

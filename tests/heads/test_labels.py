@@ -65,7 +65,7 @@ def test_a_damaged_table_is_refused(tmp_path):
     write_labels(tmp_path / LABELS, {0: Label("a", "b")})
     data = (tmp_path / LABELS).read_bytes()
     (tmp_path / LABELS).write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="is no table of labels"):
+    with pytest.raises(InputError, match="is not a table of labels"):
         read_labels(tmp_path / LABELS, 8)
 
 
@@ -99,14 +99,14 @@ def test_the_former_api_and_a_single_feature_are_read(tmp_path, wrapped):
     ("records", "words"),
     [
         ([record(WIDTH, "a")], r"e.jsonl:1 explains latent 131072, but this SAE has only 131072"),
-        ([record("-1", "a")], "no latent's number"),
-        ([record("1.5", "a")], "no latent's number"),
+        ([record("-1", "a")], "not a latent's number"),
+        ([record("1.5", "a")], "not a latent's number"),
         ([record(1, "a", layer="25-llamascope-res-131k")], "layer 25, but this one belongs to layer 26"),
         ([record(1, "a", layer="26-llamascope-res-32k")], "another width"),
         ([record(1, "a", layer="26-llamascope-mlp-131k")], "another place"),
         ([record(1, "a"), record(2, "b", layer="26-gemmascope-res-131k")], "e.jsonl:2 .*files of one SAE"),
         ([{"index": "1", "maxActApprox": 3.0}], "not its features or activations"),
-        ([[1]], "no explanation of Neuronpedia"),
+        ([[1]], "not an explanation of Neuronpedia"),
         ([record(1, None)], "no explanation with a text"),
         ([], "no explanation with a text"),
     ],

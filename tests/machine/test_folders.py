@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from splare_plugins.errors import InputError
-from splare_plugins.machine.folders import FolderDraft, replacing_folder
+from splare_plugins.machine.folders import FolderDraft, keep_others, replacing_folder, updating_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -50,6 +50,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renames", [0, 1, 2])
 def test_a_kill_loses_nothing(tmp_path: Path, renames: int) -> None:
     """Killed after writing, between moving the old folder aside and putting the new one there, and after both."""
@@ -81,6 +82,39 @@ def test_a_kill_loses_nothing(tmp_path: Path, renames: int) -> None:
     assert (location / "file").read_text() == ("new" if renames == 2 else "old")
     draft.discard()
     assert names(tmp_path) == ["folder"]
+
+
+def test_what_is_not_written_anew_stays(tmp_path: Path) -> None:
+    location = tmp_path / "folder"
+    write(location, "old")
+    (location / "notes").mkdir()
+    (location / "notes" / "mine").write_text("mine")
+    with updating_folder(location, source=None) as made:
+        (made / "file").write_text("new")
+        keep_others(made, location)
+        assert (location / "file").read_text() == "old"
+    assert (location / "file").read_text() == "new"
+    assert (location / "notes" / "mine").read_text() == "mine"
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_place_that_cannot_be_renamed_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = tmp_path / "folder"
+    write(location, "old")
+    with updating_folder(location, source=location) as made:
+        assert made == location
+    monkeypatch.chdir(location)
+    with updating_folder(Path(), source=None) as made:
+        assert made == Path()
+        keep_others(made, Path())
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "file").read_text() == "new"
 
 
 def test_drafts_of_running_processes_are_left_alone(tmp_path: Path) -> None:

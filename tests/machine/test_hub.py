@@ -72,7 +72,7 @@ def test_the_hubs_refusals_are_one_sentence(hub_server, tiny):
         (lambda: SplareModel.from_pretrained("somebody/gated"), "somebody/gated is gated.*hf auth login"),
         (lambda: SplareModel.from_pretrained("somebody/nobody"), "no hub repository somebody/nobody"),
         (lambda: tiny.push_to_hub("somebody/others"), "not let you upload to somebody/others"),
-        (lambda: tiny.push_to_hub("a name"), "no name of a hub repository"),
+        (lambda: tiny.push_to_hub("a name"), "not a name of a hub repository"),
     ):
         with pytest.raises(InputError, match=words) as refusal:
             call()

@@ -19,6 +19,7 @@ from splare_plugins.model.splare import SplareModel
 from tests.heads.importers import replicas
 from tests.heads.importers.replicas import LAYER, D, M
 from tests.hub_server import COMMIT
+from tests.machine.failing import contents, fail_to_publish
 from tests.tiny import TEXTS, byte_tokenizer
 
 
@@ -142,7 +143,7 @@ def test_what_does_not_fit_is_refused(hub_server, backbone, sae, tmp_path):
             assemble(str(where), str(what), tmp_path / "model", **options)
         assert "\n" not in str(refusal.value)
         assert not (tmp_path / "model").exists()
-    assert not list(tmp_path.glob(".assembling*"))
+    assert not list(tmp_path.glob(".model.*"))
 
 
 def test_a_layer_that_no_card_tells_is_asked_for(backbone, sae, tmp_path):
@@ -164,6 +165,17 @@ def test_only_a_model_is_replaced_and_only_when_asked(backbone, sae, tmp_path):
     with pytest.raises(InputError, match="no model"):
         assemble(str(backbone), str(sae.folder), backbone, overwrite=True)
     assert (backbone / "model.safetensors").is_file()
+
+
+def test_a_model_stays_where_the_new_one_cannot_be_put(backbone, sae, tmp_path, monkeypatch):
+    output = tmp_path / "out" / "model"
+    assemble(str(backbone), str(sae.folder), output, name="one")
+    before = contents(output)
+    fail_to_publish(monkeypatch)
+    with pytest.raises(InputError, match=r"cannot write .*Input/output error"):
+        assemble(str(backbone), str(sae.folder), output, name="two", overwrite=True)
+    assert contents(output) == before
+    assert [path.name for path in output.parent.iterdir()] == ["model"]
 
 
 def test_parts_of_memory_are_written_into_their_own_folder(backbone, sae, tmp_path):

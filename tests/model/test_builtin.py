@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from splare_plugins.config import CONFIG_FILE
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine.files import file_sha256
@@ -102,7 +103,7 @@ def test_the_untrained_model_has_the_same_backbone_and_latents(builtin):
 
 
 def test_cross_lingual_retrieval_reaches_its_level(builtin):
-    """200 German questions against the English paragraphs, through impacts; the table in the README has all."""
+    """200 German questions against the English paragraphs, through impacts; the table in docs/figures.md has all."""
     from splare_plugins.engines import get_engine
 
     documents = list(read_documents(DATA / "en"))[::2]
@@ -143,6 +144,7 @@ def test_the_config_says_which_weights_these_are(builtin):
     assert builtin.config.backbone_sha256
 
 
+@pytest.mark.slow
 def test_two_processes_that_start_together_both_get_the_model(tmp_path):
     code = "from splare_plugins.model.builtin import builtin_folder; print(builtin_folder('splare-e5-small'))"
     environment = {"SPLARE_CACHE": str(tmp_path), "PATH": "", "HF_HUB_OFFLINE": "1"}
@@ -172,6 +174,22 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path, monkeypatch):
         builtin_folder(BUILTIN_MODEL)
     assert list(tmp_path.iterdir()) == []
     assert not builtin_location(BUILTIN_MODEL).exists()
+
+
+@pytest.mark.parametrize("debris", [True, False])
+def test_what_is_no_model_is_replaced_and_what_is_one_is_kept(tmp_path, monkeypatch, debris):
+    """As if another process had put its result there in the meantime, or half of an earlier one was left."""
+    monkeypatch.setenv("SPLARE_CACHE", str(tmp_path))
+    location = builtin_location(BUILTIN_MODEL)
+
+    def made_by(name: str, folder: Path) -> None:
+        (folder / CONFIG_FILE).write_text(name)
+        location.mkdir()
+        (location / ("half" if debris else CONFIG_FILE)).write_text("theirs")
+
+    monkeypatch.setattr(convert, "convert", made_by)
+    assert (builtin_folder(BUILTIN_MODEL) / CONFIG_FILE).read_text() == (BUILTIN_MODEL if debris else "theirs")
+    assert [path.name for path in tmp_path.rglob("*")] == [location.name, CONFIG_FILE]
 
 
 def test_a_missing_wheel_says_what_to_install(monkeypatch):

@@ -148,8 +148,8 @@ def test_figures_of_another_model_are_left_out(tmp_path, caplog):
     ("figure", "words"),
     [
         ({"dataset": "X", "metric": "nDCG@10"}, "a dataset, a metric and a value"),
-        ({**FIGURE, "value": float("nan")}, "no number"),
-        ({**FIGURE, "value": "0.5"}, "no number"),
+        ({**FIGURE, "value": float("nan")}, "not a number"),
+        ({**FIGURE, "value": "0.5"}, "not a number"),
         ("0.5", "a dataset, a metric and a value"),
     ],
 )

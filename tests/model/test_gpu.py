@@ -8,7 +8,7 @@ import torch
 
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
-from splare_plugins.pooling.reference import dense_max_pool
+from tests.pooling.reference import dense_max_pool
 from tests.tiny import TEXTS
 
 pytestmark = pytest.mark.gpu

@@ -16,6 +16,8 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.from_transformers import token_names
+from splare_plugins.heads.record import tensors_sha256
+from splare_plugins.machine.files import file_sha256
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.explain import explain
 from tests.tiny import TEXTS, byte_tokenizer
@@ -128,6 +130,17 @@ def test_saving_from_another_dtype_keeps_the_files_precision(splade, splade_fold
     assert rounded.config.fingerprint() == splade.config.fingerprint()
     rounded.save_pretrained(tmp_path)
     assert (load(tmp_path).encode_documents(TEXTS) != splade.encode_documents(TEXTS)).nnz == 0
+
+
+def test_the_hash_of_a_head_in_memory_is_that_of_its_file(splade, tmp_path):
+    head = splade.head
+    assert head.save(tmp_path) == file_sha256(tmp_path / "head.safetensors") == tensors_sha256(head.tensors())
+    assert splade.config.head_sha256 == tensors_sha256(head.tensors())
+
+
+def test_loading_writes_nothing(splade_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    assert load(splade_folder).config.head_sha256
 
 
 def test_what_is_pooled_is_part_of_the_identity(splade, tiny):
@@ -289,7 +302,7 @@ def test_configs_from_before_the_option_load(tmp_path, tiny):
 
 def test_a_hub_model_is_named_by_id_and_commit_and_is_the_folders_model(tmp_path, monkeypatch):
     folder = save_random(tmp_path / "0123abc", "BertForMaskedLM")
-    monkeypatch.setattr("splare_plugins.model.loading.locate_model", lambda *_, **__: folder)
+    monkeypatch.setattr("splare_plugins.model.parts.locate_model", lambda *_, **__: folder)
     config = SplareModel.from_pretrained("org/splade", device="cpu").config
     assert (config.name, config.revision) == ("org/splade", "0123abc")
     assert config.fingerprint() == load(folder).config.fingerprint()

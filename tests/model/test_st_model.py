@@ -18,6 +18,7 @@ from splare_plugins.retrieval.explain import explain
 from splare_plugins.st import SplareEncoder, StModel
 from tests.cli.conftest import small_data, splare  # noqa: F401 (fixtures)
 from tests.contract.conftest import assert_exact, build
+from tests.machine.failing import contents, fail_to_publish
 from tests.tiny import TEXTS, byte_tokenizer
 
 LONG = [*TEXTS, "long " * 900]
@@ -58,6 +59,7 @@ def load(folder: Path) -> StModel:
     return model
 
 
+@pytest.mark.slow
 def test_a_splade_checkpoint_gives_the_same_vectors_three_ways(checkpoint):
     from sentence_transformers import SparseEncoder
 
@@ -144,6 +146,21 @@ def test_a_calibrated_copy_is_the_same_model_for_both_sides(checkpoint, tmp_path
         SplareModel.from_pretrained(tmp_path / "copy", device="cpu")
 
 
+def test_a_copy_over_another_is_whole_or_nothing(checkpoint, tmp_path, monkeypatch):
+    model = load(checkpoint)
+    model.save_pretrained(tmp_path / "copy")
+    (tmp_path / "copy" / "notes.txt").write_text("mine")
+    before = contents(tmp_path)
+    with monkeypatch.context() as failing:
+        fail_to_publish(failing)
+        with pytest.raises(InputError, match=r"cannot write .*Input/output error"):
+            model.save_pretrained(tmp_path / "copy")
+    assert contents(tmp_path) == before
+    model.save_pretrained(tmp_path / "copy")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.slow
 def test_the_program_takes_it(checkpoint, splare, small_data, tmp_path):  # noqa: F811
     corpus = small_data / "xquad" / "en"
     done = splare("calibrate", f"st:{checkpoint}", corpus, "-o", tmp_path / "copy", "--sample", 20)
@@ -206,7 +223,7 @@ def test_code_and_pickles_are_refused(checkpoint, inference_free, tmp_path):
     shutil.copytree(checkpoint, folder)
     change(folder / "modules.json", "sentence_transformers.sparse_encoder.modules.splade_pooling", "modeling_own")
     (folder / "modeling_own.py").write_text("raise SystemExit('this code ran')")
-    refused(f"st:{folder}", r"has the module modeling_own\.SpladePooling, which is no part of .* never run")
+    refused(f"st:{folder}", r"has the module modeling_own\.SpladePooling, which is not part of .* never run")
     shutil.copytree(inference_free, tmp_path / "routed")
     (router,) = (tmp_path / "routed").rglob("router_config.json")
     change(router, "sentence_transformers.sparse_encoder.modules.splade_pooling", "modeling_own")

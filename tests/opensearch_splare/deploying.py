@@ -9,7 +9,8 @@ from urllib.parse import quote
 from opensearchpy import OpenSearch
 
 from opensearch_splare import Deployment, deploy, undeploy
-from opensearch_splare.bodies import SIDES, model_name, pipeline_name
+from opensearch_splare.bodies import CONTENT_TYPES, model_name
+from opensearch_splare.plan import pipeline_name
 from splare_plugins.model.splare import SplareModel
 from tests.serving.conftest import Client, running
 
@@ -58,10 +59,10 @@ def remains(client: OpenSearch, name: str) -> list[str]:
     """What a deployment of this name has on the cluster."""
     found = []
     for kind in ("connectors", "models", "model_groups"):
-        for side in SIDES:
+        for side, word in CONTENT_TYPES.items():
             body = {"query": {"term": {"name.keyword": model_name(name, side)}}}
             answer = client.transport.perform_request("POST", f"/_plugins/_ml/{kind}/_search", body=body)
-            found += [f"{kind} {side}" for _ in answer["hits"]["hits"]]
+            found += [f"{kind} {word}" for _ in answer["hits"]["hits"]]
     for kind in ("_ingest", "_search"):
         path = f"/{kind}/pipeline/{quote(pipeline_name(name))}"
         found += [kind for _ in client.transport.perform_request("GET", path, params={"ignore": 404})]

@@ -10,7 +10,7 @@ import pytest
 from opensearch_splare import FeatureMap, index_body
 from opensearch_splare.location import check_name, split_location, without_password
 from opensearch_splare.mapping import IndexCard, feature_map, seismic_parameters
-from opensearch_splare.sources import check_document_impacts, check_query_impacts, to_sources
+from opensearch_splare.payload import check_document_impacts, check_query_impacts, to_sources
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
 

@@ -10,7 +10,7 @@ import pytest
 
 from opensearch_splare import Deployment, connect, remote_models
 from opensearch_splare.bodies import all_requests
-from opensearch_splare.encoder import ask_encoder
+from opensearch_splare.encoder_service import ask_encoder
 from opensearch_splare.mapping import IndexCard, index_body
 from splare_plugins.errors import InputError
 from tests.cli.conftest import splare
@@ -94,10 +94,10 @@ def test_a_dry_run_shows_all_and_sends_nothing(splare, guarded, token_file, tiny
     [
         (["--encoder-url", "http://127.0.0.1:9"], "127.0.0.1:9 cannot be reached (Connection refused)"),
         (["--encoder-url", "http://nowhere.invalid"], "cannot be reached"),
-        (["--encoder-url", "127.0.0.1:8085"], "is no address of an encoder"),
-        (["--encoder-url", "OPENSEARCH"], "is no encoder of this version"),
-        (["--encoder-url", "GUARDED"], "wants a token; give the file that it was started with: --token-file"),
-        (["--encoder-url", "GUARDED", "--token-file", "WRONG"], "wants another token"),
+        (["--encoder-url", "127.0.0.1:8085"], "is not an address of an encoder"),
+        (["--encoder-url", "OPENSEARCH"], "is not an encoder of this version"),
+        (["--encoder-url", "GUARDED"], "asks for a token; give the file that it was started with: --token-file"),
+        (["--encoder-url", "GUARDED", "--token-file", "WRONG"], "asks for another token"),
         (["--encoder-url", "GUARDED", "--token-file", "MISSING"], "No such file"),
         (["--encoder-url", "ENCODER", "--index", "Docs"], "cannot be called 'Docs'"),
         (["--encoder-url", "ENCODER", "--url", "http://127.0.0.1:9"], "127.0.0.1:9 cannot be reached"),
@@ -140,6 +140,7 @@ def test_an_encoder_of_another_model(splare, opensearch_url, client, place, serv
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("whole_cluster")
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [

@@ -12,7 +12,7 @@ from opensearchpy import OpenSearch
 
 from opensearch_splare import BulkSender, Node, SplareIndex, connect, start_cluster
 from opensearch_splare.node.process import QUICK_JVM
-from opensearch_splare.sources import to_sources
+from opensearch_splare.payload import to_sources
 from splare_plugins.errors import InputError
 
 from .conftest import impacts_of, names, random_impacts

@@ -8,7 +8,6 @@ import pytest
 from opensearchpy import ConflictError, OpenSearch
 
 from opensearch_splare import BulkSender, SplareIndex, connect
-from opensearch_splare.bodies import SIDES
 from opensearch_splare.connection import FEATURES, require, server_version
 from opensearch_splare.mapping import IndexCard, index_body
 from opensearch_splare.remote_models import remove_models
@@ -29,7 +28,7 @@ def refusing(status, kind, reason="no permission"):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (refusing(401, "security_exception"), "wants a user and a password"),
+        (refusing(401, "security_exception"), "asks for a user and a password"),
         (refusing(403, "security_exception"), r"may not do this \(no permission\)"),
         (refusing(403, "cluster_block_exception", "index read-only"), r"index read-only; remove the block"),
         (refusing(500, "oops", "a bug"), "status 500: a bug"),
@@ -62,12 +61,15 @@ def test_nobody_listens(config):
 
 @pytest.mark.parametrize("url", ["127.0.0.1:9200", "ftp://host", "http://", "http://host:port"])
 def test_what_is_no_address(url):
-    with pytest.raises(InputError, match="no address of a cluster"):
+    with pytest.raises(InputError, match="not an address of a cluster"):
         connect(url)
 
 
 def test_another_product(serve):
-    with serve(lambda *_: about("8.15.0", None)) as url, pytest.raises(InputError, match=r"no OpenSearch.*8\.15\.0"):
+    with (
+        serve(lambda *_: about("8.15.0", None)) as url,
+        pytest.raises(InputError, match=r"is not OpenSearch.*8\.15\.0"),
+    ):
         server_version(connect(url))
 
 
@@ -121,6 +123,7 @@ def test_a_newer_server_gets_a_sparse_vector_index(serve, config):
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("whole_cluster")
 def test_too_many_clauses_for_the_cluster(client, name, config):
     index = SplareIndex(client, name, config)
     index.create()
@@ -195,7 +198,7 @@ def test_a_connector_that_the_cluster_keeps(serve, caplog, used):
         client = OpenSearch(url)
         if used:
             with pytest.raises(ConflictError):
-                remove_models(client, "docs", SIDES[0])
+                remove_models(client, "docs", "document")
             return
-        assert remove_models(client, "docs", SIDES[0]) == []
+        assert remove_models(client, "docs", "document") == []
     assert "keeps it; undeploy the index again" in caplog.text

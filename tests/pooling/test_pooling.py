@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from splare_plugins.pooling import activate, padded, sae_max_pool, topk_max_pool
-from splare_plugins.pooling.reference import dense_max_pool, dense_topk_max_pool
+from tests.pooling.reference import dense_max_pool, dense_topk_max_pool
 
 LENGTHS = [5, 1, 0, 7, 3]
 WIDTH, SIZE = 37, 6

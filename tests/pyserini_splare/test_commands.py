@@ -150,6 +150,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["encode", "index", "search"])
 def test_help_starts_neither_java_nor_torch(module: str) -> None:
     done = run(module, "--help")
@@ -160,6 +161,7 @@ def test_help_starts_neither_java_nor_torch(module: str) -> None:
     assert not {"torch", "transformers", "jnius", "pyserini"} & imported
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [

@@ -60,6 +60,7 @@ except KeyboardInterrupt:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_importing_the_package_starts_neither_java_nor_torch() -> None:
     code = """
 import sys

@@ -1,4 +1,4 @@
-"""The pages for PyTerrier's site: their code runs, and the names, tests and benchmarks that they mention exist."""
+"""The pages for PyTerrier: their code runs, and the names, tests and benchmarks that they mention exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 import pyterrier_splare
 from tests.cli.conftest import small_data  # noqa: F401 (a fixture)
-from tests.readme import commands
+from tests.pages import commands, run_pages
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(Path(pyterrier_splare.__file__).with_name("pt_docs").glob("*.rst"))
@@ -22,14 +22,14 @@ BLOCK = re.compile(r"^( *)\.\. code-block:: (python|bash)\n(?: +:.*\n)*\n((?:\1 
 
 
 def script(page: Path) -> str:
-    """The Python blocks of a page as they stand, and its commands as calls of the README's runner."""
+    """The Python blocks of a page as they stand, and its commands as calls of the pages' runner."""
     parts = []
     for _, language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             parts.append(dedent(block))
         else:
             parts += [f"run({words!r})\n" for words in commands(dedent(block))]
-    return "".join(["from tests.readme import run\n", *parts]) if parts else ""
+    return "".join(["from tests.pages import run\n", *parts]) if parts else ""
 
 
 def test_every_code_block_is_found() -> None:
@@ -37,6 +37,12 @@ def test_every_code_block_is_found() -> None:
         text = page.read_text(encoding="utf-8")
         assert len(BLOCK.findall(text)) == len(re.findall(r"code-block:: (?:python|bash)", text)), page.name
     assert sum(len(script(page)) > 0 for page in PAGES) == 2
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_what_the_page_of_the_project_shows_works(small_data: Path, tmp_path: Path) -> None:  # noqa: F811
+    assert run_pages("docs/pyterrier.md", folder=tmp_path, data=small_data) == [1]
 
 
 @pytest.mark.java

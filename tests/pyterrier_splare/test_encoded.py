@@ -100,6 +100,7 @@ def test_a_missing_part(folder: Path, tmp_path: Path) -> None:
         Splare.from_encoded(copy)
 
 
+@pytest.mark.slow
 def test_no_torch_and_no_java(folder: Path) -> None:
     code = """
 import sys

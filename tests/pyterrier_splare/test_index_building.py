@@ -62,6 +62,7 @@ def test_a_failing_corpus_leaves_the_old_index(tmp_path: Path, kind: str) -> Non
     assert len(make(kind, tmp_path / "index")) == 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pisa", "seismic"])
 def test_a_killed_build_is_cleared_by_the_next(tmp_path: Path, kind: str) -> None:
     index = make(kind, tmp_path / "index").index(documents_of(DOCUMENTS))
@@ -80,6 +81,7 @@ def test_a_killed_build_is_cleared_by_the_next(tmp_path: Path, kind: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_leaves_the_old_index(tmp_path: Path) -> None:
     make("pisa", tmp_path / "index").index(documents_of(DOCUMENTS))
     process = subprocess.Popen(
@@ -97,6 +99,7 @@ def test_an_interrupted_build_leaves_the_old_index(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
+@pytest.mark.slow
 def test_a_build_killed_between_the_two_renames(tmp_path: Path) -> None:
     """The one moment at which nothing stands at the place: the next build puts the old index back first."""
     index = SplareIndex.pisa(tmp_path / "index").index(documents_of(DOCUMENTS))
@@ -122,14 +125,14 @@ def test_a_place_that_is_taken_meanwhile(tmp_path: Path) -> None:
     place = BuildingPlace(tmp_path / "index", overwrite=False)
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="no index made here"):
+    with pytest.raises(InputError, match="not an index made here"):
         place.publish()
     assert (tmp_path / "index" / "thesis.tex").exists()
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"no index can be written at .*file"):
+    with pytest.raises(InputError, match=r"cannot write .*file"):
         SplareIndex.pisa(tmp_path / "file" / "index").index(documents_of(DOCUMENTS))
 
 

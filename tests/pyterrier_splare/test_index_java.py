@@ -10,7 +10,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_splare import SplareIndex
-from pyterrier_splare.java import downloaded_jars
+from pyterrier_splare.terrier_java import downloaded_jars
 from tests.pyserini_splare.conftest import python
 
 from .kinds import assert_exact, documents_of, queries_of, random_impacts
@@ -41,6 +41,7 @@ def stock_lucene():
 """
 
 
+@pytest.mark.slow
 def test_pisa_seismic_and_memory_never_start_java(tmp_path: Path) -> None:
     done = python(
         COMMON
@@ -103,10 +104,11 @@ check("pisa")
     assert all("call pyterrier_splare.start_terrier() in a new process" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_jars_without_a_network(tmp_path: Path) -> None:
     code = """
 import urllib.request
-from pyterrier_splare.java import terrier_jars
+from pyterrier_splare.terrier_java import terrier_jars
 def refuse(*_, **__):
     raise urllib.error.URLError("no network")
 urllib.request.urlopen = refuse

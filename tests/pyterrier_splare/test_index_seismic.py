@@ -83,7 +83,7 @@ def test_building_follows_the_corpus(
     assert other.meta["build"] == {**BUILD, "n_postings": 7, "doc_cut": 5}
 
 
-@pytest.mark.parametrize(("distinct", "classes"), [(3, ""), (66_000, "LV")])
+@pytest.mark.parametrize(("distinct", "classes"), [(3, ""), pytest.param(66_000, "LV", marks=pytest.mark.slow)])
 def test_any_number_of_latents(tmp_path: Path, distinct: int, classes: str) -> None:
     """What counts is how many occur."""
     width = 1 << 20

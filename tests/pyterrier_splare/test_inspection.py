@@ -143,6 +143,7 @@ def test_the_batch_size_is_what_indexing_pipelines_read() -> None:
     assert Splare(batch_size=333).doc_encoder().batch_size == 333
 
 
+@pytest.mark.slow
 def test_importing_loads_neither_torch_nor_java_nor_pyterrier() -> None:
     code = """
 import sys
@@ -157,6 +158,7 @@ assert not {"torch", "jnius", "transformers"} & set(sys.modules)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_without_pyterrier_the_message_names_the_extra() -> None:
     code = """
 import sys

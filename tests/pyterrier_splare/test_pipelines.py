@@ -193,6 +193,7 @@ def test_pandas_strings_and_objects_are_alike(splare: Splare, queries: pd.DataFr
     assert objects["query_toks"].tolist() == splare.query_encoder()(queries)["query_toks"].tolist()
 
 
+@pytest.mark.slow
 def test_no_java(tiny_folder: Path) -> None:
     code = """
 import sys

@@ -258,6 +258,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_both_quickly() -> None:
     root = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=root, stdout=subprocess.PIPE, text=True)

@@ -96,6 +96,7 @@ def xquad() -> Bundled:
     return Bundled(DATA / "xquad" / "de", DATA / "xquad" / "en", 20)
 
 
+@pytest.mark.slow
 def test_float_vectors_through_mteb(xquad, tiny, tiny_folder):
     assert len(xquad.queries) > 50
     found = xquad.ndcg(SplareEncoder(tiny_folder, device="cpu"))

@@ -12,10 +12,11 @@ import pytest
 import requests
 from scipy.sparse import csr_array
 
+from splare_plugins.config import Side
 from splare_plugins.model.splare import SplareModel
-from splare_plugins.serving.limits import Limits
+from splare_plugins.serving.limits import Limits, ServerOptions
 from splare_plugins.serving.metrics import Metrics
-from splare_plugins.serving.server import ServerOptions, build_server
+from splare_plugins.serving.server import build_server
 from splare_plugins.serving.service import Service
 
 
@@ -31,14 +32,14 @@ class GatedModel(SplareModel):
         self.at_gate = threading.Semaphore(0)
         self.calls: list[list[str]] = []
 
-    def encode_documents(self, texts: Sequence[str], **options) -> csr_array:
+    def encode(self, texts: Sequence[str], side: Side, **options) -> csr_array:
         if not self.gate.is_set():
             self.at_gate.release()
         assert self.gate.wait(20)
         self.calls.append(list(texts))
         if self.poison in texts:
             raise RuntimeError("a text broke the model")
-        return super().encode_documents(texts, **options)
+        return super().encode(texts, side, **options)
 
 
 class Client:

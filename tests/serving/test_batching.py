@@ -18,8 +18,8 @@ from tests.serving.conftest import GatedModel, wait_until
 from tests.tiny import TEXTS
 
 
-def job(tokens: int, content_type="passage", top_k=None) -> Job:
-    return Job(["text"], content_type, top_k, tokens)
+def job(tokens: int, side="document", top_k=None) -> Job:
+    return Job(["text"], side, top_k, tokens)
 
 
 def test_a_batch_is_of_one_kind_in_order_and_within_its_tokens():

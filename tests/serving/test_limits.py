@@ -139,6 +139,7 @@ def test_limits_are_above_0(name):
         Limits(**{name: 0})
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_under_load(serve, tiny):
     """Refusals and answers alternate; what a request took is given back."""
     client = serve(lambda device: tiny, limits=Limits(queue_tokens=2000))

@@ -60,6 +60,7 @@ def is_ready(url: str, **options) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_signal_lets_requests_finish(tiny_folder):
     """Work is under way and waiting when SIGTERM comes: all of it is answered, and the status is 0."""
     with splare_serve(tiny_folder, "--drain-seconds", "0.5", "--max-queue-tokens", "1000000") as (process, url, end):
@@ -84,6 +85,7 @@ def test_a_signal_lets_requests_finish(tiny_folder):
     assert "word word" not in logs
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_it_too(tiny_folder):
     with splare_serve(tiny_folder) as (process, url, end):
         wait_until(lambda: is_ready(url), 60)
@@ -92,6 +94,7 @@ def test_an_interrupt_ends_it_too(tiny_folder):
     assert "Traceback" not in logs
 
 
+@pytest.mark.slow
 def test_tls_and_a_token_from_the_environment(tiny_folder, certificate):
     cert, key = certificate
     secret = {"SPLARE_SERVE_TOKEN": "from-the-environment"}
@@ -109,6 +112,7 @@ def test_tls_and_a_token_from_the_environment(tiny_folder, certificate):
     assert "from-the-environment" not in logs
 
 
+@pytest.mark.slow
 def test_two_models_in_one_process(tiny_folder):
     with splare_serve(tiny_folder, "--device", "cpu") as (_, url, _):
         wait_until(lambda: is_ready(url), 60)
@@ -130,6 +134,7 @@ def refusal(*arguments: object) -> str:
     return ended.stderr
 
 
+@pytest.mark.slow
 def test_a_port_in_use():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -138,10 +143,12 @@ def test_a_port_in_use():
     assert "--port" in sentence
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_there():
     assert "no model folder './nowhere'" in refusal("./nowhere", "--port", "0")
 
 
+@pytest.mark.slow
 def test_a_model_without_scales(tiny_folder, tmp_path):
     shutil.copytree(tiny_folder, tmp_path / "model")
     path = tmp_path / "model" / "splare_config.json"

@@ -278,7 +278,7 @@ def test_damaged_folders_are_refused(tiny_folder, tmp_path):
     weights = folder / "adapter" / "adapter_model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(InputError, match="does not have the hash that its encoder names"):
+    with pytest.raises(InputError, match="does not have the hash that its model names"):
         SplareEncoder(folder, device="cpu")
     weights.unlink()
     with pytest.raises(InputError, match=r"holds no adapter_model\.safetensors"):

@@ -16,6 +16,7 @@ from splare_plugins.errors import InputError
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.st import export_stock
+from tests.machine.failing import contents, fail_to_publish
 from tests.model.test_splade import save_random
 from tests.tiny import TEXTS, byte_tokenizer, tiny_model
 
@@ -131,6 +132,17 @@ def test_what_differs_after_all_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="their vectors differ by"):
         export_stock(without_prompts(tiny_model()), tmp_path / "stock")
     assert not [*tmp_path.iterdir()]
+
+
+def test_an_export_stays_where_the_new_one_cannot_be_put(tmp_path, monkeypatch):
+    model = without_prompts(tiny_model())
+    export_stock(model, tmp_path / "stock")
+    before = contents(tmp_path)
+    fail_to_publish(monkeypatch)
+    with pytest.raises(InputError, match=r"cannot write .*Input/output error"):
+        export_stock(model, tmp_path / "stock", overwrite=True)
+    assert contents(tmp_path) == before
+    assert not [name for name in before if "transformer/" in name]
 
 
 def test_soft_caps_and_taken_places_are_refused(tmp_path):

@@ -73,6 +73,7 @@ def test_nothing_is_pruned_in_a_loss(encoder):
     assert (encoder(dict(batch), task="query")["sentence_embedding"] > 0).sum(1).max() == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [{}, {"mini_batch_size": 4}], ids=["plain", "cached"])
 def test_the_trainer_trains_an_adapter_and_reloads_the_best(encoder, cached, tmp_path):
     from datasets import Dataset

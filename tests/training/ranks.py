@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from splare_plugins.training.flops import batch_mean, flops
+from splare_plugins.training.losses import batch_mean, flops
 
 TEXTS, INPUTS, WIDTH = 12, 5, 7
 

@@ -54,6 +54,7 @@ def backbone_weights(model: SplareModel) -> dict[str, Tensor]:
     return {name: value.double() for name, value in model.backbone.model.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_the_average_is_exact(runs: Runs, base: Path, tmp_path: Path) -> None:
     config = average_models(runs, tmp_path / "mean")
     averaged = SplareModel.from_pretrained(tmp_path / "mean", device="cpu")
@@ -75,6 +76,7 @@ def test_the_average_is_exact(runs: Runs, base: Path, tmp_path: Path) -> None:
         assert error < 1e-6, name
 
 
+@pytest.mark.slow
 def test_trained_biases_and_gains_are_averaged_too(
     runs: Runs, base: Path, tmp_path: Path, settings: Callable[..., dict[str, object]]
 ) -> None:
@@ -107,6 +109,7 @@ def changes_of_patterns(folder: Path) -> dict[str, Tensor]:
     }
 
 
+@pytest.mark.slow
 def test_svd_of_full_rank_is_exact_and_of_a_lower_one_the_best(runs: Runs, tmp_path: Path) -> None:
     average_models(runs[:2], tmp_path / "cat")
     average_models(runs[:2], tmp_path / "full", method="svd", rank=7)
@@ -120,6 +123,7 @@ def test_svd_of_full_rank_is_exact_and_of_a_lower_one_the_best(runs: Runs, tmp_p
     SplareModel.from_pretrained(tmp_path / "low", device="cpu")
 
 
+@pytest.mark.slow
 def test_a_merged_model_gives_the_same_vectors(runs: Runs, tmp_path: Path) -> None:
     config = merge_model(runs[0], tmp_path / "merged")
     assert config.adapter is None
@@ -132,6 +136,7 @@ def test_a_merged_model_gives_the_same_vectors(runs: Runs, tmp_path: Path) -> No
         merge_model(runs[0], tmp_path / "merged")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_averaged_is_refused(
     runs: Runs, base: Path, tmp_path: Path, settings: Callable[..., dict[str, object]]
 ) -> None:

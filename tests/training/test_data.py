@@ -193,7 +193,7 @@ def test_irds_triples_and_judgements(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (pair.query, [text for text, _ in pair.candidates]) == ("one", ["text a", "text b"])
     (one,) = [read_example(row, where) for where, row, _ in read_rows("irds:judged")]
     assert [text for text, _ in one.candidates] == ["text b", "text a"]
-    with pytest.raises(InputError, match="knows no data set"):
+    with pytest.raises(InputError, match="does not know the data set"):
         read_rows("irds:no-such-set")
     with pytest.raises(InputError, match="no triples and no judgements"):
         read_rows("irds:topics")

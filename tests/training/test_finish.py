@@ -12,11 +12,11 @@ from scipy.sparse import csr_array
 from splare_plugins.cli.app import main
 from splare_plugins.engines.memory import MemoryEngine
 from splare_plugins.errors import InputError
+from splare_plugins.impacts import keep_largest
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.evaluation import evaluate
 from splare_plugins.retrieval.indexing import search_queries
 from splare_plugins.training.config import EvaluationSettings, TrainingConfig
-from splare_plugins.training.development import keep_largest
 from splare_plugins.training.finish import finish
 from splare_plugins.training.run import train
 from tests.training.conftest import WORDS, Settings

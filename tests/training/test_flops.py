@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from splare_plugins.training.flops import batch_mean, flops, warmup
+from splare_plugins.training.losses import batch_mean, flops, warmup
 from tests.training.ranks import Encoder, all_inputs, gradient, work
 
 
@@ -18,6 +18,7 @@ def test_flops_is_the_sum_of_squared_means() -> None:
     assert flops(batch_mean(weights)).item() == 5.0
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_same_with_1_2_and_4_processes(tmp_path: Path) -> None:
     loss, grad = gradient(Encoder(), all_inputs())
     # Forked: four fresh interpreters that import torch take half a minute.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.st import SplareEncoder
 from splare_plugins.training.config import EvaluationSettings, TrainingConfig
@@ -13,6 +15,7 @@ from splare_plugins.training.run import train
 from tests.training.conftest import WORDS, Settings
 
 
+@pytest.mark.slow
 def test_a_random_model_learns_which_text_is_meant(settings: Settings, base: Path, tmp_path: Path) -> None:
     """Queries are German for the words of the texts, which nothing but training can tell."""
     german = ["Fuchs", "Hund", "Merkmal", "duenn", "Verzeichnis", "Zustand", "Marke", "Motor"]

@@ -107,6 +107,7 @@ def test_a_share_of_the_texts_own_tokens_is_masked(tmp_path: Path) -> None:
     assert not all(torch.equal(data[n]["labels"], data[n + 5]["labels"]) for n in range(5))
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_and_keeps_the_layers_that_its_model_has(texts: Path, tmp_path: Path) -> None:
     base = sae_model("llama", tmp_path / "base")
     saved = mntp(config(base, texts, tmp_path / "run", steps=30, learning_rate=2e-2))
@@ -129,6 +130,7 @@ def test_a_decoder_learns_and_keeps_the_layers_that_its_model_has(texts: Path, t
     np.testing.assert_allclose(after, again, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_trained_layers_give_the_same_states_as_in_training(texts: Path, tmp_path: Path) -> None:
     base = save_family("llama", tmp_path / "base") / "backbone"
     run = config(base, texts, tmp_path / "run")
@@ -149,6 +151,7 @@ class Stop(TrainerCallback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_weights(texts: Path, tmp_path: Path) -> None:
     base = save_family("bert", tmp_path / "base") / "backbone"
     with pytest.raises(KeyboardInterrupt):
@@ -163,6 +166,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(texts: Path, tmp_path: P
         torch.testing.assert_close(ours[name], tensor, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_program_runs_it_and_names_mistakes(
     texts: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from splare_plugins.heads import SparseAutoencoder
-from splare_plugins.pooling.reference import dense_max_pool, dense_topk_max_pool
 from splare_plugins.st import SplareEncoder
 from splare_plugins.training.objective import TrainingLoss
+from tests.pooling.reference import dense_max_pool, dense_topk_max_pool
 from tests.tiny import TEXTS, tiny_model
 
 TAU, LAMBDA_Q, LAMBDA_D = 5.0, 0.3, 0.2

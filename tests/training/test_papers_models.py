@@ -42,6 +42,7 @@ def sae_model(family: str, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "family"), [("splare-7b", "llama"), ("splare-2b", "gemma2"), ("splade-llama", "llama")]
 )

@@ -57,6 +57,7 @@ def in_training(config: TrainingConfig) -> SplareModel:
     return student.base
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -93,6 +94,7 @@ def test_a_run_gives_a_folder_with_the_vectors_of_training(
     assert list((Path(settings.output) / "tensorboard").glob("events*"))
 
 
+@pytest.mark.slow
 def test_gradcache_trains_as_one_pass_does(config: Config, tmp_path: Path) -> None:
     train(config(output=str(tmp_path / "a")))
     train(config(output=str(tmp_path / "b"), mini_batch=3))
@@ -142,6 +144,7 @@ def test_two_processes_train_as_one_does(settings: Settings, config: Config, tmp
     np.testing.assert_allclose(curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_development_set_is_measured_and_the_best_step_kept(config: Config, tmp_path: Path) -> None:
     folder = tmp_path / "dev"
     (folder / "qrels").mkdir(parents=True)
@@ -166,6 +169,7 @@ def test_the_development_set_is_measured_and_the_best_step_kept(config: Config, 
     torch.testing.assert_close(written[name], next(value for key, value in kept.items() if key.endswith(inside)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -209,6 +213,7 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step(
     assert not (Path(settings.output) / "log.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_its_run(config: Config, tmp_path: Path) -> None:
     train(config(steps=1))
     with pytest.raises(InputError, match="is trained already"):
@@ -219,7 +224,7 @@ def test_a_folder_keeps_its_run(config: Config, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     for overwrite in (False, True):
-        with pytest.raises(InputError, match="holds something that is no training run"):
+        with pytest.raises(InputError, match="holds something that is not a training run"):
             train(config(output=str(tmp_path / "other")), overwrite=overwrite)
     assert (tmp_path / "other" / "file").exists()
 

@@ -193,6 +193,7 @@ def taught(settings: Settings, examples: Path, tmp_path: Path) -> Callable[..., 
     return make
 
 
+@pytest.mark.slow
 def test_training_on_all_documents_of_a_batch(taught: Callable[..., TrainingConfig], base: Path) -> None:
     config = taught(epochs=6, negatives=1, head="calibration", workers=1)
     outcome = train(config)
@@ -207,6 +208,7 @@ def test_training_on_all_documents_of_a_batch(taught: Callable[..., TrainingConf
     assert not torch.equal(trained.head.b, before.head.b)
 
 
+@pytest.mark.slow
 def test_a_gain_is_folded_into_what_is_saved(taught: Callable[..., TrainingConfig]) -> None:
     config = taught(steps=4, head="calibration", save_every=4)
     outcome = train(config)
@@ -228,6 +230,7 @@ def test_dropout_is_what_the_config_says(taught: Callable[..., TrainingConfig]) 
         assert {part.p for part in parts if isinstance(part, torch.nn.Dropout)} == {dropout}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["bias", "calibration"])
 def test_training_in_bfloat16_does_not_round_the_rows(
     taught: Callable[..., TrainingConfig], base: Path, head: str

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from opensearch_splare.node.artifacts import LIST, Artifact, fetch, read_artifac
 from splare_plugins.errors import SplareError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.cache import cache_root
+from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.machine.java import find_java
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,7 @@ def _build(home: Path, artifacts: Sequence[Artifact], on_progress: Progress | No
     downloads.mkdir(exist_ok=True)
     with ThreadPoolExecutor(max_workers=4) as pool:
         files = list(pool.map(lambda artifact: fetch(artifact, downloads, on_progress), artifacts))
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".building-opensearch-") as beside:
-        made = Path(beside) / "home"
+    with replacing_folder(home) as made:
         for artifact, file in zip(artifacts, files, strict=True):
             _place(artifact, file, made / artifact.folder)
         for name, classname in _MODULES.items():
@@ -114,8 +113,6 @@ def _build(home: Path, artifacts: Sequence[Artifact], on_progress: Progress | No
         for name in _CONFIG:
             shutil.copy(Path(__file__).with_name(name), made / "config")
         _compile(made)
-        shutil.rmtree(home, ignore_errors=True)
-        made.rename(home)
     shutil.rmtree(downloads)
 
 

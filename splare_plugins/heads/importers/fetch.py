@@ -55,7 +55,7 @@ def locate(source: str, *, suite: str | None, hints: Hints) -> Located:
     folder_name, layer = sae_folder(str(path.absolute())) if path.is_file() else (str(path.absolute()), None)
     folder = Path(folder_name)
     if not folder.is_dir():
-        raise InputError(f"{source} is a file of no known SAE format; give the folder of one SAE")
+        raise InputError(f"{source} is not a file of a known SAE format; give the folder of one SAE")
     names = [file.relative_to(folder).as_posix() for glob in ("*", "*/*") for file in folder.glob(glob)]
     chosen = choose_suite(names, suite=suite, where=source)
     hints = replace(hints, name=hints.name or str(folder), layer=layer if hints.layer is None else hints.layer)
@@ -67,7 +67,9 @@ def locate(source: str, *, suite: str | None, hints: Hints) -> Located:
 def _locate_on_hub(source: str, suite: str | None, hints: Hints) -> Located:
     match = HUB_SOURCE.fullmatch(source.removeprefix(HUB))
     if match is None:
-        raise InputError(f"{source!r} is no hub source; write hf:org/repo/path@revision or hf:org/repo#part-of-a-name")
+        raise InputError(
+            f"{source!r} is not a hub source; write hf:org/repo/path@revision or hf:org/repo#part-of-a-name"
+        )
     repo, path = match["repo"], (match["path"] or "").strip("/")
     commit, everything = _repository(repo, match["revision"])
     if match["selector"]:

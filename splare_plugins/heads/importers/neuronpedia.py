@@ -59,7 +59,7 @@ def read_neuronpedia(paths: Sequence[Path], *, width: int, layer: int | None) ->
         layer: the number in the name of the SAE's hook, to tell the labels of another SAE; ``None`` tells nothing.
 
     Raises:
-        InputError: for a file that is no such export, an id outside the width, and labels of another SAE.
+        InputError: for a file that is not such an export, an id outside the width, and labels of another SAE.
     """
     labels: dict[int, Label] = {}
     counts = LabelCounts()
@@ -105,7 +105,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
         elif path.name.endswith(_SUFFIXES):
             yield path
         else:
-            raise InputError(f"{path} is no export of labels; its name must end in {', '.join(_SUFFIXES)}")
+            raise InputError(f"{path} is not an export of labels; its name must end in {', '.join(_SUFFIXES)}")
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -137,8 +137,8 @@ def _parse(text: str | bytes, where: str) -> Any:
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or "index" not in value or "description" not in value:
         raise InputError(
-            f"{where} is no explanation of Neuronpedia: it lacks index or description; take the explanations of an "
-            "export, not its features or activations"
+            f"{where} is not an explanation of Neuronpedia: it lacks index or description; take the explanations of "
+            "an export, not its features or activations"
         )
     return value
 
@@ -146,7 +146,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 def _index(record: dict[str, Any], where: str) -> int:
     index = str(record["index"])
     if not (index.isascii() and index.isdigit()):
-        raise InputError(f"{where} has the index {index!r}, which is no latent's number")
+        raise InputError(f"{where} has the index {index!r}, which is not a latent's number")
     return int(index)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
 from pathlib import Path
 
 from splare_plugins.errors import InputError
@@ -16,6 +14,7 @@ from splare_plugins.heads.labels import LABELS
 from splare_plugins.heads.record import CARD
 from splare_plugins.machine.cache import cache_root
 from splare_plugins.machine.files import file_sha256, read_json, require_free
+from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.machine.hub import HubUnreachableError
 
 logger = logging.getLogger(__name__)
@@ -77,21 +76,10 @@ def _convert(source: str, located: Located, sha256: str, folder: Path, d_model: 
         "source_sha256": sha256,
         "options": {key: value for key, value in vars(hints).items() if value not in (None, "")},
     }
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as beside:
-            made = Path(beside) / "head"
-            made.mkdir()
-            head.save(made)
-            if (folder / LABELS).exists():
-                logger.warning("the labels of %s go with the SAE that it held; label it again", folder)
-            if folder.exists():
-                shutil.rmtree(folder)
-            made.rename(folder)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {folder}: {error.strerror or error}; make room or choose another place"
-        ) from error
+    with replacing_folder(folder) as made:
+        head.save(made)
+        if (folder / LABELS).exists():
+            logger.warning("the labels of %s go with the SAE that it held; label it again", folder)
 
 
 def _key(source: str, located: Located, sha256: str) -> str:

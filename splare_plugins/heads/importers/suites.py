@@ -66,10 +66,10 @@ def choose_suite(names: Collection[str], *, suite: str | None, where: str) -> Su
     if fitting:
         return fitting[0]
     if suite is not None:
-        raise InputError(f"{where} is no SAE of {suite}, which needs {' and '.join(SUITES[suite].files)}")
+        raise InputError(f"{where} is not an SAE of {suite}, which needs {' and '.join(SUITES[suite].files)}")
     found = ", ".join(sorted(names)[:5]) or "nothing"
     raise InputError(
-        f"{where} holds {found}, which is no SAE of {', '.join(SUITES)}; name the folder of one SAE "
+        f"{where} holds {found}, which is not an SAE of {', '.join(SUITES)}; name the folder of one SAE "
         "(`splare sae list` shows examples)"
     )
 

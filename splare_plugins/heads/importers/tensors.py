@@ -52,7 +52,7 @@ class TensorFile(ABC):
         """Shape of a tensor that must be a matrix.
 
         Raises:
-            InputError: if it is missing or no matrix.
+            InputError: if it is missing or not a matrix.
         """
         shape = self.shape(name)
         if len(shape) != 2:
@@ -108,7 +108,7 @@ class _Torch(TensorFile):
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         except pickle.UnpicklingError as error:
             raise InputError(
-                f"{path} is no plain dictionary of tensors, and code inside a pickle is never run; "
+                f"{path} is not a plain dictionary of tensors, and code inside a pickle is never run; "
                 "save its state dict again"
             ) from error
         if not isinstance(found, dict):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from pathlib import Path
 
 from splare_plugins.config import CONFIG_FILE
 from splare_plugins.machine.cache import cache_root
+from splare_plugins.machine.folders import FolderDraft
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +33,19 @@ def builtin_folder(name: str) -> Path:
     if not (folder / CONFIG_FILE).is_file():
         from splare_plugins.model.builtin import convert
 
-        folder.parent.mkdir(parents=True, exist_ok=True)
         logger.info("converting the built-in model into %s (once)", folder)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as beside:
-            made = Path(beside) / "model"
-            made.mkdir()
-            convert.convert(name, made)
-            _publish(made, folder)
+        draft = FolderDraft(folder)
+        try:
+            convert.convert(name, draft.folder)
+            _publish(draft, folder)
+        finally:
+            draft.discard()
     return folder
 
 
-def _publish(made: Path, folder: Path) -> None:
+def _publish(draft: FolderDraft, folder: Path) -> None:
     try:
-        made.rename(folder)
+        draft.folder.rename(folder)
     except OSError:
         if not (folder / CONFIG_FILE).is_file():  # not another process's result: debris, or a real error
-            shutil.rmtree(folder)
-            made.rename(folder)
+            draft.publish()

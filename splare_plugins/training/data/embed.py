@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from scipy.sparse import csr_array
 
+from splare_plugins.config import SIDES, Side
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine import Progress
 from splare_plugins.training.data.examples import read_example
 from splare_plugins.training.data.rows import read_rows
-from splare_plugins.training.data.teachers import SIDES, Matrix, Side, TeacherVectors, text_key
+from splare_plugins.training.data.teachers import Matrix, TeacherVectors, text_key
 
 BM25 = "bm25"
 DENSE = "dense:"

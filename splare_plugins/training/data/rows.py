@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
-from splare_plugins.corpus.sources import IRDS_PREFIX, is_irds
+from splare_plugins.corpus.irds import open_irds
+from splare_plugins.corpus.sources import is_irds
+from splare_plugins.corpus.trec import split_qrels
 from splare_plugins.errors import InputError, MissingPartError
-from splare_plugins.machine.files import numbered_lines
+from splare_plugins.machine.files import read_jsonl
 from splare_plugins.training.data.examples import Lookup, Row
 
 PUBLIC = {
@@ -95,16 +96,7 @@ def _file_rows(path: Path) -> Iterator[Located]:
 
 def _jsonl_rows(path: Path) -> Iterator[Located]:
     columns: set[str] | None = None
-    for number, line in numbered_lines(path):
-        where = f"{path}:{number}"
-        if not line or line.isspace():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: this line is not valid JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: each line must hold a JSON object, not {line[:40]!r}")
+    for where, row in read_jsonl(path):
         if columns is None:
             columns = set(row)
         elif columns != set(row):
@@ -132,10 +124,7 @@ def _parquet_rows(path: Path) -> Iterator[Located]:
 
 
 def _beir_rows(folder: Path, split: str) -> Iterator[Located]:
-    paths = [folder / "qrels" / f"{split}.tsv{end}" for end in ("", ".gz")]
-    path = next((each for each in paths if each.is_file()), None)
-    if path is None:
-        raise InputError(f"{folder} has no {split} split: there is no {paths[0]}")
+    path = split_qrels(folder, split)
     qrels = read_qrels(path)
     queries = {query.qid: query.text for query in read_queries(folder)}
     wanted = {docid for judged in qrels.values() for docid in judged}
@@ -161,16 +150,7 @@ def _judged_rows(
 
 
 def _irds_rows(source: str) -> Iterator[Located]:
-    try:
-        import ir_datasets
-    except ImportError as error:
-        raise MissingPartError(
-            f"{source} needs ir_datasets; install it with: pip install 'splare-plugins[datasets]'"
-        ) from error
-    try:
-        dataset = ir_datasets.load(source.removeprefix(IRDS_PREFIX))
-    except KeyError as error:
-        raise InputError(f"ir_datasets knows no data set {source.removeprefix(IRDS_PREFIX)!r}") from error
+    dataset = open_irds(source)
     if not dataset.has_queries() or not (dataset.has_docpairs() or dataset.has_qrels()):
         raise InputError(f"{source} has no triples and no judgements; name a part to train on, such as {source}/train")
     queries = {query.query_id: query.default_text() for query in dataset.queries_iter()}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from splare_plugins.errors import InputError
+from splare_plugins.machine import Progress
 from splare_plugins.machine.files import read_json
 from splare_plugins.training.data.examples import Example, check_example, read_example
 from splare_plugins.training.data.rows import read_rows, source_stamp
@@ -84,7 +85,7 @@ def score_file(
     identity: str = "",
     scale: float = 1.0,
     add: bool = False,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> int:
     """Write training data again with a teacher's scores; a call that was interrupted goes on where it stopped.
 

@@ -44,6 +44,7 @@ print(json.dumps([grown(source) for source in sources]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_a_conversion_needs_little_more_memory_than_its_result(tmp_path, monkeypatch):
     warm_up = replicas.llama_scope(tmp_path / "small").folder

@@ -184,9 +184,9 @@ def test_unknown_suites_folders_and_layers_are_refused(tmp_path):
             import_sae(str(folder), output=tmp_path / "head", **options)
     with pytest.raises(InputError, match="no folder"):
         import_sae(str(tmp_path / "nowhere"), output=tmp_path / "head")
-    with pytest.raises(InputError, match="no SAE of"):
+    with pytest.raises(InputError, match="not an SAE of"):
         import_sae(str(tmp_path), output=tmp_path / "head")
-    with pytest.raises(InputError, match="no known SAE format"):
+    with pytest.raises(InputError, match="not a file of a known SAE format"):
         (tmp_path / "notes.txt").write_text("x")
         import_sae(str(tmp_path / "notes.txt"), output=tmp_path / "head")
 

@@ -18,6 +18,7 @@ from splare_plugins.heads.importers import Hints, import_sae
 from splare_plugins.heads.importers.fetch import locate
 from tests.heads.importers import replicas
 from tests.heads.importers.replicas import LAYER
+from tests.machine.failing import contents, fail_to_publish
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -116,11 +117,11 @@ def test_a_file_stands_for_its_folder(file, tmp_path):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("hf:fnlp", "is no hub source"),
+        ("hf:fnlp", "is not a hub source"),
         ("hf:fnlp/repo/nothing", "no folder 'nothing'"),
         ("hf:fnlp/repo#L99R", "selects 0 places"),
         ("hf:fnlp/repo#Base", "selects 2 places"),
-        ("hf:fnlp/repo", "no SAE of"),
+        ("hf:fnlp/repo", "not an SAE of"),
     ],
 )
 def test_wrong_hub_sources(hub, tmp_path, source, words):
@@ -179,6 +180,17 @@ def test_an_output_that_exists_is_kept(tmp_path):
         import_sae(str(folder), output=output)
     import_sae(str(folder), output=output, overwrite=True)
     assert sorted(path.name for path in output.iterdir()) == ["head.json", "head.safetensors"]
+
+
+def test_an_sae_stays_where_the_new_one_cannot_be_put(tmp_path, cache, monkeypatch):
+    folder, output = replicas.sparsify(tmp_path).folder, tmp_path / "out" / "head"
+    import_sae(str(folder), output=output)
+    before = contents(output)
+    fail_to_publish(monkeypatch)
+    with pytest.raises(InputError, match=r"cannot write .*Input/output error"):
+        import_sae(str(folder), output=output, overwrite=True)
+    assert contents(output) == before
+    assert [path.name for path in output.parent.iterdir()] == ["head"]
 
 
 def test_what_is_no_head_is_never_replaced(tmp_path):

@@ -1,25 +1,60 @@
-"""Folders of sentence-transformers' sparse encoders: found, checked and hashed without importing that library."""
+"""From a model's name to the folder that holds it, without reading its weights.
+
+A folder of sentence-transformers' sparse encoders is told by its name and checked here; that library is not imported.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import file_sha256, read_json
-from splare_plugins.model.locate import locate_model
+from splare_plugins.machine.files import read_json, read_json_list
+from splare_plugins.machine.folders import restore_folder
+from splare_plugins.machine.hub import hub_errors
+from splare_plugins.model.builtin import BUILTIN_MODEL, BUILTIN_MODELS, builtin_folder
 
 PREFIX = "st:"
 ORIGIN_FILE = "splare_encoder.json"
 HEAD_KIND = "st"
 SETTINGS = "config_sentence_transformers.json"
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
-_HASHED = (".json", ".txt", ".model", ".safetensors")
-# What does not change a vector, or stands in the config as prompt and top-k.
-_NOT_HASHED = (CONFIG_FILE, SETTINGS)
+
+
+def locate_model(name: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The local folder of a model: built in, on disk, or fetched from a hub into its cache.
+
+    Args:
+        name: a built-in model's name, a folder, or a hub id.
+        revision: branch, tag or commit of a hub model.
+        local_files_only: use only what the hub's cache holds already.
+
+    Raises:
+        InputError: if there is no such model.
+        MissingPartError: if the built-in model's wheel is not installed.
+    """
+    if name in BUILTIN_MODELS:
+        return builtin_folder(name)
+    if (folder := _on_disk(name)) is not None:
+        return folder
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(
+            f"there is no model folder {name!r}; give a folder, a hub id like org/name, or {BUILTIN_MODEL}"
+        )
+    from huggingface_hub import snapshot_download
+
+    with hub_errors(name):
+        return Path(snapshot_download(name, revision=revision, local_files_only=local_files_only))
+
+
+def _on_disk(name: str | Path) -> Path | None:
+    """The folder of that name; one that a killed process had moved aside is put back."""
+    folder = Path(name)
+    if not folder.is_dir() and folder.parent.is_dir():
+        with suppress(OSError):
+            restore_folder(folder)
+    return folder if folder.is_dir() else None
 
 
 def find_encoder(name: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path | None:
@@ -33,30 +68,24 @@ def find_encoder(name: str | Path, *, revision: str | None = None, local_files_o
     Raises:
         InputError: if it is named by ``st:`` and is none, or needs code or pickles of its own.
     """
-    path = str(name)
-    if path.startswith(PREFIX):
-        folder = locate_model(path.removeprefix(PREFIX), revision=revision, local_files_only=local_files_only)
-    elif (Path(path) / CONFIG_FILE).is_file() and SplareConfig.load(Path(path)).head_kind == HEAD_KIND:
-        folder = Path(path)
-    elif (Path(path) / ORIGIN_FILE).is_file() and not (Path(path) / CONFIG_FILE).is_file():
-        folder = Path(path)  # refused below
+    if str(name).startswith(PREFIX):
+        name = str(name).removeprefix(PREFIX)
+        folder = locate_model(name, revision=revision, local_files_only=local_files_only)
     else:
-        return None
+        found = _on_disk(name)
+        if found is None or not _is_encoder(found):
+            return None
+        folder = found
     _require_sparse(folder)
     _require_no_code(folder)
     _require_no_pickles(folder)
     return folder
 
 
-def encoder_sha256(folder: Path) -> str:
-    """One hash over every file that vectors depend on."""
-    digest = hashlib.sha256()
-    files = (path for path in folder.rglob("*") if path.suffix in _HASHED and path.is_file())
-    for path in sorted(files):
-        place = path.relative_to(folder)
-        if str(place) not in _NOT_HASHED and not any(part.startswith(".") for part in place.parts):
-            digest.update(f"{place.as_posix()} {file_sha256(path)}\n".encode())
-    return digest.hexdigest()
+def _is_encoder(folder: Path) -> bool:
+    if (folder / CONFIG_FILE).is_file():
+        return SplareConfig.load(folder).head_kind == HEAD_KIND
+    return (folder / ORIGIN_FILE).is_file()  # refused below, with the way out
 
 
 def _require_sparse(folder: Path) -> None:
@@ -80,13 +109,13 @@ def _require_sparse(folder: Path) -> None:
 
 
 def _require_no_code(folder: Path) -> None:
-    kinds = [str(module.get("type")) for module in read_list(folder / "modules.json")]
+    kinds = [str(module.get("type")) for module in read_json_list(folder / "modules.json")]
     for router in folder.rglob("router_config.json"):
         kinds.extend(map(str, (read_json(router).get("types") or {}).values()))
     for kind in kinds:
         if not kind.startswith("sentence_transformers."):
             raise InputError(
-                f"{folder} has the module {kind}, which is no part of sentence-transformers; code that comes with a "
+                f"{folder} has the module {kind}, which is not part of sentence-transformers; code that comes with a "
                 "model is never run"
             )
 
@@ -96,18 +125,3 @@ def _require_no_pickles(folder: Path) -> None:
         for path in folder.rglob(pattern):
             if not any(path.parent.glob("*.safetensors")):
                 raise InputError(f"{path} holds pickled weights, which are not read; save the model as safetensors")
-
-
-def read_list(path: Path) -> list[dict[str, Any]]:
-    """A JSON list of objects.
-
-    Raises:
-        InputError: if the file is missing or holds something else.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} ({error}); fetch the model again") from error
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise InputError(f"{path} must hold a list of JSON objects; fetch the model again")
-    return values

@@ -12,14 +12,13 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
 from torch import Tensor
 
-from splare_plugins.config import SplareConfig
+from splare_plugins.backbone.placement import choose_device, choose_precision
+from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import read_json
 from splare_plugins.model.builtin import BUILTIN_MODELS
-from splare_plugins.model.loading import choose_device, choose_precision
-from splare_plugins.model.locate import locate_model
+from splare_plugins.model.find import ORIGIN_FILE, SETTINGS, locate_model
 from splare_plugins.model.splare import SplareModel
-from splare_plugins.model.st_folder import ORIGIN_FILE, SETTINGS
 from splare_plugins.st.modules import SplarePooling, SplareTransformer
 from splare_plugins.st.origin import Origin, Placement, part_hashes
 
@@ -80,7 +79,7 @@ class SplareEncoder(SparseEncoder):
             elif base is None:
                 modules, saved = _load_model(str(model_name_or_path), revision, folder, where)
             else:
-                raise InputError(f"{folder} was not saved by SplareEncoder, so it has no base; leave base away")
+                raise InputError(f"{folder} was not saved by SplareEncoder, so it has no base; omit base")
             options = {**saved, **{name: value for name, value in options.items() if value is not None}}
         assert modules is not None
         config: SplareConfig = modules[0].config  # type: ignore[assignment]
@@ -115,13 +114,11 @@ class SplareEncoder(SparseEncoder):
     def splare_config(self) -> SplareConfig:
         """The config of the encoder as it is now: prompts, lengths and top-k may have been changed."""
         config: SplareConfig = self[0].config
-        sides = {
-            task: dataclasses.replace(
-                getattr(config, task), prompt=self.prompts.get(task) or "", top_k=self[1].top_k.get(task)
-            )
-            for task in ("query", "document")
-        }
-        return dataclasses.replace(config, **sides)
+        query, document = (
+            dataclasses.replace(config.side(side), prompt=self.prompts.get(side) or "", top_k=self[1].top_k.get(side))
+            for side in SIDES
+        )
+        return dataclasses.replace(config, query=query, document=document)
 
     def splare_model(self) -> SplareModel:
         """The model for our own encoding and engines, sharing the weights as they are now, adapter included.
@@ -246,10 +243,9 @@ def _load_model(
 
 def _modules(model: SplareModel, origin: Origin) -> list[torch.nn.Module]:
     config = model.config
-    top_k = {"query": config.query.top_k, "document": config.document.top_k}
     pooling = SplarePooling(
         model.head,
-        top_k=top_k,
+        top_k={side: config.side(side).top_k for side in SIDES},
         max_token_norm_ratio=config.max_token_norm_ratio,
         norm_power=config.norm_power,
         own=origin.base is None,
@@ -258,5 +254,4 @@ def _modules(model: SplareModel, origin: Origin) -> list[torch.nn.Module]:
 
 
 def _settings(config: SplareConfig) -> dict[str, Any]:
-    prompts = {"query": config.query.prompt, "document": config.document.prompt}
-    return {"prompts": prompts, "similarity_fn_name": "dot"}
+    return {"prompts": {side: config.side(side).prompt for side in SIDES}, "similarity_fn_name": "dot"}

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from opensearchpy import OpenSearch
+from opensearchpy import AuthorizationException, NotFoundError, OpenSearch
 
-from opensearch_splare.connection import address, error_reason, explain_reason, server_errors
+from opensearch_splare.connection import address, error_reason, explain_reason, nested_value, server_errors
 from opensearch_splare.queries import DEFAULT_MAX_CLAUSES, Body
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
@@ -17,10 +17,10 @@ BATCH = 64
 """Queries of one request."""
 
 _WANTED = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.timed_out,responses.status"
-_CLAUSES = ("indices", "query", "bool", "max_clause_count")
+_CLAUSES = "indices.query.bool.max_clause_count"
 
 
-class Limits(NamedTuple):
+class SearchLimits(NamedTuple):
     """What a cluster and an index allow."""
 
     max_clauses: int
@@ -29,9 +29,9 @@ class Limits(NamedTuple):
     """Hits of one query."""
 
 
-def read_limits(client: OpenSearch, index: str) -> Limits:
+def read_limits(client: OpenSearch, index: str) -> SearchLimits:
     """Ask for the limits; where the user may not ask, those of an untouched cluster are assumed."""
-    return Limits(_max_clauses(client), int(_index_setting(client, index, "max_result_window") or 10_000))
+    return SearchLimits(_max_clauses(client), int(_index_setting(client, index, "max_result_window") or 10_000))
 
 
 def run_searches(
@@ -47,7 +47,7 @@ def run_searches(
         batch: searches of one request.
 
     Raises:
-        InputError: if a search is refused, or a part of the index does not answer: no hits are left out silently.
+        InputError: if a search is refused, or a part of the index does not answer: hits are never missing silently.
     """
     answers = [Hits([], np.zeros(0)) for _ in bodies]
     asked = [number for number, body in enumerate(bodies) if body is not None]
@@ -74,20 +74,13 @@ def _hits(response: Mapping[str, Any], client: OpenSearch, index: str) -> Hits:
 
 
 def _max_clauses(client: OpenSearch) -> int:
-    from opensearchpy.exceptions import AuthorizationException, NotFoundError
-
     with server_errors(client):
         try:
-            settings = client.cluster.get_settings(
-                params={"include_defaults": "true", "filter_path": f"*.{'.'.join(_CLAUSES)}"}
-            )
+            settings = client.cluster.get_settings(params={"include_defaults": "true", "filter_path": f"*.{_CLAUSES}"})
         except (AuthorizationException, NotFoundError):  # managed clusters may not tell
             return DEFAULT_MAX_CLAUSES
     for level in ("transient", "persistent", "defaults"):
-        value: Any = settings.get(level)
-        for name in _CLAUSES:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if value is not None:
+        if (value := nested_value(settings, f"{level}.{_CLAUSES}")) is not None:
             return int(value)
     return DEFAULT_MAX_CLAUSES
 

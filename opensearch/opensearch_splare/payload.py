@@ -40,11 +40,11 @@ def check_document_impacts(docids: Sequence[str], impacts: csr_array) -> None:
     Raises:
         InputError: naming the document.
     """
-    if int(impacts.data.max(initial=0)) > MAX_DOCUMENT_IMPACT:
-        row = int(np.searchsorted(impacts.indptr, int(impacts.data.argmax()), side="right")) - 1
+    row, impact = _largest(impacts)
+    if impact > MAX_DOCUMENT_IMPACT:
         raise InputError(
-            f"the document {docids[row]!r} has the impact {int(impacts.data.max())}, and a rank_features field is "
-            f"exact up to {MAX_DOCUMENT_IMPACT}; use a smaller scale"
+            f"the document {docids[row]!r} has the impact {impact}, and a rank_features field is exact up to "
+            f"{MAX_DOCUMENT_IMPACT}; use a smaller scale"
         )
 
 
@@ -54,12 +54,20 @@ def check_query_impacts(impacts: csr_array) -> None:
     Raises:
         InputError: naming the row.
     """
-    if int(impacts.data.max(initial=0)) > MAX_QUERY_IMPACT:
-        row = int(np.searchsorted(impacts.indptr, int(impacts.data.argmax()), side="right")) - 1
+    row, impact = _largest(impacts)
+    if impact > MAX_QUERY_IMPACT:
         raise InputError(
-            f"the query in row {row} has the impact {int(impacts.data.max())}, and neural_sparse takes at most "
-            f"{MAX_QUERY_IMPACT}; use a smaller scale"
+            f"the query in row {row} has the impact {impact}, and neural_sparse takes at most {MAX_QUERY_IMPACT}; use "
+            "a smaller scale"
         )
+
+
+def _largest(impacts: csr_array) -> tuple[int, int]:
+    """The row with the largest impact, and that impact; 0 and 0 if there is none."""
+    if not impacts.nnz:
+        return 0, 0
+    position = int(impacts.data.argmax())
+    return int(np.searchsorted(impacts.indptr, position, side="right")) - 1, int(impacts.data[position])
 
 
 def to_sources(
@@ -83,8 +91,9 @@ def to_sources(
         features: of a ``sparse_vector`` field.
 
     Raises:
-        InputError: for a field that is no JSON, naming the document.
+        InputError: for a field that is not JSON or impacts that are too large, naming the document.
     """
+    check_document_impacts(docids, impacts)
     if features is not None:
         rows = zip(to_dicts(impacts), docids, strict=True)
         vectors = [json.dumps(features.document(row, docid)) for row, docid in rows]
@@ -104,7 +113,7 @@ def _fields(docid: str, values: Mapping[str, Any]) -> str:
         text = json.dumps(values, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (TypeError, ValueError) as error:
-        raise InputError(f"the document {docid!r} has a field that is no JSON: {error}; mend or remove it") from error
+        raise InputError(f"the document {docid!r} has a field that is not JSON: {error}; mend or remove it") from error
     return f",{text[1:-1]}" if values else ""
 
 

@@ -17,7 +17,7 @@ from opensearch_splare.checkpoint import Checkpoint
 from opensearch_splare.connection import server_errors
 from opensearch_splare.handle import IndexHandle
 from opensearch_splare.mapping import feature_map
-from opensearch_splare.sources import check_document_impacts, check_ids, to_sources
+from opensearch_splare.payload import check_ids, to_sources
 from splare_plugins.corpus import Document, EncodedBatch
 from splare_plugins.engines.checks import check_batch
 from splare_plugins.errors import InputError
@@ -73,7 +73,7 @@ def read_records(documents: Iterable[Document | Mapping[str, Any]], further: Fur
         yield Document(docid, text, title)
 
 
-def load(
+def fill_index(
     index: IndexHandle,
     encode: Encode,
     *,
@@ -96,7 +96,6 @@ def load(
         for batch in stream:
             check_ids(batch.docids)
             check_batch(batch.docids, batch.impacts, seen, width)
-            check_document_impacts(batch.docids, batch.impacts)
             fields = _stored_fields(batch, further or {})
             sources = to_sources(batch.docids, batch.impacts, card.field, fields=fields, features=features)
             failures = sender.send(zip(batch.docids, sources, strict=True))

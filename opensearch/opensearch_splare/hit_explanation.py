@@ -16,8 +16,8 @@ from splare_plugins.errors import InputError
 from splare_plugins.impacts import latent_id, to_dicts
 from splare_plugins.retrieval.explain import Explanation, LatentMatch, explain
 
-if TYPE_CHECKING:
-    from splare_plugins.model.splare import SplareModel
+if TYPE_CHECKING:  # torch
+    from splare_plugins.model.encoder import Encoder
 
 # What Lucene calls a clause: "Linear function on the splare field for the f12 feature, computed as w * S from:".
 _FEATURE = re.compile(r"Linear function on the \S+ field for the (f\d+) feature")
@@ -28,7 +28,7 @@ def explain_hit(
     index: str,
     body: Body | None,
     docid: str,
-    model: SplareModel,
+    model: Encoder,
     query: str,
     impacts: csr_array,
     top: int,

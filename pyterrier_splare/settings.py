@@ -1,0 +1,181 @@
+"""A SPLARE model that loads when it is needed, and the settings that transformers use it with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypedDict
+
+import pyterrier as pt
+from scipy.sparse import csr_array, vstack
+
+from splare_plugins.config import PLURALS, Side, SplareConfig, TopK
+from splare_plugins.errors import InputError
+from splare_plugins.impacts import Quantizer
+from splare_plugins.model.builtin import BUILTIN_MODEL
+
+if TYPE_CHECKING:
+    from splare_plugins.model import Encoder
+
+
+class Settings(TypedDict, total=False):
+    """What a transformer can have of its own, instead of its factory's; see :class:`pyterrier_splare.Splare`."""
+
+    query_top_k: TopK
+    doc_top_k: TopK
+    floats: bool
+    text_field: str
+    batch_size: int
+    tokens_per_batch: int | None
+    verbose: bool
+
+
+class LazyModel:
+    """A model that loads when it is first used.
+
+    Args:
+        source: a name or folder, or a model that is loaded already.
+        **options: of ``SplareModel.from_pretrained``.
+    """
+
+    def __init__(self, source: str | Path | Encoder, **options: Any) -> None:
+        self._source = source
+        self._options = options
+
+    @cached_property
+    def model(self) -> Encoder:
+        """The model."""
+        if not isinstance(self._source, str | Path):
+            return self._source
+        from splare_plugins.model import SplareModel
+
+        return SplareModel.from_pretrained(self._source, **self._options)
+
+    @property
+    def config(self) -> SplareConfig:
+        """Its configuration; the model is not loaded for it where a file holds it."""
+        # A model that is loaded may have been calibrated since.
+        loaded = not isinstance(self._source, str | Path) or "model" in vars(self)
+        return self.model.config if loaded else self._described
+
+    @cached_property
+    def _described(self) -> SplareConfig:
+        from splare_plugins.model.describe import describe_model
+
+        assert isinstance(self._source, str | Path)
+        return describe_model(self._source, revision=self._options["revision"]).config
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LazyModel) and (self._source, self._options) == (other._source, other._options)
+
+
+class SplareSettings(pt.Transformer):
+    """What :class:`pyterrier_splare.Splare` is made of, without the transformers that it makes."""
+
+    def __init__(
+        self,
+        model: str | Path | Encoder = BUILTIN_MODEL,
+        *,
+        query_top_k: TopK = "model",
+        doc_top_k: TopK = "model",
+        floats: bool = False,
+        text_field: str = "text",
+        batch_size: int = 1024,
+        tokens_per_batch: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        revision: str | None = None,
+        verbose: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        if not isinstance(model, str | Path) and (device, dtype, revision) != ("auto", "auto", None):
+            raise InputError(f"{model} is loaded already; choose its device, dtype and revision when loading it")
+        self._model = model
+        self.query_top_k = query_top_k
+        self.doc_top_k = doc_top_k
+        self.floats = floats
+        self.text_field = text_field
+        self.batch_size = batch_size
+        self.tokens_per_batch = tokens_per_batch
+        self.device = device
+        self.dtype = dtype
+        self.revision = revision
+        self.verbose = verbose
+        self._lazy = LazyModel(model, revision=revision, device=device, dtype=dtype)
+
+    @property
+    def model(self) -> Encoder:
+        """The model; loaded at the first use."""
+        return self._lazy.model
+
+    @property
+    def config(self) -> SplareConfig:
+        """The model's configuration; read without loading the model, except for SPLADE models, which have none."""
+        return self._lazy.config
+
+    def encode_queries(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> csr_array:
+        """Impacts (int32) or weights (float32) of one query or more, shape ``(len(texts), width)``.
+
+        Args:
+            texts: the queries.
+            ids: names of them, for messages.
+        """
+        return self._encode("query", texts, ids, self.query_top_k)
+
+    def encode_documents(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> csr_array:
+        """Likewise for documents."""
+        return self._encode("document", texts, ids, self.doc_top_k)
+
+    def apply_attributes(self, **changes: Any) -> Self:
+        """A copy with other settings, which shares the loaded model unless that is what changes."""
+        attributes = {each.name: each.value for each in pt.inspect.transformer_attributes(self)} | changes
+        copy = type(self)(attributes.pop("model"), **attributes)
+        if copy._lazy == self._lazy:
+            copy._lazy = self._lazy
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SplareSettings) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        shown = [repr(self._model), *(f"{name}={value!r}" for name, value in self._identity()[1:])]
+        return f"Splare({', '.join(shown)})"
+
+    def _identity(self) -> list[Any]:
+        """The model and every setting that is not the default; progress bars change nothing."""
+        attributes = pt.inspect.transformer_attributes(self)
+        changed = [
+            (each.name, each.value)
+            for each in attributes[1:]
+            if each.name != "verbose" and each.value != each.init_default_value
+        ]
+        return [self._model, *changed]
+
+    def _with(self, settings: Settings) -> Self:
+        return self.apply_attributes(**settings) if settings else self
+
+    def _encode(self, side: Side, texts: Sequence[str], ids: Sequence[str] | None, top_k: TopK) -> csr_array:
+        quantizer = None if self.floats else self._quantizer()
+        rows = []
+        with pt.tqdm(total=len(texts), desc=f"SPLARE {PLURALS[side]}", leave=False, disable=not self.verbose) as bar:
+            for start in range(0, len(texts), self.batch_size):
+                window = slice(start, start + self.batch_size)
+                weights = self.model.encode(
+                    texts[window], side, top_k=top_k, tokens_per_batch=self.tokens_per_batch, on_progress=bar.update
+                )
+                if quantizer is not None:
+                    weights = quantizer.quantize(weights, side, None if ids is None else ids[window]).impacts
+                rows.append(weights)
+        return csr_array(vstack(rows, format="csr")) if len(rows) != 1 else rows[0]
+
+    def _quantizer(self) -> Quantizer:
+        """The model's quantiser, asked for before hours of encoding."""
+        try:
+            return self.model.quantizer
+        except InputError as error:
+            raise InputError(f"{error}, or ask for float weights with Splare(..., floats=True)") from error

@@ -1,0 +1,61 @@
+"""The folder of a run: its settings, its checkpoints, and the model at the end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from splare_plugins.errors import InputError
+from splare_plugins.machine.files import replacing
+from splare_plugins.machine.folders import replacing_folder
+
+CONFIG = "config.json"
+MODEL = "model"
+CHECKPOINTS = "checkpoints"
+_STATE = "trainer_state.json"
+# What may change between the parts of an interrupted run without changing its weights.
+_FREE = ("log_every", "save_every", "keep", "dead_after", "drift_every", "guards", "name", "copy_backbone", "workers")
+
+
+def last_checkpoint(output: Path) -> Path | None:
+    """The last checkpoint that was written to its end."""
+    found = [path.parent for path in (output / CHECKPOINTS).glob(f"checkpoint-*/{_STATE}")]
+    return max(found, key=steps_of, default=None)
+
+
+def steps_of(checkpoint: Path | None) -> int:
+    """The steps that were done when it was written."""
+    return 0 if checkpoint is None else int(checkpoint.name.rsplit("-", 1)[-1])
+
+
+def open_run(config: str, output: Path, *, overwrite: bool) -> None:
+    """Make the folder of a run, or find it to go on with.
+
+    Args:
+        config: all settings of the run, as JSON.
+        output: the folder.
+        overwrite: throw an earlier run away.
+
+    Raises:
+        InputError: if it holds another run, a finished one, or something else.
+    """
+    path = output / CONFIG
+    if output.exists() and any(output.iterdir()):
+        if not path.is_file():
+            raise InputError(f"{output} holds something that is not a training run; choose another output")
+        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(config)
+        changed = [name for name in now if name not in _FREE and now[name] != before.get(name)]
+        begun = last_checkpoint(output) is not None or (output / MODEL).exists()
+        if changed and begun and not overwrite:
+            raise InputError(
+                f"{output} holds a run with another {changed[0]}; choose another output, or add --overwrite to start "
+                "anew"
+            )
+        if (output / MODEL).exists() and not overwrite:
+            raise InputError(f"{output / MODEL} is trained already; choose another output, or add --overwrite")
+        if changed or overwrite:  # what was refused before its first checkpoint is nobody's loss
+            with replacing_folder(output) as made:
+                (made / CONFIG).write_text(config, encoding="utf-8")
+            return
+    with replacing(path) as beside:
+        beside.write_text(config, encoding="utf-8")
