@@ -22,13 +22,13 @@ BLOCK = re.compile(r"^( *)\.\. code-block:: (python|bash)\n(?: +:.*\n)*\n((?:\1 
 
 
 def script(page: Path) -> str:
-    """The Python blocks of a page as they stand, and its commands as calls of the pages' runner."""
+    """The Python blocks of a page as they stand, and its commands as calls of the pages' runner; nothing is installed."""
     parts = []
     for _, language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             parts.append(dedent(block))
         else:
-            parts += [f"run({words!r})\n" for words in commands(dedent(block))]
+            parts += [f"run({words!r})\n" for words in commands(dedent(block)) if words[0] != "pip"]
     return "".join(["from tests.pages import run\n", *parts]) if parts else ""
 
 
