@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^( *)\.\. code-block:: (python|bash)\n(?: +:.*\n)*\n((?:\1 
 
 
 def script(page: Path) -> str:
-    """The Python blocks of a page as they stand, and its commands as calls of the pages' runner; nothing is installed."""
+    """A page's Python blocks as they stand, and its commands, but for pip's, as calls of the pages' runner."""
     parts = []
     for _, language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "python":
