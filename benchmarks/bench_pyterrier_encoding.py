@@ -25,7 +25,7 @@ from pyterrier_pisa import PisaIndex
 from scipy.sparse import csr_array
 
 from pyterrier_splare import Splare
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import Side, SplareConfig
 from splare_plugins.corpus import read_documents, read_queries
 from splare_plugins.impacts import Quantizer, to_dicts
 from splare_plugins.model.splare import SplareModel
@@ -94,11 +94,9 @@ class Replay:
         self.quantizer = Quantizer(1.0, 1.0)
         self.config = SplareConfig(name="replay", revision="1", backbone="none", width=weights.shape[1])
 
-    def encode_queries(self, texts: Sequence[str], **_: Any) -> csr_array:
+    def encode(self, texts: Sequence[str], side: Side, **_: Any) -> csr_array:
         """Weights of the rows that the texts name."""
         return self.weights[[int(text) for text in texts]]
-
-    encode_documents = encode_queries
 
 
 def outside_the_model(count: int, rounds: int) -> None:

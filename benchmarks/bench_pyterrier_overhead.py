@@ -55,6 +55,7 @@ def main() -> None:
     import pyterrier as pt
 
     from pyterrier_splare import Splare, SplareIndex
+    from splare_plugins.config import PLURALS
     from splare_plugins.impacts import Quantizer, to_dicts
     from tests.pyterrier_splare.vectors import WIDTH, topical_vectors
     from tests.tiny import tiny_model
@@ -66,7 +67,7 @@ def main() -> None:
         "documents": LookUp((documents / scales.document_scale).astype(np.float32)),
         "queries": LookUp((queries / scales.query_scale).astype(np.float32)),
     }
-    model.encode_documents, model.encode_queries = looked_up["documents"], looked_up["queries"]  # type: ignore[method-assign]
+    model.encode = lambda texts, side, **options: looked_up[PLURALS[side]](texts, **options)  # type: ignore[method-assign]
     splare = Splare(model)
     corpus = [{"docno": f"d{row}", "text": str(row)} for row in range(options.documents)]
     ready = [{"docno": f"d{row}", "toks": toks} for row, toks in enumerate(to_dicts(documents))]
