@@ -25,6 +25,7 @@ from splare_plugins.backbone import Backbone, Tokens
 from splare_plugins.config import SplareConfig
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.model.batching import length_batches, top_k_rows
+from splare_plugins.model.forward import token_states
 from splare_plugins.model.splare import SplareModel
 
 VOCABULARY = 32_000  # the table of embeddings costs no FLOPs, so a small one will do
@@ -132,14 +133,13 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
 @torch.inference_mode()
 def stages(model: SplareModel, batch: list[Tokens], device: torch.device, runs: int) -> list[float]:
     """Seconds of one batch in the backbone, in pool and activation, and from there to CSR."""
-    side = model.config.document
-    states = model._states(batch)
+    states = token_states(model.config, model.backbone, batch)
     weights = model.head(*states)
-    assert model._weights(batch, side).shape == weights.shape
+    assert model._weights(batch, "document").shape == weights.shape
     return [
         median_seconds(work, device, runs)
         for work in (
-            lambda: model._states(batch),
+            lambda: token_states(model.config, model.backbone, batch),
             lambda: model.head(*states),
             lambda: top_k_rows(weights, TOP_K),
         )
