@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -62,6 +63,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 EXHAUSTIVE = "exhaustive"
+NO_WHEEL = sys.version_info >= (3, 12)
+"""Of pyseismic-lsr 0.5.4, the first version that adds documents by their ids."""
 
 
 class SeismicWriter(FolderWriter):
@@ -235,6 +238,11 @@ def require_seismic() -> None:
         MissingPartError: naming the way out.
     """
     if importlib.util.find_spec("seismic") is None:
+        if NO_WHEEL:
+            raise MissingPartError(
+                "Seismic needs the package pyseismic-lsr, which has no wheel for Python 3.12 or later: build it with "
+                "Rust (pip install pyseismic-lsr), or use another index, for example SplareIndex.pisa()"
+            )
         raise MissingPartError(
             "Seismic needs the package pyseismic-lsr, which is not installed: run "
             "pip install 'splare-plugins[pyterrier]'"

@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.engines import Engine, Hits, get_engine
+from tests.wheels import needs_seismic
 
 from .places import Cluster, Folder, Place
 
@@ -27,7 +28,7 @@ ENGINES = [
     pytest.param("pisa", id="pisa"),
     pytest.param("terrier", id="terrier", marks=pytest.mark.java),
     pytest.param("anserini", id="anserini", marks=pytest.mark.java),
-    pytest.param("seismic", id="seismic"),
+    pytest.param("seismic", id="seismic", marks=needs_seismic),
     pytest.param("opensearch", id="opensearch", marks=pytest.mark.java),
 ]
 

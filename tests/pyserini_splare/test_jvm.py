@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,11 @@ def test_without_pyserini_one_sentence_says_what_to_install(monkeypatch: pytest.
         java._anserini_jar()
 
 
-def test_modules_that_moved_answer_to_their_old_names() -> None:
+def test_modules_that_moved_answer_to_their_old_names(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyserini_splare import expansion
 
+    for old in ("pyserini_splare.java", "pyserini_splare.feedback"):
+        monkeypatch.delitem(sys.modules, old, raising=False)  # another test may have imported it
     with pytest.warns(DeprecationWarning, match=r"pyserini_splare\.java is pyserini_splare\.jvm now"):
         assert importlib.import_module("pyserini_splare.java") is java
     with pytest.warns(DeprecationWarning):

@@ -11,11 +11,12 @@ from scipy.sparse import csr_array
 
 from pyterrier_splare import SplareIndex
 from splare_plugins.impacts import to_dicts
+from tests.wheels import needs_seismic
 
 KINDS = [
     pytest.param("memory"),
     pytest.param("pisa"),
-    pytest.param("seismic"),
+    pytest.param("seismic", marks=needs_seismic),
     pytest.param("terrier", marks=pytest.mark.java),
     pytest.param("anserini", marks=pytest.mark.java),
 ]

@@ -19,6 +19,7 @@ from pyterrier_splare.indexes.place import BuildingPlace
 from splare_plugins.errors import InputError
 from tests.engines.test_full_disk import small_disk
 from tests.pyserini_splare.conftest import ROOT
+from tests.wheels import needs_seismic
 
 from .kinds import KINDS, assert_exact, documents_of, make, queries_of, random_impacts
 
@@ -63,7 +64,7 @@ def test_a_failing_corpus_leaves_the_old_index(tmp_path: Path, kind: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["pisa", "seismic"])
+@pytest.mark.parametrize("kind", ["pisa", pytest.param("seismic", marks=needs_seismic)])
 def test_a_killed_build_is_cleared_by_the_next(tmp_path: Path, kind: str) -> None:
     index = make(kind, tmp_path / "index").index(documents_of(DOCUMENTS))
     process = subprocess.Popen(
@@ -136,7 +137,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         SplareIndex.pisa(tmp_path / "file" / "index").index(documents_of(DOCUMENTS))
 
 
-@pytest.mark.parametrize("kind", ["pisa", "seismic", "memory"])
+@pytest.mark.parametrize("kind", ["pisa", pytest.param("seismic", marks=needs_seismic), "memory"])
 def test_a_full_disk(tmp_path: Path, kind: str) -> None:
     many = documents_of(random_impacts(300, 100))
     with pytest.raises(InputError, match=r"cannot (be written|write)"), small_disk():

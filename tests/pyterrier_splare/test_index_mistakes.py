@@ -15,11 +15,13 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_splare import Splare, SplareIndex
+from pyterrier_splare.indexes import seismic_engine
 from pyterrier_splare.indexes.pisa import PisaEngine
 from splare_plugins.engines import get_engine
 from splare_plugins.errors import IdentityError, InputError, MissingPartError
 from tests.pyserini_splare.conftest import python
 from tests.tiny import save_tiny_model
+from tests.wheels import needs_seismic
 
 from .kinds import KINDS, documents_of, make, queries_of, random_impacts
 
@@ -89,17 +91,26 @@ def test_queries(pisa: SplareIndex, queries: dict[str, Any], message: str) -> No
 
 
 def test_settings(pisa: SplareIndex, tmp_path: Path) -> None:
-    seismic = SplareIndex.seismic(tmp_path / "seismic").index([GOOD])
     query = queries_of(random_impacts(1, 3))
     for call, message in (
         (lambda: pisa.retriever(num_results=0), "at least 1, not 0"),
         (lambda: pisa.indexer(batch_size=0), "at least 1, not 0"),
         (lambda: pisa.retriever(algorithm="magic")(query), r"no algorithm 'magic'; .*maxscore"),
         (lambda: pisa.retriever(threads=0)(query), "threads must be at least 1"),
+        (lambda: get_engine("pisa").writer(str(tmp_path / "x"), None, encoding="magic"), "no encoding 'magic'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+@needs_seismic
+def test_settings_of_seismic(tmp_path: Path) -> None:
+    seismic = SplareIndex.seismic(tmp_path / "seismic").index([GOOD])
+    query = queries_of(random_impacts(1, 3))
+    for call, message in (
         (lambda: seismic.retriever(preset="magic")(query), r"no preset 'magic'; .*fast"),
         (lambda: seismic.retriever(threads=0)(query), "threads must be at least 1"),
         (lambda: seismic.indexer(overwrite=True, magic=1).index([GOOD]), r"no build parameter 'magic'; .*n_postings"),
-        (lambda: get_engine("pisa").writer(str(tmp_path / "x"), None, encoding="magic"), "no encoding 'magic'"),
     ):
         with pytest.raises(InputError, match=message):
             call()
@@ -125,6 +136,7 @@ def test_a_docno_with_a_line_break(tmp_path: Path) -> None:
         SplareIndex.pisa(tmp_path / "index").index([{"docno": "a\nb", "toks": {"f1": 1}}])
 
 
+@needs_seismic
 def test_impacts_beyond_half_precision(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"up to 2049, .* at most 2048"):
         SplareIndex.seismic(tmp_path / "index").index([{"docno": "a", "toks": {"f1": 2049}}])
@@ -171,6 +183,7 @@ def test_something_that_is_no_model(tmp_path: Path, model: Any) -> None:
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch, package: str, tmp_path: Path) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
+    monkeypatch.setattr(seismic_engine, "NO_WHEEL", False)
     kind = package.removeprefix("pyterrier_")
     with pytest.raises(MissingPartError, match=r"pip install 'splare-plugins\[pyterrier\]'"):
         get_engine(kind)
@@ -195,6 +208,13 @@ for name in ("pisa", "terrier", "anserini", "seismic"):
     assert all("MissingPartError" in line and "pip install 'splare-plugins[pyterrier]'" in line for line in lines)
 
 
+def test_seismic_where_it_has_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(seismic_engine, "NO_WHEEL", True)
+    with pytest.raises(MissingPartError, match=r"no wheel for Python 3\.12 or later: .*SplareIndex\.pisa"):
+        seismic_engine.require_seismic()
+
+
 def test_pisa_where_it_has_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "platform", "darwin")
@@ -205,7 +225,7 @@ def test_pisa_where_it_has_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
         PisaEngine()
 
 
-@pytest.mark.parametrize("kind", ["memory", "pisa", "seismic"])
+@pytest.mark.parametrize("kind", ["memory", "pisa", pytest.param("seismic", marks=needs_seismic)])
 def test_a_damaged_index(tmp_path: Path, kind: str) -> None:
     index = make(kind, tmp_path / "index").index(documents_of(random_impacts(50, 20)))
     for path in [path for path in (tmp_path / "index").iterdir() if path.name != "pt_meta.json"]:

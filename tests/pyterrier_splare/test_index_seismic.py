@@ -13,10 +13,12 @@ from pyterrier_splare import SplareIndex
 from pyterrier_splare.indexes.seismic import SeismicSplareIndex
 from pyterrier_splare.indexes.seismic_engine import BUILD, SeismicSearcher, SeismicWriter
 from splare_plugins.errors import InputError
+from tests.wheels import needs_seismic
 
 from .kinds import assert_exact, queries_of
 from .vectors import names, topical_vectors
 
+pytestmark = needs_seismic
 ROWS = 1500
 
 
