@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from pyserini_splare.bm25 import bm25_search
 from pyserini_splare.searcher import LuceneSearcher
 from pyserini_splare.writer import LuceneWriter
-from splare_plugins.config import SplareConfig
-from splare_plugins.engines.base import Hits
+from splare_plugins.engines.base import Hits, PairedEngine
 
 
-class LuceneEngine:
+class LuceneEngine(PairedEngine):
     """The engine ``lucene``: an index that Pyserini and Anserini read too."""
 
     name = "lucene"
-
-    def writer(
-        self, location: str, config: SplareConfig | None, *, overwrite: bool = False, **options: Any
-    ) -> LuceneWriter:
-        """Open a :class:`LuceneWriter`, which documents the ``options``."""
-        return LuceneWriter(location, config, overwrite=overwrite, **options)
-
-    def searcher(self, location: str, **options: Any) -> LuceneSearcher:
-        """Open a :class:`LuceneSearcher`, which documents the ``options``."""
-        return LuceneSearcher(location, **options)
+    writer_class = LuceneWriter
+    searcher_class = LuceneSearcher
 
     def bm25(
         self, documents: Iterable[tuple[str, str]], queries: Mapping[str, str], k: int, *, language: str = "en"

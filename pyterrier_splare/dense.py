@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyterrier as pt
+from more_itertools import chunked
 
+from pyterrier_splare.encoders import ColumnEncoder
 from pyterrier_splare.role import Role, RowRole
-from pyterrier_splare.texts import distinct, require_docnos, require_new_qids
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from pyterrier_splare.settings import SplareSettings
 
 
 class DenseBackbone(Role):
@@ -33,7 +31,7 @@ class DenseBackbone(Role):
 
     Raises:
         InputError: at the first text, if the backbone is cut below its last layer, has an adapter, or is that of a
-            language model, since the mean of such states is no embedding.
+            language model, since the mean of such states is not an embedding.
     """
 
     schematic: ClassVar = {"label": "Dense backbone"}
@@ -55,54 +53,39 @@ class DenseBackbone(Role):
         """Set ``score``, the cosine of query and text, and ``rank``."""
         field = self.splare.text_field
         pt.validate.result_frame(inp, ["query", field], context=self)
-        queries = _encode(self.splare, inp["query"].tolist(), inp["qid"].tolist(), "query")
-        texts = _encode(self.splare, inp[field].tolist(), inp["docno"].tolist(), "document")
+        queries = self.query_encoder().encode_column(inp["query"].tolist(), inp["qid"].tolist())
+        texts = self.doc_encoder().encode_column(inp[field].tolist(), inp["docno"].tolist())
         scores = [float(one @ other) for one, other in zip(queries, texts, strict=True)]
         return pt.model.add_ranks(inp.assign(score=np.array(scores, dtype=np.float64)))
 
 
-class DenseQueryEncoder(Role):
+class DenseEncoder(ColumnEncoder):
+    """Vectors are float32 arrays."""
+
+    def _vectors(self, texts: list[str], owners: list[str]) -> list[np.ndarray]:
+        from splare_plugins.model.dense import dense_vectors  # brings torch
+
+        splare = self.splare
+        return [
+            vector
+            for window in chunked(texts, splare.batch_size)
+            for vector in dense_vectors(splare.model, window, self._side, tokens_per_batch=splare.tokens_per_batch)
+        ]
+
+
+class DenseQueryEncoder(DenseEncoder):
     """Adds ``query_vec`` to queries, or to results with their queries."""
 
     schematic: ClassVar = {"label": "Dense query"}
     _method = "dense().query_encoder"
-
-    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Encode a frame of queries or of results."""
-        with pt.validate.any(inp, context=self) as accepted:
-            accepted.query_frame(["query"])
-            accepted.result_frame(["query"])
-        if "docno" not in inp.columns:
-            require_new_qids(inp["qid"].tolist(), set())
-        return inp.assign(query_vec=_encode(self.splare, inp["query"].tolist(), inp["qid"].tolist(), "query"))
+    _side = "query"
+    _output = "query_vec"
 
 
-class DenseDocEncoder(RowRole):
+class DenseDocEncoder(DenseEncoder, RowRole):
     """Adds ``doc_vec`` to documents, or to results with their texts."""
 
     schematic: ClassVar = {"label": "Dense doc"}
     _method = "dense().doc_encoder"
-
-    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Encode a frame of documents or of results."""
-        field = self.splare.text_field
-        with pt.validate.any(inp, context=self) as accepted:
-            accepted.document_frame([field])
-            accepted.result_frame([field])
-        require_docnos(inp["docno"].tolist())
-        return inp.assign(doc_vec=_encode(self.splare, inp[field].tolist(), inp["docno"].tolist(), "document"))
-
-
-def _encode(
-    splare: SplareSettings, values: Sequence[object], ids: Sequence[object], side: Literal["query", "document"]
-) -> list[np.ndarray]:
-    """One vector a row, float32; each different text is encoded once."""
-    from splare_plugins.model.dense import dense_vectors  # brings torch
-
-    column, kind = ("query", "qid") if side == "query" else (splare.text_field, "docno")
-    found = distinct(values, ids, column=column, kind=kind)
-    vectors: list[np.ndarray] = []
-    for start in range(0, len(found.texts), splare.batch_size):
-        texts = found.texts[start : start + splare.batch_size]
-        vectors.extend(dense_vectors(splare.model, texts, side, tokens_per_batch=splare.tokens_per_batch))
-    return [vectors[place] for place in found.places]
+    _side = "document"
+    _output = "doc_vec"

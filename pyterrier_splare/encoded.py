@@ -38,7 +38,7 @@ class EncodedDocuments(pt.Transformer):
         folder: holds all shards of a corpus.
 
     Raises:
-        InputError: if it is no encoded corpus, or shards are missing.
+        InputError: if it is not an encoded corpus, or shards are missing.
     """
 
     schematic: ClassVar = {"label": "SPLARE toks loader"}

@@ -1,117 +1,108 @@
-"""Queries to ``query_toks`` and documents to ``toks``."""
+"""Encoders of a column: queries to ``query_toks``, documents to ``toks``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyterrier as pt
 from more_itertools import chunked
-from scipy.sparse import csr_array
 
+from pyterrier_splare.columns import distinct, require_docnos, require_new_qids
 from pyterrier_splare.identity import sign
 from pyterrier_splare.role import Role, RowRole
-from pyterrier_splare.texts import Distinct, distinct, require_docnos, require_new_qids
+from splare_plugins.config import Side
 from splare_plugins.impacts import to_dicts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Weights = Mapping[str, float]
-Record = dict[str, Any]
 
-
-class SplareQueryEncoder(Role):
-    """Adds ``query_toks``, ``{"f12345": 87}``, to queries, or to results with their queries.
-
-    Each different text is encoded once. An empty query has no latents; what was in ``query_toks`` is replaced.
-
-    Raises:
-        InputError: for a query that is no text, or a query frame with one qid twice.
-    """
-
-    schematic: ClassVar = {"label": "SPLARE query"}
-    _method = "query_encoder"
-
-    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Encode a frame of queries or of results."""
-        with pt.validate.any(inp, context=self) as accepted:
-            accepted.query_frame(["query"])
-            accepted.result_frame(["query"])
-        if "docno" not in inp.columns:
-            require_new_qids(inp["qid"].tolist(), set())
-        encoded = inp.assign(query_toks=self._encode(inp["query"].tolist(), inp["qid"].tolist()))
-        return sign(encoded, self.splare.config) if len(encoded) else encoded
-
-    def transform_iter(self, inp: pt.model.IterDict) -> pt.model.IterDict:
-        """Encode a stream, ``batch_size`` records at a time."""
-        inp = pt.utils.peekable(inp)
-        with pt.validate.any_iter(inp, context=self) as accepted:
-            accepted.empty()
-            accepted.query_iter(["query"])
-            accepted.result_iter(["query"])
-        return self._stream(inp)
-
-    def _stream(self, inp: pt.model.IterDict) -> Iterator[Record]:
-        seen: set[object] = set()
-        for window in chunked(inp, self.batch_size):
-            qids = [record.get("qid") for record in window]
-            if "docno" not in window[0]:
-                require_new_qids(qids, seen)
-            tokens = self._encode([record.get("query") for record in window], qids)
-            yield from ({**record, "query_toks": each} for record, each in zip(window, tokens, strict=True))
-
-    def _encode(self, queries: list[object], qids: list[object]) -> list[Weights]:
-        return _tokens(distinct(queries, qids, column="query", kind="qid"), self.splare.encode_queries)
-
-
-class SplareDocEncoder(RowRole):
-    """Adds ``toks``, ``{"f12345": 87}``, to documents, or to results with their texts.
+class ColumnEncoder(Role):
+    """Adds a column with the vector of each row's text; a subclass makes the vectors.
 
     Each different text is encoded once. A stream is encoded in windows of ``batch_size`` records, so that a corpus of
     any size fits.
 
     Raises:
-        InputError: for a text that is no text, or a docno that is no string.
+        InputError: for a text or a docno that is not a string, or a query frame with one qid twice.
     """
 
-    schematic: ClassVar = {"label": "SPLARE doc"}
-    _method = "doc_encoder"
+    _side: ClassVar[Side]
+    _output: ClassVar[str]
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Encode a frame of documents or of results."""
-        field = self.splare.text_field
+        """Encode a frame of queries or documents, or of results."""
+        ids, texts = self._columns(self._side)
         with pt.validate.any(inp, context=self) as accepted:
-            accepted.document_frame([field])
-            accepted.result_frame([field])
-        encoded = inp.assign(toks=self._encode(inp[field].tolist(), inp["docno"].tolist()))
-        return sign(encoded, self.splare.config) if len(encoded) else encoded
+            (accepted.query_frame if self._side == "query" else accepted.document_frame)([texts])
+            accepted.result_frame([texts])
+        self._check_ids(inp[ids].tolist(), results={"qid", "docno"} <= set(inp.columns), seen=set())
+        return inp.assign(**{self._output: self.encode_column(inp[texts].tolist(), inp[ids].tolist())})
 
     def transform_iter(self, inp: pt.model.IterDict) -> pt.model.IterDict:
         """Encode a stream, ``batch_size`` records at a time."""
+        _, texts = self._columns(self._side)
         inp = pt.utils.peekable(inp)
         with pt.validate.any_iter(inp, context=self) as accepted:
             accepted.empty()
-            accepted.document_iter([self.splare.text_field])
-            accepted.result_iter([self.splare.text_field])
+            (accepted.query_iter if self._side == "query" else accepted.document_iter)([texts])
+            accepted.result_iter([texts])
         return self._stream(inp)
 
-    def _stream(self, inp: pt.model.IterDict) -> Iterator[Record]:
-        field = self.splare.text_field
+    def encode_column(self, texts: Sequence[object], ids: Sequence[object]) -> list[Any]:
+        """One vector a row; rows of the same text share it."""
+        id_column, text_column = self._columns(self._side)
+        found = distinct(texts, ids, column=text_column, kind=id_column)
+        vectors = self._vectors(found.texts, found.owners) if found.texts else []
+        return [vectors[place] for place in found.places]
+
+    @abstractmethod
+    def _vectors(self, texts: list[str], owners: list[str]) -> Sequence[Any]:
+        """Vectors of different texts, one or more; ``owners`` name them in messages."""
+
+    def _stream(self, inp: pt.model.IterDict) -> Iterator[dict[str, Any]]:
+        id_column, text_column = self._columns(self._side)
+        seen: set[object] = set()
         for window in chunked(inp, self.batch_size):
-            docnos = [record.get("docno") for record in window]
-            tokens = self._encode([record.get(field) for record in window], docnos)
-            yield from ({**record, "toks": each} for record, each in zip(window, tokens, strict=True))
+            ids = [record.get(id_column) for record in window]
+            self._check_ids(ids, results={"qid", "docno"} <= set(window[0]), seen=seen)
+            vectors = self.encode_column([record.get(text_column) for record in window], ids)
+            yield from ({**record, self._output: each} for record, each in zip(window, vectors, strict=True))
 
-    def _encode(self, texts: list[object], docnos: list[object]) -> list[Weights]:
-        require_docnos(docnos)
-        found = distinct(texts, docnos, column=self.splare.text_field, kind="docno")
-        return _tokens(found, self.splare.encode_documents)
+    def _check_ids(self, ids: Sequence[object], *, results: bool, seen: set[object]) -> None:
+        if self._side == "document":
+            require_docnos(ids)
+        elif not results:
+            require_new_qids(ids, seen)
 
 
-def _tokens(found: Distinct, encode: Callable[[list[str], list[str]], csr_array]) -> list[Weights]:
-    """One dictionary a row; rows of the same text share it."""
-    if not found.texts:
-        return []
-    rows = to_dicts(encode(found.texts, found.owners))
-    return [rows[place] for place in found.places]
+class SparseEncoder(ColumnEncoder):
+    """Vectors are dictionaries of latents, ``{"f12345": 87}``; what was in the column is replaced."""
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Encode a frame, and sign it with the model."""
+        encoded = super().transform(inp)
+        return sign(encoded, self.splare.config) if len(encoded) else encoded
+
+    def _vectors(self, texts: list[str], owners: list[str]) -> Sequence[dict[str, int]]:
+        return to_dicts(self.splare.encode(texts, self._side, owners))
+
+
+class SplareQueryEncoder(SparseEncoder):
+    """Adds ``query_toks`` to queries, or to results with their queries; an empty query has no latents."""
+
+    schematic: ClassVar = {"label": "SPLARE query"}
+    _method = "query_encoder"
+    _side = "query"
+    _output = "query_toks"
+
+
+class SplareDocEncoder(SparseEncoder, RowRole):
+    """Adds ``toks`` to documents, or to results with their texts."""
+
+    schematic: ClassVar = {"label": "SPLARE doc"}
+    _method = "doc_encoder"
+    _side = "document"
+    _output = "toks"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyterrier as pt
 
+from pyterrier_splare.columns import distinct
 from pyterrier_splare.role import RowRole
 from pyterrier_splare.settings import SplareSettings
-from pyterrier_splare.texts import distinct
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class SplareExplainer(RowRole):
         top: most latents listed of a result.
 
     Raises:
-        InputError: for texts that are no text, ``top`` below 1, or a model that is not calibrated.
+        InputError: for a text that is not a string, ``top`` below 1, or a model that is not calibrated.
     """
 
     schematic: ClassVar = {"label": "SPLARE explainer"}

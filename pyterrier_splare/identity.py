@@ -25,13 +25,19 @@ def sign(frame: pd.DataFrame, config: SplareConfig) -> pd.DataFrame:
     return frame
 
 
-def require_same_model(frame: pd.DataFrame, config: SplareConfig | None, what: str) -> None:
+def require_same_model(
+    frame: pd.DataFrame,
+    config: SplareConfig | None,
+    what: str,
+    way_out: str = "use that model, or encode and index again with this one",
+) -> None:
     """Refuse a frame that another model signed.
 
     Args:
-        frame: queries or documents.
-        config: the model of the index; without one, anything is accepted.
-        what: the index, for the message.
+        frame: queries, documents or results.
+        config: the model that is expected; without one, anything is accepted.
+        what: what expects it, for the message.
+        way_out: what to do, for the message.
 
     Raises:
         IdentityError: naming both models.
@@ -39,8 +45,7 @@ def require_same_model(frame: pd.DataFrame, config: SplareConfig | None, what: s
     signature = frame.attrs.get(SIGNATURE)
     if signature and config is not None and signature["fingerprint"] != config.index_fingerprint():
         raise IdentityError(
-            f"{what} was made with {config.describe()}, but these impacts come from {signature['name']}; "
-            "use that model, or encode and index again with this one"
+            f"{what} was made with {config.describe()}, but these impacts come from {signature['name']}; {way_out}"
         )
 
 
@@ -62,5 +67,5 @@ def config_of(model: Any) -> SplareConfig | None:
         return describe_model(model).config
     config = getattr(model, "config", None)
     if not isinstance(config, SplareConfig):
-        raise InputError(f"{model!r} is no SPLARE model; give a Splare, a SplareModel, or a model's name or folder")
+        raise InputError(f"{model!r} is not a SPLARE model; give a Splare, a SplareModel, or a model's name or folder")
     return config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
-from pyterrier_splare.texts import is_missing
+from pyterrier_splare.columns import is_missing
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import MAX_IMPACT, latent_id
 from splare_plugins.retrieval.feedback import Weights, rm3_query
@@ -65,7 +65,7 @@ class LatentRM3(pt.Transformer):
         """Expand the queries of a frame of results.
 
         Raises:
-            InputError: for tokens that are no latents, or a score that is no finite number >= 0.
+            InputError: for tokens that are not latents, or a score that is not a finite number >= 0.
         """
         pt.validate.result_frame(inp, ["query_toks", "toks", "score"], context=self)
         kept = [name for name in inp.columns if name in pt.model.query_columns(inp)]

@@ -7,6 +7,7 @@ from typing import Any
 import pyterrier as pt
 
 from pyterrier_splare.settings import SplareSettings
+from splare_plugins.config import Side
 
 
 class Role(pt.Transformer):
@@ -27,8 +28,12 @@ class Role(pt.Transformer):
         """Texts taken together; an indexing pipeline hands over as many records at a time."""
         return self.splare.batch_size
 
+    def _columns(self, side: Side) -> tuple[str, str]:
+        """The columns with the ids and the texts of a side."""
+        return ("qid", "query") if side == "query" else ("docno", self.splare.text_field)
+
     def subtransformers(self) -> dict[str, Any]:
-        """None: the factory is no stage of the pipeline."""
+        """None: the factory is not a stage of the pipeline."""
         return {}
 
     def __eq__(self, other: object) -> bool:

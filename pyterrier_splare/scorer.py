@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyterrier as pt
 from scipy.sparse import csr_array, vstack
 
-from pyterrier_splare.identity import SIGNATURE
+from pyterrier_splare.columns import distinct, is_missing
+from pyterrier_splare.identity import require_same_model
 from pyterrier_splare.role import Role
-from pyterrier_splare.texts import distinct, is_missing
-from splare_plugins.errors import IdentityError, InputError
+from splare_plugins.config import Side
+from splare_plugins.errors import InputError
 from splare_plugins.impacts import from_dicts
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Encode = Callable[[list[str], list[str]], csr_array]
 
 # Results multiplied together; bounds the memory, whatever the size of the frame.
 _ROWS_AT_ONCE = 8192
@@ -31,7 +29,7 @@ class SplareScorer(Role):
     score is the integer that the exact engines return.
 
     Raises:
-        InputError: for texts that are no text, or tokens that are no latents of the model.
+        InputError: for a text that is not a string, or a token that is not a latent of the model.
         IdentityError: for tokens of a frame that another model's encoder has signed.
     """
 
@@ -47,25 +45,25 @@ class SplareScorer(Role):
                     accepted.result_frame([query, document])
         if not len(inp):
             return pt.model.add_ranks(inp.assign(score=np.empty(0)))
-        queries, query_rows = self._side(inp, "qid", "query_toks", "query", self.splare.encode_queries)
-        documents, document_rows = self._side(inp, "docno", "toks", field, self.splare.encode_documents)
+        queries, query_rows = self._vectors(inp, "query", "query_toks")
+        documents, document_rows = self._vectors(inp, "document", "toks")
         return pt.model.add_ranks(inp.assign(score=_products(queries, query_rows, documents, document_rows)))
 
-    def _side(
-        self, inp: pd.DataFrame, kind: str, given: str, column: str, encode: Encode
-    ) -> tuple[csr_array, list[int]]:
+    def _vectors(self, inp: pd.DataFrame, side: Side, given: str) -> tuple[csr_array, list[int]]:
         """Vectors, and for each row of the frame the number of its vector.
 
-        Tokens hold for all rows with the same id, since a union of two rankings has them in some rows only; what has
-        none is encoded.
+        Tokens (in the column ``given``) hold for all rows with the same id, since a union of two rankings has them in
+        some rows only; what has none is encoded.
         """
+        kind, column = self._columns(side)
         ids = inp[kind].tolist()
         cells = inp[given].tolist() if given in inp.columns else [None] * len(ids)
         tokens = {owner: cell for owner, cell in zip(ids, cells, strict=True) if not is_missing(cell)}
         for owner, cell in tokens.items():
             if not isinstance(cell, dict):
                 raise InputError(
-                    f"{kind} {owner!r} has {cell!r} in the column {given!r}, which are no tokens; drop it"
+                    f"{kind} {owner!r} has {cell!r} in the column {given!r}, which is not a dictionary of latents; "
+                    "drop the column"
                 )
         without = [row for row, owner in enumerate(ids) if owner not in tokens]
         if without and column not in inp.columns:
@@ -78,19 +76,12 @@ class SplareScorer(Role):
             places[row] = len(tokens) + place
         parts = []
         if tokens:
-            self._require_own(inp)
+            way_out = "encode them again with its encoders, or drop the columns query_toks and toks"
+            require_same_model(inp, self.splare.config, "the scorer", way_out)
             parts.append(from_dicts(tokens.values(), self.splare.model.config.width, floats=True))
         if found.texts:
-            parts.append(encode(found.texts, found.owners))
+            parts.append(self.splare.encode(found.texts, side, found.owners))
         return vstack(parts, format="csr"), places
-
-    def _require_own(self, inp: pd.DataFrame) -> None:
-        signature, config = inp.attrs.get(SIGNATURE), self.splare.config
-        if signature and signature["fingerprint"] != config.index_fingerprint():
-            raise IdentityError(
-                f"the tokens of these results come from {signature['name']}, but the scorer is {config.describe()}; "
-                "encode them again with its encoders, or drop the columns query_toks and toks"
-            )
 
 
 def _products(queries: csr_array, query_rows: list[int], documents: csr_array, document_rows: list[int]) -> np.ndarray:

@@ -115,18 +115,35 @@ class SplareSettings(pt.Transformer):
         """The model's configuration; read without loading the model, except for SPLADE models, which have none."""
         return self._lazy.config
 
-    def encode_queries(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> csr_array:
-        """Impacts (int32) or weights (float32) of one query or more, shape ``(len(texts), width)``.
+    def encode(self, texts: Sequence[str], side: Side, ids: Sequence[str] | None = None) -> csr_array:
+        """Impacts (int32) or weights (float32) of one text or more, shape ``(len(texts), width)``.
 
         Args:
-            texts: the queries.
+            texts: queries or documents.
+            side: which of the two.
             ids: names of them, for messages.
         """
-        return self._encode("query", texts, ids, self.query_top_k)
+        quantizer = None if self.floats else self._quantizer()
+        top_k = self.query_top_k if side == "query" else self.doc_top_k
+        rows = []
+        with pt.tqdm(total=len(texts), desc=f"SPLARE {PLURALS[side]}", leave=False, disable=not self.verbose) as bar:
+            for start in range(0, len(texts), self.batch_size):
+                window = slice(start, start + self.batch_size)
+                weights = self.model.encode(
+                    texts[window], side, top_k=top_k, tokens_per_batch=self.tokens_per_batch, on_progress=bar.update
+                )
+                if quantizer is not None:
+                    weights = quantizer.quantize(weights, side, None if ids is None else ids[window]).impacts
+                rows.append(weights)
+        return csr_array(vstack(rows, format="csr")) if len(rows) != 1 else rows[0]
+
+    def encode_queries(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> csr_array:
+        """:meth:`encode` of queries."""
+        return self.encode(texts, "query", ids)
 
     def encode_documents(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> csr_array:
-        """Likewise for documents."""
-        return self._encode("document", texts, ids, self.doc_top_k)
+        """:meth:`encode` of documents."""
+        return self.encode(texts, "document", ids)
 
     def apply_attributes(self, **changes: Any) -> Self:
         """A copy with other settings, which shares the loaded model unless that is what changes."""
@@ -158,20 +175,6 @@ class SplareSettings(pt.Transformer):
 
     def _with(self, settings: Settings) -> Self:
         return self.apply_attributes(**settings) if settings else self
-
-    def _encode(self, side: Side, texts: Sequence[str], ids: Sequence[str] | None, top_k: TopK) -> csr_array:
-        quantizer = None if self.floats else self._quantizer()
-        rows = []
-        with pt.tqdm(total=len(texts), desc=f"SPLARE {PLURALS[side]}", leave=False, disable=not self.verbose) as bar:
-            for start in range(0, len(texts), self.batch_size):
-                window = slice(start, start + self.batch_size)
-                weights = self.model.encode(
-                    texts[window], side, top_k=top_k, tokens_per_batch=self.tokens_per_batch, on_progress=bar.update
-                )
-                if quantizer is not None:
-                    weights = quantizer.quantize(weights, side, None if ids is None else ids[window]).impacts
-                rows.append(weights)
-        return csr_array(vstack(rows, format="csr")) if len(rows) != 1 else rows[0]
 
     def _quantizer(self) -> Quantizer:
         """The model's quantiser, asked for before hours of encoding."""

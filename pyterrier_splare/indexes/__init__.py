@@ -17,14 +17,14 @@ except ImportError as error:
     ) from error
 
 _HOMES = {
-    "AnseriniSplareIndex": "anserini",
-    "MemorySplareIndex": "memory",
-    "PisaSplareIndex": "pisa",
-    "SeismicSplareIndex": "seismic",
-    "SplareIndex": "artifact",
+    "AnseriniSplareIndex": "kinds",
+    "MemorySplareIndex": "kinds",
+    "PisaSplareIndex": "kinds",
+    "SeismicSplareIndex": "kinds",
+    "SplareIndex": "kinds",
     "SplareIndexer": "indexer",
     "SplareRetriever": "retriever",
-    "TerrierSplareIndex": "terrier",
+    "TerrierSplareIndex": "kinds",
 }
 
 __all__ = sorted(_HOMES)

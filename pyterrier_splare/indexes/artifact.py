@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pyterrier as pt
 
@@ -17,24 +16,13 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Engine, Searcher
 from splare_plugins.errors import InputError
 
-Place = str | Path
 
-
-class SplareIndex(pt.Artifact, pt.Indexer):
-    """An index of latent impacts; one class per back end, which differ by one word.
-
-    .. code-block:: python
-
-        index = SplareIndex.pisa("index.pisa", model=splare)
-        (splare.doc_encoder() >> index.indexer()).index(corpus)
-        (splare.query_encoder() >> index.retriever(num_results=100)).search("how do plants make sugar")
-
-    Given the ``model``, the index remembers it. Then it refuses to be searched under another one, and refuses frames
-    that another one has encoded. Without it, nothing is known about the vectors and nothing is refused.
+class FolderIndex(pt.Artifact, pt.Indexer):
+    """The folder of an index of latent impacts, whatever the back end; see :class:`pyterrier_splare.SplareIndex`.
 
     Args:
         path: folder of the index; need not exist yet.
-        model: what makes the impacts: a ``Splare``, a ``SplareModel``, or a model's name or folder; nothing is loaded.
+        model: what makes the impacts; nothing is loaded.
 
     Attributes:
         named_model: the config of ``model``.
@@ -48,35 +36,10 @@ class SplareIndex(pt.Artifact, pt.Indexer):
     ARTIFACT_PACKAGE_HINT = PACKAGE_HINT
     engine: ClassVar[type[Engine]]
 
-    def __init__(self, path: Place, *, model: Any = None) -> None:
+    def __init__(self, path: str | Path, *, model: Any = None) -> None:
         super().__init__(path)
         self.named_model = config_of(model)
         self._searchers: dict[tuple[tuple[str, Any], ...], Searcher] = {}
-
-    @staticmethod
-    def pisa(path: Place, *, model: Any = None) -> SplareIndex:
-        """PISA: exact, the fastest of the exact ones, no Java; Linux on x86-64."""
-        return _back_end("pisa")(path, model=model)
-
-    @staticmethod
-    def terrier(path: Place, *, model: Any = None) -> SplareIndex:
-        """Terrier, PyTerrier's own engine: exact, Java."""
-        return _back_end("terrier")(path, model=model)
-
-    @staticmethod
-    def anserini(path: Place, *, model: Any = None) -> SplareIndex:
-        """Lucene, in a form that Anserini, Pyserini and pyterrier_anserini search too: exact, Java."""
-        return _back_end("anserini")(path, model=model)
-
-    @staticmethod
-    def seismic(path: Place, *, model: Any = None) -> SplareIndex:
-        """Seismic: approximate and very fast, with an exact mode; no Java."""
-        return _back_end("seismic")(path, model=model)
-
-    @staticmethod
-    def memory(path: Place | None = None, *, model: Any = None) -> SplareIndex:
-        """In memory: exact, for small corpora; kept in a folder only if one is named."""
-        return _back_end("memory")(path, model=model)
 
     @property
     def config(self) -> SplareConfig | None:
@@ -116,11 +79,13 @@ class SplareIndex(pt.Artifact, pt.Indexer):
         """Columns that are indexed."""
         return [["docno", "toks"]]
 
-    def index(self, inp: Any) -> SplareIndex:
+    def index(self, inp: Any) -> Self:
         """``indexer().index(inp)``; refuses to replace an index."""
         return self.indexer().index(inp)
 
-    def indexer(self, *, overwrite: bool = False, batch_size: int = 1000, verbose: bool = False) -> SplareIndexer:
+    def indexer(
+        self, *, overwrite: bool = False, batch_size: int = 1000, verbose: bool = False
+    ) -> SplareIndexer[Self]:
         """A transformer that ends an indexing pipeline.
 
         Args:
@@ -178,7 +143,7 @@ class SplareIndex(pt.Artifact, pt.Indexer):
         if self.named_model is not None and (made_with := self.meta["config"]):
             self.named_model.require_same_index(SplareConfig.from_dict(made_with), f"the index at {self.path}")
 
-    def _indexer(self, **settings: Any) -> SplareIndexer:
+    def _indexer(self, **settings: Any) -> SplareIndexer[Self]:
         return SplareIndexer(self, **settings)
 
     def _retriever(self, **settings: Any) -> SplareRetriever:
@@ -190,16 +155,10 @@ class SplareIndex(pt.Artifact, pt.Indexer):
         return {**self.__dict__, "_searchers": {}}
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, SplareIndex) and str(self.path) == str(other.path)
+        return type(self) is type(other) and isinstance(other, FolderIndex) and str(self.path) == str(other.path)
 
     def __hash__(self) -> int:
         return hash((type(self), str(self.path)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
-
-
-def _back_end(name: str) -> Any:
-    """The class of a back end, from the entry points by which PyTerrier finds artifacts, too."""
-    (entry,) = entry_points(group="pyterrier.artifact", name=f"{SplareIndex.ARTIFACT_TYPE}.splare_{name}")
-    return entry.load()

@@ -10,6 +10,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -123,7 +124,7 @@ class FolderWriter(IndexWriter):
     def _check_docid(self, docid: object) -> None:
         """Refuse an id that the back end cannot hold."""
         if not isinstance(docid, str):
-            raise InputError(f"the docno {docid!r} is no text; turn docnos into strings first")
+            raise InputError(f"the docno {docid!r} is not a string; turn docnos into strings first")
         if not docid.isascii():
             try:
                 docid.encode()
@@ -177,12 +178,15 @@ class FolderSearcher(Searcher):
     def __init__(self, location: str | Path) -> None:
         self.location = Path(location)
         self.meta = read_meta(self.location, self.kind)
+        self._open = True
         config = self.meta["config"]
         self.config = SplareConfig.from_dict(config) if config else None
         self.num_docs = int(self.meta["documents"])
 
     def search(self, impacts: csr_array, k: int) -> list[Hits]:
         """See :meth:`Searcher.search`."""
+        if not self._open:
+            raise InputError(f"the searcher of {self.location} is closed; open a new one")
         check_k(k)
         check_impacts(impacts, self.config.width if self.config else None)
         answers = [Hits([], np.zeros(0)) for _ in range(impacts.shape[0])]
@@ -194,11 +198,18 @@ class FolderSearcher(Searcher):
         return answers
 
     def close(self) -> None:
-        """Release files and memory."""
+        """See :meth:`Searcher.close`; a second time does nothing."""
+        self._open = False
 
     @abstractmethod
     def _search(self, impacts: csr_array, k: int) -> Sequence[Hits]:
         """Answers to queries that all have an impact, from an index that has some; ``k`` is at most ``num_docs``."""
+
+
+def hits_by_row(count: int, rows: np.ndarray, docids: np.ndarray, scores: np.ndarray) -> list[Hits]:
+    """Answers to ``count`` queries out of one list of hits, each with the number of its query, in ascending order."""
+    bounds = np.searchsorted(rows, np.arange(count + 1)).tolist()
+    return [Hits(docids[start:end].tolist(), scores[start:end]) for start, end in pairwise(bounds)]
 
 
 def stacked(batches: Sequence[csr_array], width: int) -> csr_array:

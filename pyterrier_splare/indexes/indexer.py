@@ -13,9 +13,9 @@ import pyterrier as pt
 from more_itertools import chunked
 from scipy.sparse import csr_array
 
+from pyterrier_splare.columns import to_impacts
 from pyterrier_splare.encoded import EncodedDocuments
 from pyterrier_splare.identity import require_same_model
-from pyterrier_splare.tokens import to_impacts
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import EncodedBatch, EncodedFolder
 from splare_plugins.engines.base import Engine
@@ -97,7 +97,8 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
             The index that this indexer was made from.
 
         Raises:
-            InputError: for an empty corpus, a docno that is no text or comes twice, or a weight that is no impact.
+            InputError: for an empty corpus, a docno that comes twice or is not a string, or a weight that is not an
+                impact.
             IdentityError: for documents of another model than that of the index.
         """
         config, batches = self._documents(inp)

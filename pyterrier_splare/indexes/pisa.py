@@ -7,24 +7,19 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from pyterrier_splare.indexes.artifact import SplareIndex
 from pyterrier_splare.indexes.child import run_script
-from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter
+from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter, hits_by_row
 from pyterrier_splare.indexes.inverted import Inverter
 from splare_plugins.config import SplareConfig
-from splare_plugins.engines.base import Hits
+from splare_plugins.engines.base import Hits, PairedEngine
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.impacts import to_dicts
-
-if TYPE_CHECKING:
-    from pyterrier_splare.indexes.retriever import SplareRetriever
 
 ENCODINGS = (
     "block_simdbp",
@@ -48,8 +43,6 @@ ALGORITHMS = ("block_max_wand", "wand", "maxscore", "block_max_maxscore", "ranke
 CONJUNCTIVE = ("ranked_and", "block_max_ranked_and")
 """Fast, but only documents that have every latent of the query."""
 
-_KIND = "splare_pisa"
-
 
 class PisaWriter(FolderWriter):
     """Writes PISA's inverted lists directly and lets PISA compress them.
@@ -61,7 +54,7 @@ class PisaWriter(FolderWriter):
         encoding: how lists are compressed, one of :data:`ENCODINGS`.
     """
 
-    kind = _KIND
+    kind = "splare_pisa"
     # Makes it an index that pyterrier_pisa opens too.
     extra_meta: ClassVar = {"stemmer": "none"}
 
@@ -73,7 +66,6 @@ class PisaWriter(FolderWriter):
         overwrite: bool = False,
         encoding: str = ENCODINGS[0],
     ) -> None:
-        require_pisa()
         if encoding not in ENCODINGS:
             raise InputError(f"PISA has no encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}")
         super().__init__(location, config, overwrite=overwrite)
@@ -113,10 +105,9 @@ class PisaSearcher(FolderSearcher):
         algorithm: one of :data:`ALGORITHMS`, or of :data:`CONJUNCTIVE`.
     """
 
-    kind = _KIND
+    kind = PisaWriter.kind
 
     def __init__(self, location: str | Path, *, threads: int = 1, algorithm: str = ALGORITHMS[0]) -> None:
-        require_pisa()
         if algorithm not in (*ALGORITHMS, *CONJUNCTIVE):
             raise InputError(
                 f"PISA has no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS + CONJUNCTIVE)}"
@@ -137,11 +128,10 @@ class PisaSearcher(FolderSearcher):
 
     def close(self) -> None:
         """Release the index."""
+        super().close()
         self._context = None
 
     def _search(self, impacts: csr_array, k: int) -> Sequence[Hits]:
-        if self._context is None:
-            raise InputError(f"the searcher of {self.location} is closed; open a new one")
         count = impacts.shape[0]
         rows, ranks = np.empty(count * k, np.int32), np.empty(count * k, np.int32)
         docnos, scores = np.empty(count * k, object), np.empty(count * k, np.float32)
@@ -159,61 +149,18 @@ class PisaSearcher(FolderSearcher):
         )
         # With several threads, queries come in any order; the hits of each are together and in theirs.
         order = np.argsort(rows[:found], kind="stable")
-        docnos, scores = docnos[order], scores[order].astype(np.float64)
-        bounds = np.searchsorted(rows[order], np.arange(count + 1)).tolist()
-        return [Hits(docnos[start:end].tolist(), scores[start:end]) for start, end in pairwise(bounds)]
+        return hits_by_row(count, rows[order], docnos[order], scores[order].astype(np.float64))
 
 
-class PisaEngine:
+class PisaEngine(PairedEngine):
     """The engine ``pisa``."""
 
     name = "pisa"
+    writer_class = PisaWriter
+    searcher_class = PisaSearcher
 
     def __init__(self) -> None:
         require_pisa()
-
-    def writer(
-        self, location: str, config: SplareConfig | None, *, overwrite: bool = False, **options: Any
-    ) -> PisaWriter:
-        """Open a :class:`PisaWriter`, which documents the ``options``."""
-        return PisaWriter(location, config, overwrite=overwrite, **options)
-
-    def searcher(self, location: str, **options: Any) -> PisaSearcher:
-        """Open a :class:`PisaSearcher`, which documents the ``options``."""
-        return PisaSearcher(location, **options)
-
-
-class PisaSplareIndex(SplareIndex):
-    """A PISA index of impacts; exact, and Java is never started."""
-
-    ARTIFACT_FORMAT = _KIND
-    engine = PisaEngine
-
-    def retriever(
-        self,
-        *,
-        num_results: int = 1000,
-        threads: int = 1,
-        algorithm: str = ALGORITHMS[0],
-        verbose: bool = False,
-    ) -> SplareRetriever:
-        """Queries with ``query_toks`` to results.
-
-        Args:
-            num_results: most documents per query.
-            threads: queries answered at the same time.
-            algorithm: one of :data:`ALGORITHMS`, which differ in speed only, or of :data:`CONJUNCTIVE`.
-            verbose: show a progress bar.
-        """
-        options = {"threads": threads, "algorithm": algorithm}
-        return self._retriever(num_results=num_results, verbose=verbose, options=options)
-
-    def native(self) -> Any:
-        """The same folder as a ``pyterrier_pisa.PisaIndex``; ask it for ``.quantized(toks_scale=1.)``."""
-        require_pisa()
-        from pyterrier_pisa import PisaIndex
-
-        return PisaIndex(str(self.require_built()), stemmer="none", index_encoding=self.meta["encoding"], stops="none")
 
 
 def require_pisa() -> None:

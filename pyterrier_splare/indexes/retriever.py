@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pyterrier_splare.columns import to_impacts
 from pyterrier_splare.identity import require_same_model
-from pyterrier_splare.tokens import to_impacts
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, Searcher
 from splare_plugins.engines.checks import check_k
@@ -55,7 +55,7 @@ class SplareRetriever(pt.Transformer):
         options: those of the back end's searcher.
 
     Raises:
-        InputError: for a duplicate qid, or a weight that is no impact, naming the query.
+        InputError: for a duplicate qid, or a weight that is not an impact, naming the query.
         IdentityError: for queries that another model has signed.
     """
 
@@ -94,7 +94,7 @@ class SplareRetriever(pt.Transformer):
         return SplareRetriever(self.index, num_results=k, verbose=self.verbose, options=self.options)
 
     def subtransformers(self) -> dict[str, Any]:
-        """None: the index is no stage of the pipeline."""
+        """None: the index is not a stage of the pipeline."""
         return {}
 
     def _search(self, queries: pd.DataFrame) -> list[Hits]:

@@ -1,4 +1,4 @@
-"""A script: a Seismic index out of the impacts that :mod:`pyterrier_splare.indexes.seismic` wrote.
+"""A script: a Seismic index out of the impacts that :mod:`pyterrier_splare.indexes.seismic_engine` wrote.
 
 python -P seismic_build.py IMPACTS CLASS OUTPUT PARAMETERS
 """

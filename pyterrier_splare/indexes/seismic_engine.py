@@ -24,10 +24,9 @@ from scipy.sparse import csr_array
 from pyterrier_splare.indexes.child import run_script
 from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter, stacked
 from splare_plugins.config import SplareConfig
-from splare_plugins.engines.base import Hits
+from splare_plugins.engines.base import Hits, PairedEngine
 from splare_plugins.errors import InputError, MissingPartError
 
-KIND = "splare_seismic"
 _IMPACTS = "impacts.safetensors"
 _DOCIDS = "docids.json"
 _LATENTS = "latents.npy"
@@ -78,7 +77,7 @@ class SeismicWriter(FolderWriter):
         **build: values to use instead of those of :data:`BUILD`.
     """
 
-    kind = KIND
+    kind = "splare_seismic"
     largest_impact = _LARGEST_IMPACT
 
     def __init__(
@@ -90,7 +89,6 @@ class SeismicWriter(FolderWriter):
         threads: int | None = None,
         **build: float | None,
     ) -> None:
-        require_seismic()
         if unknown := sorted(set(build) - set(BUILD)):
             raise InputError(f"Seismic has no build parameter {unknown[0]!r}; choose from {', '.join(BUILD)}")
         super().__init__(location, config, overwrite=overwrite)
@@ -144,7 +142,7 @@ class SeismicSearcher(FolderSearcher):
         threads: queries answered at the same time.
     """
 
-    kind = KIND
+    kind = SeismicWriter.kind
 
     def __init__(
         self,
@@ -155,7 +153,6 @@ class SeismicSearcher(FolderSearcher):
         heap_factor: float | None = None,
         threads: int = 1,
     ) -> None:
-        require_seismic()
         if preset not in (*PRESETS, EXHAUSTIVE):
             raise InputError(f"Seismic has no preset {preset!r}; choose {', '.join(PRESETS)} or {EXHAUSTIVE}")
         if threads < 1:
@@ -172,11 +169,10 @@ class SeismicSearcher(FolderSearcher):
 
     def close(self) -> None:
         """Release the index."""
+        super().close()
         self._index, self._docids = None, []
 
     def _search(self, impacts: csr_array, k: int) -> Sequence[Hits]:
-        if self._index is None:
-            raise InputError(f"the searcher of {self.location} is closed; open a new one")
         text = _seismic().get_seismic_string()
         bounds = list(pairwise(impacts.indptr.tolist()))
         # Documents were added with numbers for latents, and these numbers are the tokens of queries; one that no
@@ -212,23 +208,15 @@ class SeismicSearcher(FolderSearcher):
         return getattr(_seismic(), f"SeismicIndex{self.meta['classes']}").load(str(self.location / _INDEX))
 
 
-class SeismicEngine:
+class SeismicEngine(PairedEngine):
     """The engine ``seismic``; its searcher is exhaustive, and so exact, unless a preset is named."""
 
     name = "seismic"
+    writer_class = SeismicWriter
+    searcher_class = SeismicSearcher
 
     def __init__(self) -> None:
         require_seismic()
-
-    def writer(
-        self, location: str, config: SplareConfig | None, *, overwrite: bool = False, **options: Any
-    ) -> SeismicWriter:
-        """Open a :class:`SeismicWriter`, which documents the ``options``."""
-        return SeismicWriter(location, config, overwrite=overwrite, **options)
-
-    def searcher(self, location: str, **options: Any) -> SeismicSearcher:
-        """Open a :class:`SeismicSearcher`, which documents the ``options``."""
-        return SeismicSearcher(location, **options)
 
 
 def require_seismic() -> None:

@@ -14,15 +14,13 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from pyserini_splare.threads import ThreadClaim
-from pyterrier_splare.indexes.artifact import SplareIndex
-from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter
+from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter, hits_by_row
 from pyterrier_splare.terrier_java import start_terrier
 from splare_plugins.config import SplareConfig
-from splare_plugins.engines.base import Hits
+from splare_plugins.engines.base import Hits, PairedEngine
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
 
-_KIND = "splare_terrier"
 _PROPERTIES = "data.properties"
 
 
@@ -35,7 +33,7 @@ class TerrierWriter(FolderWriter):
         overwrite: replace the index that stands there.
     """
 
-    kind = _KIND
+    kind = "splare_terrier"
 
     def __init__(self, location: str | Path, config: SplareConfig | None = None, *, overwrite: bool = False) -> None:
         start_terrier()
@@ -83,7 +81,7 @@ class TerrierSearcher(FolderSearcher):
         location: folder of the index.
     """
 
-    kind = _KIND
+    kind = TerrierWriter.kind
 
     def __init__(self, location: str | Path) -> None:
         super().__init__(location)
@@ -99,8 +97,9 @@ class TerrierSearcher(FolderSearcher):
                 self._index = pt.IndexFactory.of(reference)
 
     def close(self) -> None:
-        """Close the index; a second time does nothing."""
+        """See :meth:`FolderSearcher.close`."""
         self._claim.check()
+        super().close()
         self._retrievers.clear()
         if self._index is not None:
             self._index.close()
@@ -109,8 +108,6 @@ class TerrierSearcher(FolderSearcher):
 
     def _search(self, impacts: csr_array, k: int) -> Sequence[Hits]:
         self._claim.check()
-        if self._index is None:
-            raise InputError(f"the searcher of {self.location} is closed; open a new one")
         if k not in self._retrievers:
             import pyterrier as pt
 
@@ -123,39 +120,15 @@ class TerrierSearcher(FolderSearcher):
         largest = np.array([impacts.data[start:end].max() for start, end in pairwise(impacts.indptr.tolist())])
         # Doubles in Terrier, so that rounding brings back the very integers.
         scores = np.rint(found["score"].to_numpy(dtype=np.float64) * largest[rows])
-        docnos = found["docno"].to_numpy(dtype=object)
-        bounds = np.searchsorted(rows, np.arange(len(numbers) + 1)).tolist()
-        return [Hits(docnos[start:end].tolist(), scores[start:end]) for start, end in pairwise(bounds)]
+        return hits_by_row(len(numbers), rows, found["docno"].to_numpy(dtype=object), scores)
 
 
-class TerrierEngine:
+class TerrierEngine(PairedEngine):
     """The engine ``terrier``."""
 
     name = "terrier"
-
-    def writer(
-        self, location: str, config: SplareConfig | None, *, overwrite: bool = False, **options: Any
-    ) -> TerrierWriter:
-        """Open a :class:`TerrierWriter`, which documents the ``options``."""
-        return TerrierWriter(location, config, overwrite=overwrite, **options)
-
-    def searcher(self, location: str, **options: Any) -> TerrierSearcher:
-        """Open a :class:`TerrierSearcher`; there are no options."""
-        return TerrierSearcher(location, **options)
-
-
-class TerrierSplareIndex(SplareIndex):
-    """A Terrier index of impacts; exact, starts Java, and holds docnos of any length."""
-
-    ARTIFACT_FORMAT = _KIND
-    engine = TerrierEngine
-
-    def native(self) -> Any:
-        """The same folder as a ``pt.terrier.TerrierIndex``; ``Tf`` scores are ours over a query's largest weight."""
-        start_terrier()
-        import pyterrier as pt
-
-        return pt.terrier.TerrierIndex(str(self.require_built()))
+    writer_class = TerrierWriter
+    searcher_class = TerrierSearcher
 
 
 @contextmanager

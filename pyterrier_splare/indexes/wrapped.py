@@ -4,40 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from scipy.sparse import csr_array
 
 from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter
 from splare_plugins.config import SplareConfig
-from splare_plugins.engines.base import Engine, Hits, IndexWriter
+from splare_plugins.engines.base import Engine, Hits, IndexWriter, PairedEngine
+from splare_plugins.engines.memory import MemoryEngine
 
 
 class WrappedWriter(FolderWriter):
     """Hands everything to the writer of another engine.
 
     Args:
-        engine: whose writer it is.
         location: folder of the index.
         config: the model whose impacts will be added.
         overwrite: replace the index that stands there.
         **options: those of the engine's writer.
     """
 
+    inner: ClassVar[type[Engine]]
+
     def __init__(
-        self,
-        engine: Engine,
-        location: str | Path,
-        config: SplareConfig | None = None,
-        *,
-        overwrite: bool = False,
-        **options: Any,
+        self, location: str | Path, config: SplareConfig | None = None, *, overwrite: bool = False, **options: Any
     ) -> None:
         super().__init__(location, config, overwrite=overwrite)
         self._made = self.folder / "made"
         self._inner: IndexWriter | None = None
         try:
-            self._inner = engine.writer(str(self._made), config, **options)
+            self._inner = self.inner().writer(str(self._made), config, **options)
         except BaseException:
             self.abort()
             raise
@@ -63,17 +59,42 @@ class WrappedSearcher(FolderSearcher):
     """Asks the searcher of another engine.
 
     Args:
-        engine: whose searcher it is.
         location: folder of the index.
+        **options: those of the engine's searcher.
     """
 
-    def __init__(self, engine: Engine, location: str | Path) -> None:
+    inner: ClassVar[type[Engine]]
+
+    def __init__(self, location: str | Path, **options: Any) -> None:
         super().__init__(location)
-        self._inner = engine.searcher(str(location))
+        self._inner = self.inner().searcher(str(location), **options)
 
     def close(self) -> None:
         """See :meth:`Searcher.close`."""
+        super().close()
         self._inner.close()
 
     def _search(self, impacts: csr_array, k: int) -> Sequence[Hits]:
         return self._inner.search(impacts, k)
+
+
+class MemoryFolderWriter(WrappedWriter):
+    """Writes the file of the core's in-memory engine; there are no options."""
+
+    kind = "splare_memory"
+    inner = MemoryEngine
+
+
+class MemoryFolderSearcher(WrappedSearcher):
+    """Searches with the core's in-memory engine."""
+
+    kind = MemoryFolderWriter.kind
+    inner = MemoryEngine
+
+
+class MemoryFolderEngine(PairedEngine):
+    """The core's in-memory engine, exact with 64-bit integers; its folders are PyTerrier artifacts here."""
+
+    name = "memory"
+    writer_class = MemoryFolderWriter
+    searcher_class = MemoryFolderSearcher

@@ -7,9 +7,9 @@ with the largest integer dot products. ``tests/contract`` is the suite that hold
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -130,6 +130,24 @@ class Engine(Protocol):
             InputError: if there is no index, or it is truncated or not one of ours.
         """
         ...
+
+
+class PairedEngine:
+    """An engine that is its writer's class and its searcher's, which document their options."""
+
+    name: str
+    writer_class: ClassVar[Callable[..., IndexWriter]]
+    searcher_class: ClassVar[Callable[..., Searcher]]
+
+    def writer(
+        self, location: str, config: SplareConfig | None, *, overwrite: bool = False, **options: Any
+    ) -> IndexWriter:
+        """See :meth:`Engine.writer`."""
+        return type(self).writer_class(location, config, overwrite=overwrite, **options)
+
+    def searcher(self, location: str, **options: Any) -> Searcher:
+        """See :meth:`Engine.searcher`."""
+        return type(self).searcher_class(location, **options)
 
 
 @runtime_checkable

@@ -29,7 +29,7 @@ def refused(message: str, call: Callable[[], object]) -> None:
 )
 def test_a_query_that_is_no_text(make: Make, missing: object, unloadable: Splare) -> None:
     frame = pd.DataFrame({"qid": ["q1", "q2"], "query": ["fox", missing]}, dtype=object)
-    refused(r"qid 'q2' has .* in the column 'query', which is no text; fill it first", lambda: make(unloadable)(frame))
+    refused(r"qid 'q2' has .* in the column 'query', which is not a text; fill it", lambda: make(unloadable)(frame))
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, 7])
@@ -96,7 +96,7 @@ def test_a_qid_twice_in_a_stream(splare: Splare) -> None:
         ({"f512": 3}, "row 0: f512 is beyond the last latent f511"),
         ({"f1": float("nan")}, "the impact of f1 must be a finite number > 0, not nan"),
         ({"f1": -2}, "the impact of f1 must be a finite number > 0, not -2"),
-        ("f1 f2", "has 'f1 f2' in the column '.*toks', which are no tokens; drop it"),
+        ("f1 f2", "has 'f1 f2' in the column '.*toks', which is not a dictionary of latents; drop the column"),
     ],
 )
 def test_tokens_that_are_not_ours(
@@ -108,9 +108,7 @@ def test_tokens_that_are_not_ours(
 def test_tokens_of_another_model(splare: Splare, results: pd.DataFrame) -> None:
     other = Splare(tiny_model(seed=1))
     encoded = other.query_encoder()(results)
-    with pytest.raises(
-        IdentityError, match=r"come from tiny seed-1 \(.*but the scorer is tiny seed-0 .*drop the columns"
-    ):
+    with pytest.raises(IdentityError, match=r"the scorer .* tiny seed-0 .*come from tiny seed-1 \(.*drop the columns"):
         splare.scorer()(encoded)
     expected = splare.scorer()(results)["score"].tolist()
     assert splare.scorer()(encoded.drop(columns="query_toks"))["score"].tolist() == expected

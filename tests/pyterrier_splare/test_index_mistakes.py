@@ -42,8 +42,8 @@ def pisa(tmp_path: Path) -> SplareIndex:
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
-        ([GOOD, {"docno": 7, "toks": {"f1": 1}}], r"docno 7 is no text"),
-        ([GOOD, {"docno": None, "toks": {"f1": 1}}], r"docno None is no text"),
+        ([GOOD, {"docno": 7, "toks": {"f1": 1}}], r"docno 7 is not a string"),
+        ([GOOD, {"docno": None, "toks": {"f1": 1}}], r"docno None is not a string"),
         ([GOOD, {"docno": "", "toks": {"f1": 1}}], r"without an id"),
         ([GOOD, GOOD], r"'good' was added before"),
         ([GOOD, {"docno": "bad"}], r"document 2 has no 'toks'"),
@@ -175,7 +175,7 @@ def test_an_encoded_corpus_of_another_model(splare: Splare, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("model", [7, object(), pd.DataFrame()])
 def test_something_that_is_no_model(tmp_path: Path, model: Any) -> None:
-    with pytest.raises(InputError, match="no SPLARE model"):
+    with pytest.raises(InputError, match="is not a SPLARE model"):
         SplareIndex.pisa(tmp_path, model=model)
 
 

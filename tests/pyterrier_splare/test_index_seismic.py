@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from pyterrier_splare import SplareIndex
-from pyterrier_splare.indexes.seismic import SeismicSplareIndex
+from pyterrier_splare.indexes import SeismicSplareIndex
 from pyterrier_splare.indexes.seismic_engine import BUILD, SeismicSearcher, SeismicWriter
 from splare_plugins.errors import InputError
 from tests.wheels import needs_seismic

@@ -1,13 +1,18 @@
-"""Columns of a frame, checked, with every text named once."""
+"""Columns of a frame, checked: ids, texts, each once, and latents as sparse matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
+from scipy.sparse import csr_array
 
 from splare_plugins.errors import InputError
+from splare_plugins.impacts import from_dicts
+
+UNKNOWN_WIDTH = 1 << 18
+"""Latents allowed in vectors whose model nobody named."""
 
 
 class Distinct(NamedTuple):
@@ -34,7 +39,7 @@ def distinct(values: Sequence[object], ids: Sequence[object], *, column: str, ki
         kind: ``"qid"`` or ``"docno"``, for the message.
 
     Raises:
-        InputError: for a value that is no string, or missing from all rows with the id, naming the id.
+        InputError: for a value that is not a string, or missing from all rows with the id, naming the id.
     """
     texts = {owner: value for value, owner in zip(values, ids, strict=True) if isinstance(value, str)}
     numbers: dict[str, int] = {}
@@ -45,7 +50,7 @@ def distinct(values: Sequence[object], ids: Sequence[object], *, column: str, ki
             value = texts.get(owner, value)
         if not isinstance(value, str):
             raise InputError(
-                f"{kind} {owner!r} has {value!r} in the column {column!r}, which is no text; "
+                f"{kind} {owner!r} has {value!r} in the column {column!r}, which is not a text; "
                 f"fill it first, for example with frame.fillna({{{column!r}: ''}})"
             )
         number = numbers.setdefault(value, len(numbers))
@@ -64,7 +69,7 @@ def require_docnos(docnos: Sequence[object]) -> None:
     """Refuse ids that the engines would refuse or change.
 
     Raises:
-        InputError: for a docno that is no string, or an empty one.
+        InputError: for a docno that is empty or not a string.
     """
     for docno in docnos:
         if not isinstance(docno, str):
@@ -86,3 +91,32 @@ def require_new_qids(qids: Sequence[object], seen: set[object]) -> None:
         if qid in seen:
             raise InputError(f"the qid {qid!r} occurs twice among the queries; give every query a qid of its own")
         seen.add(qid)
+
+
+def to_impacts(rows: Sequence[Mapping[str, float]], width: int | None, name: Callable[[int], str]) -> csr_array:
+    """Impacts of dictionaries.
+
+    Args:
+        rows: latents and their impacts.
+        width: number of latents, where it is known.
+        name: what error messages call the row at a position, for example ``"query '7'"``.
+
+    Returns:
+        int32, shape ``(len(rows), width)``.
+
+    Raises:
+        InputError: for a token that is not a latent of this width, or an impact that is not an integer >= 1.
+    """
+    known = width or UNKNOWN_WIDTH
+    try:
+        return from_dicts(rows, known)
+    except (InputError, AttributeError, TypeError):
+        for position, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise InputError(f"{name(position)} has {row!r} where a dictionary of impacts is needed") from None
+            try:
+                from_dicts([row], known)
+            except InputError as error:
+                more = "" if width else f" (to allow more than {known} latents, name the model of the index)"
+                raise InputError(f"{name(position)}: {str(error).removeprefix('row 0: ')}{more}") from error
+        raise
