@@ -151,3 +151,33 @@ def test_blocks_that_are_not_run_are_sound(page):
     for block in blocks(page):
         if block.reason:
             check(block)
+
+
+def test_no_sentence_stands_on_two_pages():
+    pages: dict[str, set[str]] = {}
+    for page in PAGES:
+        # The README's tables are extracts of longer ones.
+        prose = re.sub(r"^\|.*$", "\n", FENCE.sub("", page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+        prose = re.sub(r"\]\([^)]*\)|[`*\[\]]", "", prose)
+        for sentence in re.split(r"(?<=[.:;])\s+|\n\n", prose):
+            words = sentence.lower().split()
+            # Any eight words in a row: whole sentences are seldom copied to the letter.
+            for start in range(len(words) - 7):
+                pages.setdefault(" ".join(words[start : start + 8]), set()).add(page.name)
+    assert {words: names for words, names in pages.items() if len(names) > 1} == {}
+
+
+def test_the_messages_of_the_errors_page_are_those_of_the_code():
+    sources = [
+        path
+        for name in ("splare_plugins", "pyserini_splare", "pyterrier_splare", "opensearch/opensearch_splare")
+        for path in (ROOT / name).rglob("*.py")
+    ]
+    code = "\n".join(re.sub(r'"\s*\n\s*f?"', "", path.read_text(encoding="utf-8")) for path in sources)
+    table = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").partition("| --- | --- |\n")[2]
+    messages = [cell for line in table.splitlines() for cell in re.findall(r"^\| `([^`]+)`", line)]
+    assert len(messages) > 10
+    for message in messages:
+        # What stands for a name, and what the operating system says, is not in the code.
+        parts = re.split(r"\.\.\.|\b[A-Z]{3,}\b|\d+(?:/\d+)?|: No space.*", message)
+        assert all(part.strip(" ,") in code for part in parts if part), message
