@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from scipy.sparse import csr_array
 
+from splare_plugins.corpus.documents import SURROGATE
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import from_dicts
 
@@ -39,7 +40,8 @@ def distinct(values: Sequence[object], ids: Sequence[object], *, column: str, ki
         kind: ``"qid"`` or ``"docno"``, for the message.
 
     Raises:
-        InputError: for a value that is not a string, or missing from all rows with the id, naming the id.
+        InputError: for a value that is not a string, holds a lone surrogate, or is missing from all rows with the id,
+            naming the id.
     """
     texts = {owner: value for value, owner in zip(values, ids, strict=True) if isinstance(value, str)}
     numbers: dict[str, int] = {}
@@ -53,6 +55,11 @@ def distinct(values: Sequence[object], ids: Sequence[object], *, column: str, ki
                 f"{kind} {owner!r} has {value!r} in the column {column!r}, which is not a text; "
                 f"fill it first, for example with frame.fillna({{{column!r}: ''}})"
             )
+        if not value.isascii() and (bad := SURROGATE.search(value)):
+            raise InputError(
+                f"{kind} {owner!r} has a lone surrogate in the column {column!r}, at character {bad.start() + 1}; "
+                "write the whole character"
+            )
         number = numbers.setdefault(value, len(numbers))
         if number == len(owners):
             owners.append(str(owner))
@@ -63,6 +70,25 @@ def distinct(values: Sequence[object], ids: Sequence[object], *, column: str, ki
 def is_missing(value: object) -> bool:
     """Whether a cell of a frame is empty: ``None``, NaN or ``pandas.NA``."""
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
+def require_records(stream: Any) -> None:
+    """Refuse a stream of something else than records; a data frame, iterated, gives the names of its columns.
+
+    Args:
+        stream: made by ``pt.utils.peekable``; nothing is taken from it.
+
+    Raises:
+        InputError: saying what to give instead.
+    """
+    try:
+        first = stream.peek()
+    except StopIteration:
+        return
+    if not isinstance(first, Mapping):
+        raise InputError(
+            f"{first!r} is not a record; give a list of dictionaries, which is frame.to_dict('records') of a frame"
+        )
 
 
 def require_docnos(docnos: Sequence[object]) -> None:
@@ -117,6 +143,7 @@ def to_impacts(rows: Sequence[Mapping[str, float]], width: int | None, name: Cal
             try:
                 from_dicts([row], known)
             except InputError as error:
-                more = "" if width else f" (to allow more than {known} latents, name the model of the index)"
+                beyond = not width and "beyond the last latent" in str(error)
+                more = f" (to allow more than {known} latents, name the model of the index)" if beyond else ""
                 raise InputError(f"{name(position)}: {str(error).removeprefix('row 0: ')}{more}") from error
         raise

@@ -11,6 +11,7 @@ import numpy as np
 import pyterrier as pt
 from scipy.sparse import csr_array
 
+from pyterrier_splare.identity import Latents, Origin
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import EncodedFolder
 from splare_plugins.corpus.encoded import join_batches
@@ -57,8 +58,8 @@ class EncodedDocuments(pt.Transformer):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self._encoded.batches():
-            for docno, tokens in zip(batch.docids, to_dicts(batch.impacts), strict=True):
-                yield {"docno": docno, "toks": tokens}
+            for docno, latents in zip(batch.docids, self._latents(batch.impacts), strict=True):
+                yield {"docno": docno, "toks": latents}
 
     def frequent(self, max_share: float = 0.1) -> frozenset[str]:
         """Latents in more than this share of the documents, which tell feedback little about relevance."""
@@ -80,7 +81,7 @@ class EncodedDocuments(pt.Transformer):
         docnos = inp["docno"].tolist()
         if missing := next((docno for docno in docnos if docno not in rows), None):
             raise InputError(f"docno {missing!r} is not among the {len(self)} documents of {self.folder}")
-        return inp.assign(toks=to_dicts(impacts[[rows[docno] for docno in docnos]]))
+        return inp.assign(toks=self._latents(impacts[[rows[docno] for docno in docnos]]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, EncodedDocuments) and self.folder == other.folder
@@ -90,6 +91,10 @@ class EncodedDocuments(pt.Transformer):
 
     def __repr__(self) -> str:
         return f"Splare.from_encoded({str(self.folder)!r})"
+
+    def _latents(self, impacts: csr_array) -> list[Latents]:
+        origin = Origin.of(self.config)
+        return [Latents(row, origin) for row in to_dicts(impacts)]
 
     @cached_property
     def _vectors(self) -> tuple[dict[str, int], csr_array]:

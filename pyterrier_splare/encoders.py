@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyterrier as pt
 from more_itertools import chunked
 
-from pyterrier_splare.columns import distinct, require_docnos, require_new_qids
-from pyterrier_splare.identity import sign
-from pyterrier_splare.role import Role, RowRole
+from pyterrier_splare.columns import distinct, require_docnos, require_new_qids, require_records
+from pyterrier_splare.identity import Latents, Origin
+from pyterrier_splare.role import FactorySetting, Role, RowRole
 from splare_plugins.config import Side
 from splare_plugins.impacts import to_dicts
 
@@ -45,6 +45,7 @@ class ColumnEncoder(Role):
         """Encode a stream, ``batch_size`` records at a time."""
         _, texts = self._columns(self._side)
         inp = pt.utils.peekable(inp)
+        require_records(inp)
         with pt.validate.any_iter(inp, context=self) as accepted:
             accepted.empty()
             (accepted.query_iter if self._side == "query" else accepted.document_iter)([texts])
@@ -79,15 +80,12 @@ class ColumnEncoder(Role):
 
 
 class SparseEncoder(ColumnEncoder):
-    """Vectors are dictionaries of latents, ``{"f12345": 87}``; what was in the column is replaced."""
+    """Vectors are :class:`Latents`, ``{"f12345": 87}``; what was in the column is replaced."""
 
-    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Encode a frame, and sign it with the model."""
-        encoded = super().transform(inp)
-        return sign(encoded, self.splare.config) if len(encoded) else encoded
-
-    def _vectors(self, texts: list[str], owners: list[str]) -> Sequence[dict[str, int]]:
-        return to_dicts(self.splare.encode(texts, self._side, owners))
+    def _vectors(self, texts: list[str], owners: list[str]) -> list[Latents]:
+        rows = to_dicts(self.splare.encode(texts, self._side, owners))
+        origin = Origin.of(self.splare.config)
+        return [Latents(row, origin, text) for row, text in zip(rows, texts, strict=True)]
 
 
 class SplareQueryEncoder(SparseEncoder):
@@ -97,6 +95,7 @@ class SplareQueryEncoder(SparseEncoder):
     _method = "query_encoder"
     _side = "query"
     _output = "query_toks"
+    query_top_k = FactorySetting()
 
 
 class SplareDocEncoder(SparseEncoder, RowRole):
@@ -106,3 +105,4 @@ class SplareDocEncoder(SparseEncoder, RowRole):
     _method = "doc_encoder"
     _side = "document"
     _output = "toks"
+    doc_top_k = FactorySetting()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyterrier as pt
 
 from pyterrier_splare.columns import distinct
-from pyterrier_splare.role import RowRole
+from pyterrier_splare.role import FactorySetting, RowRole
 from pyterrier_splare.settings import SplareSettings
 from splare_plugins.errors import InputError
 
@@ -32,6 +32,8 @@ class SplareExplainer(RowRole):
     """
 
     schematic: ClassVar = {"label": "SPLARE explainer"}
+    query_top_k = FactorySetting()
+    doc_top_k = FactorySetting()
     _method = "explainer"
 
     def __init__(self, splare: SplareSettings, *, top: int = 10) -> None:

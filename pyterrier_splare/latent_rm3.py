@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import pyterrier as pt
 
 from pyterrier_splare.columns import is_missing
-from splare_plugins.errors import InputError
+from pyterrier_splare.identity import Latents
+from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.impacts import MAX_IMPACT, latent_id
 from splare_plugins.retrieval.feedback import Weights, rm3_query
 
@@ -66,18 +67,13 @@ class LatentRM3(pt.Transformer):
 
         Raises:
             InputError: for tokens that are not latents, or a score that is not a finite number >= 0.
+            IdentityError: for queries and documents of different models.
         """
         pt.validate.result_frame(inp, ["query_toks", "toks", "score"], context=self)
         kept = [name for name in inp.columns if name in pt.model.query_columns(inp)]
         ranked = inp if "rank" in inp.columns else pt.model.add_ranks(inp.copy())
         expanded = [self._expand(group.sort_values("rank")) for _, group in ranked.groupby("qid", sort=False)]
         return inp[kept].drop_duplicates("qid").reset_index(drop=True).assign(query_toks=expanded)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
 
     def __repr__(self) -> str:
         settings = {**vars(self), "ignore": sorted(self.ignore)}
@@ -97,9 +93,11 @@ class LatentRM3(pt.Transformer):
                     "documents in feedback"
                 )
             latents = _checked(vector, f"the toks of docno {docno!r}")
+            _require_same_origin(query, latents, f"qid {qid!r}", f"docno {docno!r}")
             documents.append(({term: latents[term] for term in latents if term not in self.ignore}, score))
         mixed = rm3_query(query, documents, fb_terms=self.fb_terms, original_query_weight=self.original_query_weight)
-        return mixed if self.floats else _integers(mixed)
+        expanded = mixed if self.floats else _integers(mixed)
+        return Latents(expanded, query.origin, query.text) if isinstance(query, Latents) else expanded
 
 
 def _checked(vector: object, what: str) -> Weights:
@@ -110,6 +108,16 @@ def _checked(vector: object, what: str) -> Weights:
         if not (isinstance(weight, Real) and 0 < float(weight) < math.inf):
             raise InputError(f"{what}: the weight of {term} must be a finite number > 0, not {weight!r}")
     return vector
+
+
+def _require_same_origin(query: Weights, document: Weights, qid: str, docno: str) -> None:
+    if not (isinstance(query, Latents) and isinstance(document, Latents)):
+        return
+    if query.origin.fingerprint != document.origin.fingerprint:
+        raise IdentityError(
+            f"the latents of {qid} come from {query.origin.name}, but those of {docno} from "
+            f"{document.origin.name}; encode both with one model"
+        )
 
 
 def _integers(weights: Weights) -> dict[str, float]:

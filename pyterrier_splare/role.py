@@ -10,6 +10,19 @@ from pyterrier_splare.settings import SplareSettings
 from splare_plugins.config import Side
 
 
+class FactorySetting:
+    """A setting of a transformer's factory, as an attribute of the transformer; tuning sets it for that one alone."""
+
+    def __set_name__(self, owner: type[Role], name: str) -> None:
+        self._name = name
+
+    def __get__(self, role: Role | None, owner: type[Role]) -> Any:
+        return self if role is None else getattr(role.splare, self._name)
+
+    def __set__(self, role: Role, value: Any) -> None:
+        role.splare = role.splare.apply_attributes(**{self._name: value})
+
+
 class Role(pt.Transformer):
     """One thing that a SPLARE model does in a pipeline.
 

@@ -9,8 +9,8 @@ import pyterrier as pt
 from scipy.sparse import csr_array, vstack
 
 from pyterrier_splare.columns import distinct, is_missing
-from pyterrier_splare.identity import require_same_model
-from pyterrier_splare.role import Role
+from pyterrier_splare.identity import is_stale, require_same_model
+from pyterrier_splare.role import FactorySetting, Role
 from splare_plugins.config import Side
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import from_dicts
@@ -30,10 +30,12 @@ class SplareScorer(Role):
 
     Raises:
         InputError: for a text that is not a string, or a token that is not a latent of the model.
-        IdentityError: for tokens of a frame that another model's encoder has signed.
+        IdentityError: for tokens that another model made.
     """
 
     schematic: ClassVar = {"label": "SPLARE scorer"}
+    query_top_k = FactorySetting()
+    doc_top_k = FactorySetting()
     _method = "scorer"
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -53,12 +55,16 @@ class SplareScorer(Role):
         """Vectors, and for each row of the frame the number of its vector.
 
         Tokens (in the column ``given``) hold for all rows with the same id, since a union of two rankings has them in
-        some rows only; what has none is encoded.
+        some rows only. What has none is encoded, and so is what was rewritten since it was encoded.
         """
         kind, column = self._columns(side)
         ids = inp[kind].tolist()
         cells = inp[given].tolist() if given in inp.columns else [None] * len(ids)
+        now = inp[column].tolist() if column in inp.columns else [None] * len(ids)
         tokens = {owner: cell for owner, cell in zip(ids, cells, strict=True) if not is_missing(cell)}
+        for owner, text in zip(ids, now, strict=True):
+            if is_stale(tokens.get(owner), text):
+                del tokens[owner]
         for owner, cell in tokens.items():
             if not isinstance(cell, dict):
                 raise InputError(
@@ -68,16 +74,21 @@ class SplareScorer(Role):
         without = [row for row, owner in enumerate(ids) if owner not in tokens]
         if without and column not in inp.columns:
             raise InputError(f"{kind} {ids[without[0]]!r} has neither {given} nor a column {column!r} to encode")
-        texts = inp[column].tolist() if without else []
-        found = distinct([texts[row] for row in without], [ids[row] for row in without], column=column, kind=kind)
+        found = distinct([now[row] for row in without], [ids[row] for row in without], column=column, kind=kind)
         numbers = {owner: number for number, owner in enumerate(tokens)}
         places = [numbers.get(owner, -1) for owner in ids]
         for row, place in zip(without, found.places, strict=True):
             places[row] = len(tokens) + place
         parts = []
         if tokens:
-            way_out = "encode them again with its encoders, or drop the columns query_toks and toks"
-            require_same_model(inp, self.splare.config, "the scorer", way_out)
+            owners = list(tokens)
+            require_same_model(
+                tokens.values(),
+                self.splare.config,
+                "the scorer",
+                lambda row: f"{kind} {owners[row]!r}",
+                f"encode them again with its encoders, or drop the column {given!r}",
+            )
             parts.append(from_dicts(tokens.values(), self.splare.model.config.width, floats=True))
         if found.texts:
             parts.append(self.splare.encode(found.texts, side, found.owners))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict
 import pyterrier as pt
 from scipy.sparse import csr_array, vstack
 
-from splare_plugins.config import PLURALS, Side, SplareConfig, TopK
+from splare_plugins.config import PLURALS, Side, SplareConfig, TopK, check_top_k
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
 from splare_plugins.model.builtin import BUILTIN_MODEL
@@ -66,6 +66,16 @@ class LazyModel:
         assert isinstance(self._source, str | Path)
         return describe_model(self._source, revision=self._options["revision"]).config
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the model, which another process loads by its name; unless it was calibrated since it was loaded."""
+        state = vars(self).copy()
+        if isinstance(self._source, str | Path) and self.config == self._described:
+            state.pop("model", None)
+        return state
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LazyModel) and (self._source, self._options) == (other._source, other._options)
 
@@ -90,6 +100,8 @@ class SplareSettings(pt.Transformer):
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        check_top_k(query_top_k, "query_top_k")
+        check_top_k(doc_top_k, "doc_top_k")
         if not isinstance(model, str | Path) and (device, dtype, revision) != ("auto", "auto", None):
             raise InputError(f"{model} is loaded already; choose its device, dtype and revision when loading it")
         self._model = model

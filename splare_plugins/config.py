@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,22 @@ SIDES: tuple[Side, Side] = ("query", "document")
 PLURALS: dict[Side, str] = {"query": "queries", "document": "documents"}
 TopK = int | None | Literal["model"]
 """Latents kept of a text: a number, ``None`` for all, ``"model"`` for the model's own number."""
+
+
+def check_top_k(top_k: object, what: str = "top_k") -> None:
+    """Refuse what is not a :data:`TopK`.
+
+    Args:
+        top_k: what was given.
+        what: its name, for the message.
+
+    Raises:
+        InputError: saying what it can be.
+    """
+    if top_k is None or top_k == "model":
+        return
+    if not isinstance(top_k, Integral) or isinstance(top_k, bool) or top_k < 1:
+        raise InputError(f"{what} must be an integer from 1, 'model', or None for all latents, not {top_k!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,3 +181,19 @@ def test_the_messages_of_the_errors_page_are_those_of_the_code():
         # What stands for a name, and what the operating system says, is not in the code.
         parts = re.split(r"\.\.\.|\b[A-Z]{3,}\b|\d+(?:/\d+)?|: No space.*", message)
         assert all(part.strip(" ,") in code for part in parts if part), message
+
+
+def test_figures_are_the_same_on_every_page():
+    """The README's rows stand in docs/figures.md, and PyTerrier's overview quotes them."""
+    rows = re.findall(r"^\| ((?:XQuAD|SciFact).*) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    figures = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8").replace("*", "")
+    quality = {name: numbers for name, *numbers in (row.replace("*", "").split(" | ") for row in rows)}
+    assert len(quality) == 4
+    for name, numbers in quality.items():
+        (line,) = (line for line in figures.splitlines() if line.startswith(f"| {name} |"))
+        assert all(number in line.split(" | ") or f"{number} |" in line for number in numbers), name
+    overview = (ROOT / "pyterrier_splare" / "pt_docs" / "overview.rst").read_text(encoding="utf-8")
+    bm25, _, splare, _ = quality["XQuAD de -> en"]
+    assert f"nDCG\\@10 {splare}, BM25 {bm25}" in overview
+    bm25, _, splare, both = quality["SciFact"]
+    assert f"({bm25} against {splare} on\nSciFact); the two added are better than either ({both})" in overview

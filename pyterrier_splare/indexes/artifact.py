@@ -10,11 +10,14 @@ import pyterrier as pt
 from pyterrier_splare.identity import config_of
 from pyterrier_splare.indexes.folder import PACKAGE_HINT
 from pyterrier_splare.indexes.indexer import SplareIndexer
-from pyterrier_splare.indexes.place import is_ours, read_meta
+from pyterrier_splare.indexes.place import is_ours, read_meta, version_of
 from pyterrier_splare.indexes.retriever import SplareRetriever
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Engine, Searcher
 from splare_plugins.errors import InputError
+
+# Searchers of one index with different options; tuning makes many, of which each may hold the index in memory.
+_OPEN_AT_ONCE = 4
 
 
 class FolderIndex(pt.Artifact, pt.Indexer):
@@ -40,6 +43,7 @@ class FolderIndex(pt.Artifact, pt.Indexer):
         super().__init__(path)
         self.named_model = config_of(model)
         self._searchers: dict[tuple[tuple[str, Any], ...], Searcher] = {}
+        self._version: tuple[int, ...] = ()
 
     @property
     def config(self) -> SplareConfig | None:
@@ -93,7 +97,7 @@ class FolderIndex(pt.Artifact, pt.Indexer):
             batch_size: documents handed to the back end together.
             verbose: show a progress bar.
         """
-        return self._indexer(overwrite=overwrite, batch_size=batch_size, verbose=verbose)
+        return SplareIndexer(self, overwrite=overwrite, batch_size=batch_size, verbose=verbose)
 
     def retriever(self, *, num_results: int = 1000, verbose: bool = False) -> SplareRetriever:
         """Queries with ``query_toks`` to results.
@@ -105,10 +109,13 @@ class FolderIndex(pt.Artifact, pt.Indexer):
         Raises:
             IdentityError: if the index was made with another model than the one that was named.
         """
-        return self._retriever(num_results=num_results, verbose=verbose)
+        self.require_own_model()
+        return SplareRetriever(self, num_results=num_results, verbose=verbose)
 
     def searcher(self, **options: Any) -> Searcher:
         """The open index, for sparse matrices instead of frames; opened once for all retrievers.
+
+        An index that somebody has built anew since is opened anew.
 
         Args:
             **options: those of the back end's searcher.
@@ -117,10 +124,16 @@ class FolderIndex(pt.Artifact, pt.Indexer):
             InputError: if there is no index, or it is damaged or of another back end.
             IdentityError: if it was made with another model than the one that was named.
         """
-        self._require_own_model()
+        self.require_built()
+        self.require_own_model()
+        if self._version != (version := version_of(Path(self.path))):
+            self.close()
+            self._version = version
         key = tuple(sorted(options.items()))
         if key not in self._searchers:
-            self._searchers[key] = self.engine().searcher(str(self.require_built()), **options)
+            while len(self._searchers) >= _OPEN_AT_ONCE:
+                self._searchers.pop(next(iter(self._searchers))).close()
+            self._searchers[key] = self.engine().searcher(str(self.path), **options)
         return self._searchers[key]
 
     def close(self) -> None:
@@ -139,17 +152,14 @@ class FolderIndex(pt.Artifact, pt.Indexer):
             raise InputError(f"there is no index at {path} yet; index documents first")
         return path
 
-    def _require_own_model(self) -> None:
-        if self.named_model is not None and (made_with := self.meta["config"]):
+    def require_own_model(self) -> None:
+        """Refuse an index that another model than the named one made.
+
+        Raises:
+            IdentityError: naming both.
+        """
+        if self.named_model is not None and self.built() and (made_with := self.meta["config"]):
             self.named_model.require_same_index(SplareConfig.from_dict(made_with), f"the index at {self.path}")
-
-    def _indexer(self, **settings: Any) -> SplareIndexer[Self]:
-        return SplareIndexer(self, **settings)
-
-    def _retriever(self, **settings: Any) -> SplareRetriever:
-        if self.built():
-            self._require_own_model()
-        return SplareRetriever(self, **settings)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_searchers": {}}

@@ -13,7 +13,7 @@ import pyterrier as pt
 from more_itertools import chunked
 from scipy.sparse import csr_array
 
-from pyterrier_splare.columns import to_impacts
+from pyterrier_splare.columns import require_records, to_impacts
 from pyterrier_splare.encoded import EncodedDocuments
 from pyterrier_splare.identity import require_same_model
 from splare_plugins.config import SplareConfig
@@ -122,8 +122,7 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         if isinstance(inp, EncodedDocuments):
             inp = EncodedFolder(inp.folder)
         if isinstance(inp, pd.DataFrame):
-            pt.validate.document_frame(inp, extra_columns=["toks"])
-            require_same_model(inp, config, f"the index at {self._index.path}")
+            pt.validate.document_frame(inp, extra_columns=["toks"], context=self)
             return config, self._from_records(zip(inp["docno"].tolist(), inp["toks"].tolist(), strict=True), config)
         if isinstance(inp, EncodedFolder):
             if config is not None:
@@ -137,14 +136,17 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         if isinstance(head[0], EncodedBatch):
             return config, _from_encoded(whole)
         whole = pt.utils.peekable(whole)
-        pt.validate.columns_iter(whole, includes=["docno", "toks"])
+        require_records(whole)
+        pt.validate.columns_iter(whole, includes=["docno", "toks"], context=self)
         return config, self._from_records(_fields(whole), config)
 
     def _from_records(self, records: Iterable[tuple[Any, Any]], config: SplareConfig | None) -> Iterator[Batch]:
         width = config.width if config else None
         for batch in chunked(records, self.batch_size):
             docnos, rows = zip(*batch, strict=True)
-            yield docnos, to_impacts(rows, width, partial(_name, docnos))
+            name = partial(_name, docnos)
+            require_same_model(rows, config, f"the index at {self._index.path}", name)
+            yield docnos, to_impacts(rows, width, name)
 
     def __repr__(self) -> str:
         return f"{self._index!r}.indexer()"

@@ -12,7 +12,7 @@ from pyterrier_splare.indexes.anserini import AnseriniEngine, AnseriniSearcher
 from pyterrier_splare.indexes.artifact import FolderIndex
 from pyterrier_splare.indexes.indexer import SplareIndexer
 from pyterrier_splare.indexes.pisa import ALGORITHMS, PisaEngine, PisaSearcher, require_pisa
-from pyterrier_splare.indexes.retriever import SplareRetriever
+from pyterrier_splare.indexes.retriever import PisaRetriever, SeismicRetriever
 from pyterrier_splare.indexes.seismic_engine import EXHAUSTIVE, SeismicEngine, SeismicSearcher
 from pyterrier_splare.indexes.terrier import TerrierEngine, TerrierSearcher
 from pyterrier_splare.indexes.wrapped import MemoryFolderEngine, MemoryFolderSearcher
@@ -82,7 +82,7 @@ class PisaSplareIndex(SplareIndex):
         threads: int = 1,
         algorithm: str = ALGORITHMS[0],
         verbose: bool = False,
-    ) -> SplareRetriever:
+    ) -> PisaRetriever:
         """Queries with ``query_toks`` to results.
 
         Args:
@@ -91,8 +91,8 @@ class PisaSplareIndex(SplareIndex):
             algorithm: one of :data:`ALGORITHMS`, which differ in speed only, or of :data:`CONJUNCTIVE`.
             verbose: show a progress bar.
         """
-        options = {"threads": threads, "algorithm": algorithm}
-        return self._retriever(num_results=num_results, verbose=verbose, options=options)
+        self.require_own_model()
+        return PisaRetriever(self, num_results=num_results, threads=threads, algorithm=algorithm, verbose=verbose)
 
     def native(self) -> Any:
         """The same folder as a ``pyterrier_pisa.PisaIndex``; ask it for ``.quantized(toks_scale=1.)``."""
@@ -168,7 +168,7 @@ class SeismicSplareIndex(SplareIndex):
                 ``summary_energy`` and ``doc_cut`` find more and take longer to build.
         """
         options = {"threads": threads, **build}
-        return self._indexer(overwrite=overwrite, batch_size=batch_size, verbose=verbose, options=options)
+        return SplareIndexer(self, overwrite=overwrite, batch_size=batch_size, verbose=verbose, options=options)
 
     def retriever(
         self,
@@ -179,7 +179,7 @@ class SeismicSplareIndex(SplareIndex):
         heap_factor: float | None = None,
         threads: int = 1,
         verbose: bool = False,
-    ) -> SplareRetriever:
+    ) -> SeismicRetriever:
         """Queries with ``query_toks`` to results.
 
         Args:
@@ -191,9 +191,16 @@ class SeismicSplareIndex(SplareIndex):
             threads: queries answered at the same time.
             verbose: show a progress bar.
         """
-        given = {"preset": preset, "query_cut": query_cut, "heap_factor": heap_factor, "threads": threads}
-        options = {name: value for name, value in given.items() if value is not None}
-        return self._retriever(num_results=num_results, verbose=verbose, options=options)
+        self.require_own_model()
+        return SeismicRetriever(
+            self,
+            num_results=num_results,
+            preset=preset,
+            query_cut=query_cut,
+            heap_factor=heap_factor,
+            threads=threads,
+            verbose=verbose,
+        )
 
     def recall(self, queries: pd.DataFrame, *, k: int = 10, **options: Any) -> float:
         """Share of the truly best ``k`` documents that the index finds, averaged over queries.

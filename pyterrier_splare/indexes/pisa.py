@@ -18,6 +18,7 @@ from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter, hits_b
 from pyterrier_splare.indexes.inverted import Inverter
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, PairedEngine
+from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.impacts import to_dicts
 
@@ -108,12 +109,8 @@ class PisaSearcher(FolderSearcher):
     kind = PisaWriter.kind
 
     def __init__(self, location: str | Path, *, threads: int = 1, algorithm: str = ALGORITHMS[0]) -> None:
-        if algorithm not in (*ALGORITHMS, *CONJUNCTIVE):
-            raise InputError(
-                f"PISA has no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS + CONJUNCTIVE)}"
-            )
-        if threads < 1:
-            raise InputError(f"the number of threads must be at least 1, not {threads}")
+        check_option("algorithm", algorithm)
+        check_option("threads", threads)
         super().__init__(location)
         self._settings = {"threads": threads, "query_weighted": 1, "pretokenised": True}
         self._algorithm = algorithm
@@ -161,6 +158,18 @@ class PisaEngine(PairedEngine):
 
     def __init__(self) -> None:
         require_pisa()
+
+
+def check_option(name: str, value: Any) -> None:
+    """Refuse an option of :class:`PisaSearcher`.
+
+    Raises:
+        InputError: naming the values that it can have.
+    """
+    if name == "algorithm" and value not in (*ALGORITHMS, *CONJUNCTIVE):
+        raise InputError(f"PISA has no algorithm {value!r}; choose one of {', '.join(ALGORITHMS + CONJUNCTIVE)}")
+    if name == "threads":
+        check_count(value, "the number of threads")
 
 
 def require_pisa() -> None:

@@ -69,6 +69,12 @@ def is_ours(folder: Path) -> bool:
     return False
 
 
+def version_of(folder: Path) -> tuple[int, ...]:
+    """Changes whenever an index is built at ``folder``, which must hold one."""
+    facts = (folder / META_FILE).stat()
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
 def read_meta(folder: Path, kind: str) -> dict[str, Any]:
     """What a writer noted about the index at ``folder``; checks that all its files are there and whole.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -10,7 +9,8 @@ import pandas as pd
 import pyterrier as pt
 
 from pyterrier_splare.columns import to_impacts
-from pyterrier_splare.identity import require_same_model
+from pyterrier_splare.identity import is_stale, require_same_model
+from pyterrier_splare.indexes import pisa, seismic_engine
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, Searcher
 from splare_plugins.engines.checks import check_k
@@ -43,7 +43,7 @@ class Source(Protocol):
 
 
 class SplareRetriever(pt.Transformer):
-    """Made by ``index.retriever()``.
+    """Made by ``index.retriever()``; its settings are attributes, which ``pt.GridScan`` tunes.
 
     Scores are the integer dot products of impacts, so results of different indexes, and of different queries, can be
     added and compared. A query without latents has no results.
@@ -52,32 +52,40 @@ class SplareRetriever(pt.Transformer):
         index: the index to search; opened when the first query comes.
         num_results: most documents per query.
         verbose: show a progress bar.
-        options: those of the back end's searcher.
 
     Raises:
-        InputError: for a duplicate qid, or a weight that is not an impact, naming the query.
-        IdentityError: for queries that another model has signed.
+        InputError: for a duplicate qid, a query that was rewritten after it was encoded, or a weight that is not an
+            impact, naming the query.
+        IdentityError: for queries that another model encoded.
     """
 
     schematic: ClassVar = {"label": "SPLARE retriever"}
+    # Attributes that are options of the back end's searcher, unless they are None.
+    _options: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self,
-        index: Source,
-        *,
-        num_results: int = 1000,
-        verbose: bool = False,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        check_k(num_results)
+    def __init__(self, index: Source, *, num_results: int = 1000, verbose: bool = False) -> None:
         self.index = index
         self.num_results = num_results
         self.verbose = verbose
-        self.options = dict(options or {})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._check(name, value)
+        super().__setattr__(name, value)
+
+    def _check(self, name: str, value: Any) -> None:
+        """Refuse a setting when it is made, by the constructor or by tuning."""
+        if name == "num_results":
+            check_k(value)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the back end's searcher."""
+        given = {name: getattr(self, name) for name in self._options}
+        return {name: value for name, value in given.items() if value is not None}
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Search all queries of a frame."""
-        pt.validate.query_frame(inp, extra_columns=["query_toks"])
+        pt.validate.query_frame(inp, extra_columns=["query_toks"], context=self)
         queries = inp.drop(columns=[name for name in ("docno", "score", "rank") if name in inp.columns])
         hits = self._search(queries) if len(queries) else []
         counts = np.array([len(each.docids) for each in hits], dtype=np.int64)
@@ -91,34 +99,87 @@ class SplareRetriever(pt.Transformer):
         """The retriever that asks for ``k`` documents in the first place, instead of cutting results."""
         if k >= self.num_results:
             return None
-        return SplareRetriever(self.index, num_results=k, verbose=self.verbose, options=self.options)
+        fused: SplareRetriever = pt.inspect.transformer_apply_attributes(self, num_results=k)
+        return fused
 
     def subtransformers(self) -> dict[str, Any]:
         """None: the index is not a stage of the pipeline."""
         return {}
 
     def _search(self, queries: pd.DataFrame) -> list[Hits]:
-        name = f"the index at {self.index.path}"
-        require_same_model(queries, self.index.config, name)
+        def name(row: int) -> str:
+            return f"query {qids[row]!r}"
+
         qids = [str(qid) for qid in queries["qid"].tolist()]
         if len(set(qids)) < len(qids):
             twice = next(qid for qid in qids if qids.count(qid) > 1)
             raise InputError(f"the qid {twice!r} occurs twice; qids must be unique")
-        impacts = to_impacts(queries["query_toks"].tolist(), self.index.width, lambda row: f"query {qids[row]!r}")
+        cells = queries["query_toks"].tolist()
+        for qid, cell, text in zip(qids, cells, queries.get("query", cells), strict=True):
+            if is_stale(cell, text):
+                raise InputError(
+                    f"query {qid!r} is {text!r} now, but its query_toks were made of {cell.text!r}; encode it again "
+                    "after it was rewritten"
+                )
+        require_same_model(cells, self.index.config, f"the index at {self.index.path}", name)
+        impacts = to_impacts(cells, self.index.width, name)
         searcher = self.index.searcher(**self.options)
         with pt.tqdm(total=len(qids), desc=repr(self.index), unit="q", disable=not self.verbose) as bar:
             run = search_queries(searcher, qids, impacts, self.num_results, on_progress=bar.update)
         return list(run.values())
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SplareRetriever) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash((self.index, self.num_results))
-
     def __repr__(self) -> str:
         settings = {"num_results": self.num_results, **self.options}
         return f"{self.index!r}.retriever({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
-    def _key(self) -> tuple[Any, ...]:
-        return (self.index, self.num_results, self.options)
+
+class PisaRetriever(SplareRetriever):
+    """Made by ``SplareIndex.pisa(...).retriever()``, which documents the settings."""
+
+    _options = ("threads", "algorithm")
+
+    def __init__(
+        self,
+        index: Source,
+        *,
+        num_results: int = 1000,
+        threads: int = 1,
+        algorithm: str = pisa.ALGORITHMS[0],
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(index, num_results=num_results, verbose=verbose)
+        self.threads = threads
+        self.algorithm = algorithm
+
+    def _check(self, name: str, value: Any) -> None:
+        super()._check(name, value)
+        if name in self._options:
+            pisa.check_option(name, value)
+
+
+class SeismicRetriever(SplareRetriever):
+    """Made by ``SplareIndex.seismic(...).retriever()``, which documents the settings."""
+
+    _options = ("preset", "query_cut", "heap_factor", "threads")
+
+    def __init__(
+        self,
+        index: Source,
+        *,
+        num_results: int = 1000,
+        preset: str = "fast",
+        query_cut: int | None = None,
+        heap_factor: float | None = None,
+        threads: int = 1,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(index, num_results=num_results, verbose=verbose)
+        self.preset = preset
+        self.query_cut = query_cut
+        self.heap_factor = heap_factor
+        self.threads = threads
+
+    def _check(self, name: str, value: Any) -> None:
+        super()._check(name, value)
+        if name in self._options:
+            seismic_engine.check_option(name, value)

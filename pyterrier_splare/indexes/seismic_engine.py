@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,7 @@ from pyterrier_splare.indexes.child import run_script
 from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter, stacked
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, PairedEngine
+from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError, MissingPartError
 
 _IMPACTS = "impacts.safetensors"
@@ -153,13 +155,13 @@ class SeismicSearcher(FolderSearcher):
         heap_factor: float | None = None,
         threads: int = 1,
     ) -> None:
-        if preset not in (*PRESETS, EXHAUSTIVE):
-            raise InputError(f"Seismic has no preset {preset!r}; choose {', '.join(PRESETS)} or {EXHAUSTIVE}")
-        if threads < 1:
-            raise InputError(f"the number of threads must be at least 1, not {threads}")
+        chosen = {"query_cut": query_cut, "heap_factor": heap_factor}
+        for name, value in {"preset": preset, "threads": threads, **chosen}.items():
+            check_option(name, value)
+            if preset == EXHAUSTIVE and chosen.get(name) is not None:
+                raise InputError(f"an exhaustive search follows every latent, so {name} has no effect; omit it")
         super().__init__(location)
         self._threads = threads
-        chosen = {"query_cut": query_cut, "heap_factor": heap_factor}
         self._settings = {**PRESETS.get(preset, {}), **{name: it for name, it in chosen.items() if it is not None}}
         self._docids: list[str] = json.loads((self.location / _DOCIDS).read_text(encoding="utf-8"))
         self._latents: np.ndarray = np.load(self.location / _LATENTS)
@@ -217,6 +219,20 @@ class SeismicEngine(PairedEngine):
 
     def __init__(self) -> None:
         require_seismic()
+
+
+def check_option(name: str, value: Any) -> None:
+    """Refuse an option of :class:`SeismicSearcher`; ``None`` is the preset's.
+
+    Raises:
+        InputError: naming the values that it can have.
+    """
+    if name == "preset" and value not in (*PRESETS, EXHAUSTIVE):
+        raise InputError(f"Seismic has no preset {value!r}; choose {', '.join(PRESETS)} or {EXHAUSTIVE}")
+    if name == "threads" or (name == "query_cut" and value is not None):
+        check_count(value, "query_cut" if name == "query_cut" else "the number of threads")
+    if name == "heap_factor" and value is not None and not (isinstance(value, Real) and float(value) >= 0):
+        raise InputError(f"heap_factor must be a number from 0, not {value!r}")
 
 
 def require_seismic() -> None:

@@ -22,6 +22,8 @@ from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
 
 _PROPERTIES = "data.properties"
+# What Java's String.trim takes away; a byte order mark goes at the beginning only.
+_TRIMMED = "".join(map(chr, range(0x21)))
 
 
 class TerrierWriter(FolderWriter):
@@ -66,6 +68,11 @@ class TerrierWriter(FolderWriter):
         basic, merger = indexer.indexerAndMergerClasses()
         documents = pt.terrier.J.JsonlPretokenisedIterator(str(self._documents))
         pt.terrier.J.ParallelIndexer.buildParallelTokenised([documents], folder, basic, merger)
+
+    def _check_docid(self, docid: object) -> None:
+        super()._check_docid(docid)
+        if str(docid) != str(docid).strip(_TRIMMED).removeprefix("\ufeff"):
+            raise InputError(f"Terrier would cut white space off the docno {docid!r}; rename the document")
 
     def _abandon(self) -> None:
         self._stream.close()

@@ -13,7 +13,7 @@ MAX_ID_BYTES = 512
 
 # White space would break TREC runs, which are split at it.
 _BAD_IN_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 # Tab, line feed and carriage return are white space; NUL and its like end strings early in some engines.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -95,7 +95,7 @@ def check_text(value: object, where: str) -> tuple[str, bool]:
     """
     if not isinstance(value, str):
         raise InputError(f"{where}: the text must be a string in quotes, not {str(value)[:80]!r}")
-    if bad := _SURROGATE.search(value):
+    if bad := SURROGATE.search(value):
         raise InputError(
             f"{where}: character {bad.start() + 1} of the text is {_name(bad.group())}; write the whole character"
         )
@@ -104,7 +104,7 @@ def check_text(value: object, where: str) -> tuple[str, bool]:
 
 
 def _name(character: str) -> str:
-    if _SURROGATE.match(character):
+    if SURROGATE.match(character):
         return f"a lone surrogate (\\u{ord(character):04x})"
     if character.isspace():
         return f"white space (U+{ord(character):04X})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -74,10 +75,25 @@ def check_width(vectors: csr_array, width: int | None) -> None:
 
 
 def check_k(k: int) -> None:
-    """Refuse a number of hits below 1.
+    """Refuse a number of hits that is not an integer from 1.
 
     Raises:
-        InputError: if ``k`` is less than 1.
+        InputError: saying what it is.
     """
-    if k < 1:
-        raise InputError(f"the number of hits must be at least 1, not {k}")
+    check_count(k, "the number of hits")
+
+
+def check_count(value: object, what: str) -> None:
+    """Refuse a number that is not an integer from 1.
+
+    Args:
+        value: the number.
+        what: its name, for the message.
+
+    Raises:
+        InputError: saying what it is.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise InputError(f"{what} must be an integer, not {value!r}")
+    if value < 1:
+        raise InputError(f"{what} must be at least 1, not {value}")

@@ -67,9 +67,9 @@ def _heaviest(weights: Mapping[str, float], count: int) -> Weights:
 
 
 def _scaled(weights: Mapping[str, float], norm: int) -> Weights:
-    """``weights`` with their sum (``norm=1``) or length (``norm=2``) scaled to 1; none if there are none."""
+    """``weights`` with their sum (``norm=1``) or length (``norm=2``) scaled to 1; none if there are only zeros."""
     size = sum(weights.values()) if norm == 1 else math.sqrt(sum(weight * weight for weight in weights.values()))
-    return {term: weight / size for term, weight in weights.items()}
+    return {term: weight / size for term, weight in weights.items()} if size else {}
 
 
 def _mixed(first: Weights, share: float, second: Weights, other_share: float) -> Weights:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_splare import Splare
+from pyterrier_splare import Splare, SplareIndex
 from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.model.splare import SplareModel
 from tests.tiny import tiny_model
@@ -108,7 +109,7 @@ def test_tokens_that_are_not_ours(
 def test_tokens_of_another_model(splare: Splare, results: pd.DataFrame) -> None:
     other = Splare(tiny_model(seed=1))
     encoded = other.query_encoder()(results)
-    with pytest.raises(IdentityError, match=r"the scorer .* tiny seed-0 .*come from tiny seed-1 \(.*drop the columns"):
+    with pytest.raises(IdentityError, match=r"tiny seed-0 .*come from tiny seed-1 \(.*drop the column 'query_toks'"):
         splare.scorer()(encoded)
     expected = splare.scorer()(results)["score"].tolist()
     assert splare.scorer()(encoded.drop(columns="query_toks"))["score"].tolist() == expected
@@ -140,10 +141,46 @@ def test_a_loaded_model_and_where_to_load_it(tiny: SplareModel) -> None:
 
 def test_settings_that_are_none(splare: Splare, queries: pd.DataFrame) -> None:
     refused("batch_size must be at least 1, not 0", lambda: Splare(batch_size=0))
-    refused("top_k must be at least 1 or None, not 0", lambda: splare.query_encoder(query_top_k=0)(queries))
+    for wrong in (0, "10", 2.5, True):
+        refused(f"query_top_k must be an integer from 1.*not {wrong!r}", lambda wrong=wrong: Splare(query_top_k=wrong))  # type: ignore[misc]
+        refused(f"doc_top_k must be .*not {wrong!r}", lambda wrong=wrong: splare.scorer(doc_top_k=wrong))  # type: ignore[misc]
     with pytest.raises(TypeError, match="top_k"):
         splare.query_encoder(top_k=3)  # type: ignore[call-arg]
 
 
 def test_a_device_that_is_not_there(tiny_folder: object, queries: pd.DataFrame) -> None:
     refused("the device 'quantum' cannot be used here", lambda: Splare(tiny_folder, device="quantum")(queries))  # type: ignore[arg-type]
+
+
+def test_frames_and_names_where_records_are_wanted(splare: Splare, documents: pd.DataFrame, tmp_path: Path) -> None:
+    index = SplareIndex.memory(tmp_path / "index")
+    way_out = r"is not a record; give a list of dictionaries, which is frame\.to_dict\('records'\)"
+    refused(way_out, lambda: (splare.doc_encoder() >> index.indexer()).index(documents))
+    refused(way_out, lambda: (splare.doc_encoder() >> index.indexer()).index(["d1", "d2"]))
+    refused(way_out, lambda: index.index(["d1", "d2"]))
+    refused(way_out, lambda: list(splare.query_encoder().transform_iter(["what is a fox"])))
+    (splare.doc_encoder() >> index.indexer()).index(documents.to_dict("records"))
+    assert len(index) == len(documents)
+
+
+def test_a_lone_surrogate_is_named_by_its_row(unloadable: Splare) -> None:
+    documents = pd.DataFrame({"docno": ["d0", "d7"], "text": ["fine", "Panthers \ud800 points"]}, dtype=object)
+    queries = documents.set_axis(["qid", "query"], axis=1)
+    refused("docno 'd7' has a lone surrogate in the column 'text', at character 10", lambda: unloadable(documents))
+    refused("qid 'd7' has a lone surrogate in the column 'query'", lambda: unloadable(queries))
+
+
+def test_a_missing_column_is_named_with_its_transformer(tmp_path: Path, queries: pd.DataFrame) -> None:
+    index = SplareIndex.memory(tmp_path / "index").index([{"docno": "a", "toks": {"f1": 5}}])
+    with pytest.raises(pt.validate.InputValidationError, match=r"retriever\(.*query_toks"):
+        index.retriever()(queries)
+    for given in (pd.DataFrame({"docno": ["a"]}), [{"docno": "a"}]):
+        with pytest.raises(pt.validate.InputValidationError, match=r"indexer\(.*toks"):
+            index.indexer().index(given)
+
+
+@pytest.mark.parametrize("tokens", [{"cat": 5}, {"f1": 5.5}, {"f1": 0}, {"f262144": 5}])
+def test_the_number_of_latents_is_explained_where_it_matters(tokens: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="document 'a'") as caught:
+        SplareIndex.memory(tmp_path / "index").index([{"docno": "a", "toks": tokens}])
+    assert ("to allow more than 262144 latents" in str(caught.value)) == ("f262144" in tokens)

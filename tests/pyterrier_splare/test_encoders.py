@@ -206,9 +206,7 @@ def test_the_config_is_read_without_the_model_and_follows_it(tiny_folder: Path, 
     assert "model" not in vars(splare._lazy)
     splare.model.calibrate(["a fox"], ["a fox"])
     assert splare.config == splare.model.config != Splare(tiny_folder).config
-    assert splare(documents).attrs == {
-        "splare_model": {"name": splare.config.describe(), "fingerprint": splare.config.index_fingerprint()}
-    }
+    assert splare(documents)["toks"][0].origin == (splare.config.describe(), splare.config.index_fingerprint())
 
 
 def test_device_and_dtype_reach_the_model(tiny_folder: Path, queries: pd.DataFrame) -> None:

@@ -157,3 +157,11 @@ def test_the_same_expansion_as_inside_lucene(tmp_path: Path, max_share: float) -
         for mine, theirs in zip(searcher.search_dicts(expanded["query_toks"].tolist(), 50), expected, strict=True):
             assert mine.docids == theirs.docids
             assert mine.scores.tolist() == theirs.scores.tolist()
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_scores_that_are_all_0_leave_the_query(floats: bool) -> None:
+    frame = ranking(("q", "d1", 0.0, {"f1": 3}), ("q", "d2", 0.0, {"f2": 4}), query={"f1": 1, "f5": 3})
+    out = LatentRM3(floats=floats, original_query_weight=0.5)(frame)["query_toks"][0]
+    assert out == ({"f1": 0.125, "f5": 0.375} if floats else {"f1": 85, "f5": 255})
+    assert LatentRM3(original_query_weight=0)(frame)["query_toks"][0] == {}

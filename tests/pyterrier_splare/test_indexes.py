@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 
 from pyterrier_splare import Splare, SplareIndex
 from splare_plugins.corpus import EncodedFolder
+from splare_plugins.errors import InputError
 from splare_plugins.retrieval.indexing import encode_shard
 from tests.tiny import TEXTS
 
@@ -119,10 +120,9 @@ def test_pipelines(kind: str, tmp_path: Path, splare: Splare, documents: pd.Data
 
 def test_rank_cutoffs_reach_the_index(index: SplareIndex, kind: str) -> None:
     retriever = exact(index, kind, num_results=50)
-    assert (retriever % 7).compile() == exact(index, kind, num_results=7)
-    assert (retriever % 70).compile() == retriever or retriever.fuse_rank_cutoff(70) is None
-    assert retriever != exact(index, kind, num_results=51)
-    assert hash(retriever) == hash(exact(index, kind, num_results=50))
+    assert repr((retriever % 7).compile()) == repr(exact(index, kind, num_results=7))
+    assert retriever.fuse_rank_cutoff(70) is None
+    assert repr(retriever) != repr(exact(index, kind, num_results=51))
 
 
 def test_empty_frames_and_queries(index: SplareIndex, kind: str) -> None:
@@ -145,7 +145,7 @@ def test_inspection(index: SplareIndex) -> None:
     assert pt.inspect.transformer_inputs(index.retriever()) == [["qid", "query_toks"]]
     assert pt.inspect.indexer_inputs(index.indexer()) == [["docno", "toks"]]
     changed = pt.inspect.transformer_apply_attributes(index.retriever(), num_results=3)
-    assert changed == index.retriever(num_results=3)
+    assert repr(changed) == repr(index.retriever(num_results=3))
 
 
 def test_inspection_opens_nothing(kind: str, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_index_is_an_artifact(index: SplareIndex, kind: str, tmp_path: Path) 
     assert type(loaded) is type(index)
     assert loaded == index
     assert len(loaded) == index.num_docs() == 120
-    assert pickle.loads(pickle.dumps(exact(index, kind))) == exact(index, kind)
+    assert repr(pickle.loads(pickle.dumps(exact(index, kind)))) == repr(exact(index, kind))
     moved = tmp_path / "moved"
     index.close()
     shutil.move(str(tmp_path / "index"), moved)
@@ -216,3 +216,27 @@ def test_scores_add_up_across_indexes(tmp_path: Path) -> None:
     both = (one + other)(query).set_index(["qid", "docno"])["score"]
     alone = one(query).set_index(["qid", "docno"])["score"]
     assert (both == 2 * alone.loc[both.index]).all()
+
+
+def test_an_index_that_another_object_has_built_anew(index: SplareIndex, kind: str, tmp_path: Path) -> None:
+    retriever = exact(index, kind)
+    assert_exact(retriever(queries_of(QUERIES)), QUERIES, DOCUMENTS, 1000)
+    fewer = DOCUMENTS[:70]
+    make(kind, tmp_path / "index").indexer(overwrite=True).index(documents_of(fewer))
+    assert len(index) == 70
+    assert_exact(retriever(queries_of(QUERIES)), QUERIES, fewer, 1000)
+
+
+@pytest.mark.parametrize(
+    "docno", ["\ufeffd1", " d1", "d1 ", "d1\t", "d\x001", "d 1", "\u3000d1", "d1\u2028", "D\u0130"]
+)
+def test_a_docno_comes_back_as_it_was_given_or_is_refused(kind: str, docno: str, tmp_path: Path) -> None:
+    index = make(kind, tmp_path / "index")
+    try:
+        index.index([{"docno": docno, "toks": {"f1": 5}}, {"docno": "other", "toks": {"f1": 3}}])
+    except InputError as error:
+        assert repr(docno) in str(error)
+        assert not index.built()
+    else:
+        found = exact(index, kind)(pd.DataFrame({"qid": ["1"], "query_toks": [{"f1": 2}]}))
+        assert found["docno"].tolist() == [docno, "other"]

@@ -89,7 +89,6 @@ def test_the_model_that_is_missing_is_named_at_the_first_text(unloadable: Splare
         (Splare("a").query_encoder(), Splare("a").query_encoder()),
         (Splare("a").doc_encoder(doc_top_k=5), Splare("a", doc_top_k=5).doc_encoder()),
         (Splare("a").explainer(top=3), Splare("a").explainer(top=3)),
-        (Splare("a").rm3(fb_docs=3), Splare("b").rm3(fb_docs=3)),
         (Splare("a").dense().query_encoder(), Splare("a").dense().query_encoder()),
     ],
 )
