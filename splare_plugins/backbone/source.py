@@ -65,7 +65,10 @@ def weights_of(source: Source) -> list[Path]:
     folder = Path(source.name)
     files = [folder / source.options["gguf_file"]] if source.gguf else sorted(folder.glob("*.safetensors"))
     if not files:
-        raise InputError(f"{folder} holds no backbone: it has no safetensors weights, and pickled ones are not read")
+        raise InputError(
+            f"{folder} holds no safetensors weights, and pickled ones are not read; convert them, or name a revision "
+            "of the hub model that has safetensors"
+        )
     return files
 
 

@@ -45,6 +45,5 @@ def latent_weights(
         max_token_norm_ratio: as in :class:`splare_plugins.SplareConfig`.
         norm_power: likewise.
     """
-    if max_token_norm_ratio is not None:
-        keep = drop_outliers(states, offsets, keep, max_token_norm_ratio)
+    keep = drop_outliers(states, offsets, keep, max_token_norm_ratio)
     return scale_by_norm(head(states, offsets, keep), norm_power)

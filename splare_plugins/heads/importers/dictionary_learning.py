@@ -86,7 +86,6 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
         layer=layer,
         hook=str(trainer.get("submodule_name") or f"resid_post_layer_{layer}"),
         activation=kind.activation,
-        scale="raw",
         base_model=trainer.get("lm_name"),
         published_l0=float(trainer["k"]) if trainer.get("k") else None,
         dict_class=trainer["dict_class"],

@@ -38,6 +38,10 @@ class Hints:
     k: int | None = None
     input_norm: float | None = None
 
+    def given(self) -> dict[str, Any]:
+        """Those that say something."""
+        return {key: value for key, value in vars(self).items() if value not in (None, "")}
+
 
 def encoder(file: TensorFile, name: str, *, transposed: bool, gain: Tensor | None = None) -> Tensor:
     """The encoder as ``W[width, d]``, each row times its ``gain``, without a second copy of it in memory.
@@ -141,7 +145,7 @@ def make_card(
     layer: int,
     hook: str,
     activation: str,
-    scale: str,
+    scale: str = "raw",
     licence: str | None = None,
     base_model: str | None = None,
     published_l0: float | None = None,

@@ -48,7 +48,6 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
         layer=layer,
         hook=f"model.layers.{layer}.output",
         activation="topk",
-        scale="raw",
         licence="other (qwen)",
         base_model=f"Qwen/{model[1]}" if model else None,
         published_l0=float(k),

@@ -44,7 +44,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
         b = file.vector("encoder.bias", width) - fold.product(W, file.vector("b_dec", d_model))
     said = config.get("num_latents") or int(config.get("expansion_factor", 0)) * int(config.get("d_in", 0)) or None
     fold.require_size(W, d_model=config.get("d_in"), width=said, where=folder)
-    card = fold.make_card(NAME, W, layer=layer, hook=hook, activation="topk", scale="raw", published_l0=float(k))
+    card = fold.make_card(NAME, W, layer=layer, hook=hook, activation="topk", published_l0=float(k))
     return SparseAutoencoder(W, b, k=k, card=card)
 
 
