@@ -97,15 +97,12 @@ def token_names(tokenizer: PreTrainedTokenizerFast, width: int) -> list[str]:
     tokens: list[str] = tokenizer.convert_ids_to_tokens(list(range(min(width, len(tokenizer)))))
     # Ids between the vocabulary and added tokens may be free.
     tokens = [f"f{number}" if token is None else token for number, token in enumerate(tokens)]
-    if '"type":"ByteLevel"' not in json.dumps(_decoder(tokenizer), separators=(",", ":")):
+    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
+    if '"type":"ByteLevel"' not in json.dumps(decoder, separators=(",", ":")):
         return tokens
     special = set(tokenizer.all_special_ids)
     decoded = [token if number in special else tokenizer.decode([number]) for number, token in enumerate(tokens)]
     return [token if "\ufffd" in text or not text else text for token, text in zip(tokens, decoded, strict=True)]
-
-
-def _decoder(tokenizer: PreTrainedTokenizerFast) -> Any:
-    return json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
 
 
 @torch.inference_mode()

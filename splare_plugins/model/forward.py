@@ -35,15 +35,9 @@ def latent_weights(
     max_token_norm_ratio: float | None,
     norm_power: float,
 ) -> Tensor:
-    """Pooled, activated and scaled weights of packed texts, shape ``[texts, width]``.
+    """Pooled, activated and scaled weights of texts as :func:`token_states` packs them, shape ``[texts, width]``.
 
-    Args:
-        head: turns states into weights.
-        states: as :func:`token_states` gives them.
-        offsets: likewise.
-        keep: likewise.
-        max_token_norm_ratio: as in :class:`splare_plugins.SplareConfig`.
-        norm_power: likewise.
+    The two settings are those of :class:`splare_plugins.SplareConfig`.
     """
     keep = drop_outliers(states, offsets, keep, max_token_norm_ratio)
     return scale_by_norm(head(states, offsets, keep), norm_power)

@@ -61,14 +61,9 @@ class StModel(Encoder):
         dtype: str | torch.dtype = "auto",
         local_files_only: bool = False,
     ) -> StModel:
-        """Load a checkpoint; ``SplareModel.from_pretrained("st:NAME")`` comes here.
+        """Load a checkpoint: ``st:`` and a folder or hub id; or a folder that :meth:`save_pretrained` wrote.
 
-        Args:
-            name: ``st:`` and a folder or hub id; or a folder that :meth:`save_pretrained` wrote.
-            revision: branch, tag or commit of a hub model.
-            device: as in ``SplareModel.from_pretrained``.
-            dtype: likewise.
-            local_files_only: never ask a hub.
+        ``SplareModel.from_pretrained("st:NAME")`` comes here; the options are those that it has.
 
         Raises:
             InputError: if it is not a sparse encoder, needs code or pickles of its own, is not scored by the dot

@@ -70,7 +70,11 @@ def _locate_on_hub(source: str, suite: str | None, hints: Hints) -> Located:
             f"{source!r} is not a hub source; write hf:org/repo/path@revision or hf:org/repo#part-of-a-name"
         )
     repo, path = match["repo"], (match["path"] or "").strip("/")
-    commit, everything = _repository(repo, match["revision"])
+    from huggingface_hub import HfApi
+
+    with hub_errors(repo):
+        info = HfApi().model_info(repo, revision=match["revision"])
+    commit, everything = str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
     if match["selector"]:
         path = _select(everything, path, match["selector"], source)
     path, layer = sae_folder(path) if path in everything else (path, None)
@@ -120,15 +124,6 @@ def _select(everything: list[str], path: str, selector: str, source: str) -> str
             + "; name the folder itself: hf:org/repo/folder"
         )
     return found.pop()
-
-
-def _repository(repo: str, revision: str | None) -> tuple[str, list[str]]:
-    """Commit and file names of a hub repository."""
-    from huggingface_hub import HfApi
-
-    with hub_errors(repo):
-        info = HfApi().model_info(repo, revision=revision)
-    return str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
 
 
 def _download(repo: str, name: str, commit: str) -> Path:

@@ -86,11 +86,9 @@ def _read(path: Path, suite: str, **about: Any) -> SparseAutoencoder:
     with open_tensors(path) as file:
         # Some files spell W_enc in lower case.
         name = "w_enc" if "w_enc" in file.shapes else "W_enc"
-        width = file.matrix_shape(name)[1]
-        b, theta = file.vector("b_enc", width), file.vector("threshold", width)
-        W = fold.encoder(file, name, transposed=True)
-    card = fold.make_card(suite, W, activation="jumprelu", licence="cc-by-4.0", **about)
-    return SparseAutoencoder(W, b, theta.clamp(min=0), card=card)
+        W, b = fold.encoder(file, name, "b_enc", transposed=True)
+        theta = file.vector("threshold", len(W)).clamp(min=0)
+    return fold.make_head(suite, W, b, theta, licence="cc-by-4.0", **about)
 
 
 def _width(name: str, found: int) -> int | None:

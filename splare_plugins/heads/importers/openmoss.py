@@ -97,18 +97,16 @@ def _encoder(config: dict[str, Any], file: TensorFile, folder: Path, hints: Hint
     layer = fold.residual_layer(into, folder)
     native = "W_E" in file.shapes
     weight, bias = ("W_E", "b_E") if native else ("encoder.weight", "encoder.bias")
-    decoder, centre = ("W_D", "b_D") if native else ("decoder.weight", "decoder.bias")
+    decoder, decoder_bias = ("W_D", "b_D") if native else ("decoder.weight", "decoder.bias")
     width = file.matrix_shape(weight)[1 if native else 0]
     norms = None
     if config.get("sparsity_include_decoder_norm"):
         norms = fold.decoder_norms(file, decoder, width=width, latents_first=native)
-    W = fold.encoder(file, weight, transposed=native, gain=norms)
+    centre = decoder_bias if config.get("apply_decoder_bias_to_pre_encoder") else None
+    W, b = fold.encoder(file, weight, bias, transposed=native, gain=norms, centre=centre)
     d_model, factor = config.get("d_model"), config.get("expansion_factor")
     said = config.get("d_sae") or (int(factor * d_model) if factor and d_model else None)
     fold.require_size(W, d_model=d_model, width=said, where=folder)
-    b = file.vector(bias, width) * (1.0 if norms is None else norms)
-    if config.get("apply_decoder_bias_to_pre_encoder"):
-        b -= fold.product(W, file.vector(centre, W.shape[1]))
     s = _input_scale(config, file, W.shape[1], folder, hints)
     return Encoder(layer, W, b / s, norms, s)
 
@@ -141,14 +139,15 @@ def _head(
     k = int(config.get("top_k") or 0) if activation == "topk" else None
     if activation not in ("jumprelu", "relu", "topk") or k == 0:
         raise InputError(f"{folder} has the activation {activation!r}; jumprelu, relu and topk are supported")
-    card = fold.make_card(
+    return fold.make_head(
         suite,
         encoder.W,
+        encoder.b,
+        theta if activation == "jumprelu" else None,
+        k=k,
         layer=encoder.layer,
         hook=config["hook_point_in"],
-        activation=activation,
         scale="raw" if encoder.norms is None else "raw, unit decoder norms",
         published_l0=config.get("top_k"),
         **about,
     )
-    return SparseAutoencoder(encoder.W, encoder.b, theta if activation == "jumprelu" else None, k=k, card=card)
