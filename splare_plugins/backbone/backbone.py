@@ -193,8 +193,8 @@ def pack_states(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return packed, functional.pad(mask.sum(1).cumsum(0), (1, 0)).to(device)
 
 
-def pool_mask(config: SplareConfig, tokens: Tokens) -> np.ndarray:
-    """Which tokens of a text take part in the pool, before outliers are dropped; bool."""
-    if config.pool_all_tokens and tokens.keep.any():
-        return np.ones_like(tokens.keep)
-    return tokens.keep
+def pool_mask(config: SplareConfig, batch: Sequence[Tokens]) -> Tensor:
+    """Which tokens take part in the pool, before outliers are dropped; bool, text after text, on the CPU."""
+    whole = config.pool_all_tokens
+    kept = [np.ones_like(tokens.keep) if whole and tokens.keep.any() else tokens.keep for tokens in batch]
+    return torch.from_numpy(np.concatenate(kept))

@@ -1,6 +1,6 @@
 """From a transformers language model to its head as ours.
 
-Where a class keeps the parts of its head is written down here once a family; whether they were understood is
+Where a class keeps the parts of its head is written down here once per family; whether they were understood is
 settled by a probe: the head must give the logits that the model itself gives.
 """
 

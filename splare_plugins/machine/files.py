@@ -179,13 +179,13 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 def require_free(folder: Path, *, overwrite: bool, marker: str, what: str) -> None:
-    """Refuse to make a folder where something stands; with ``overwrite`` only an earlier one of the same kind goes.
+    """Refuse to make a folder where something stands; ``overwrite`` replaces an earlier one of the same kind only.
 
     Args:
         folder: the folder to make.
         overwrite: whether an earlier one may be replaced.
         marker: name of a file that every such folder holds.
-        what: such a folder, for people.
+        what: what such a folder holds, for messages.
 
     Raises:
         InputError: if the place is taken.

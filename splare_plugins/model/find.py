@@ -1,6 +1,6 @@
 """From a model's name to the folder that holds it, without reading its weights.
 
-A folder of sentence-transformers' sparse encoders is told by its name and checked here; that library is not imported.
+A sparse encoder of sentence-transformers is recognised by its name and checked here; that library is not imported.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def find_encoder(name: str | Path, *, revision: str | None = None, local_files_o
     The other arguments are those of :func:`locate_model`.
 
     Raises:
-        InputError: if it is named by ``st:`` and is none, or needs code or pickles of its own.
+        InputError: if it is named by ``st:`` and is not one, or needs code or pickles of its own.
     """
     if str(name).startswith(PREFIX):
         name = str(name).removeprefix(PREFIX)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from splare_plugins.backbone import Backbone, Tokens, pool_mask
@@ -22,8 +20,7 @@ def token_states(config: SplareConfig, backbone: Backbone, batch: Sequence[Token
         which tokens may be pooled, bool, shape ``[tokens]``.
     """
     states, offsets = backbone(batch)
-    keep = torch.from_numpy(np.concatenate([pool_mask(config, tokens) for tokens in batch]))
-    return states, offsets, keep.to(states.device)
+    return states, offsets, pool_mask(config, batch).to(states.device)
 
 
 def latent_weights(

@@ -131,7 +131,9 @@ def save_parts(parts: Parts, folder: Path, *, repo_id: str | None = None, **card
 def _write_parts(parts: Parts, made: Path) -> SplareConfig:
     config = parts.config
     if parts.folder is None:
-        # Not where the config says: that may be another model's backbone on this machine. An adapter is merged by now.
+        if parts.backbone.adapted:
+            raise InputError(f"{config.name} has an adapter that is not merged into its backbone; merge it first")
+        # Not where the config says: that may be another model's backbone on this machine.
         config = dataclasses.replace(
             config, backbone="backbone", backbone_revision=None, head="head", adapter=None, adapter_sha256=None
         )

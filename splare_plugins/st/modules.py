@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from sentence_transformers.base.modules import InputModule, Module
 from torch import Tensor
@@ -107,7 +106,7 @@ class SplareTransformer(InputModule):
         tokenised = self.backbone.tokenize(inputs, prompt or "", max_length or self.side(task).max_length)
         ids, mask = self.backbone.pad(tokenised)
         keep = torch.zeros_like(mask)
-        keep[mask] = torch.from_numpy(np.concatenate([pool_mask(self.config, tokens) for tokens in tokenised]))
+        keep[mask] = pool_mask(self.config, tokenised)
         return {"input_ids": ids, "attention_mask": mask.long(), "keep": keep.long()}
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:

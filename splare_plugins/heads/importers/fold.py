@@ -116,7 +116,7 @@ def decoder_norms(file: TensorFile, name: str, *, width: int, latents_first: boo
 
 
 def require_size(W: Tensor, *, d_model: object, width: object, where: Path | str) -> None:
-    """Refuse tensors that are not of the size their config or name says; ``None`` says nothing.
+    """Refuse tensors that are not of the size their config or name says; ``None`` is not compared.
 
     Raises:
         InputError: naming both sizes.

@@ -55,7 +55,7 @@ def read_neuronpedia(paths: Sequence[Path], *, width: int, layer: int | None) ->
     Args:
         paths: ``.jsonl``, ``.jsonl.gz`` or ``.json`` files, or folders of them.
         width: latents of the SAE.
-        layer: the number in the name of the SAE's hook, to tell the labels of another SAE; ``None`` tells nothing.
+        layer: the number in the name of the SAE's hook, to recognise the labels of another SAE; ``None`` skips that.
 
     Raises:
         InputError: for a file that is not such an export, an id outside the width, and labels of another SAE.

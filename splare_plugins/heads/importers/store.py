@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from splare_plugins.errors import InputError
-from splare_plugins.heads.importers.fetch import Located, locate
+from splare_plugins.heads.importers.fetch import locate
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.labels import LABELS
 from splare_plugins.heads.record import CARD
@@ -62,12 +62,8 @@ def import_sae(
     key = [CONVERSION, source, located.revision, located.suite.name, vars(located.hints), sha256]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     folder = output or cache_root() / "sae" / digest[:24]
-    if output is not None or not (folder / CARD).is_file():
-        _convert(source, located, sha256, folder, d_model, hints)
-    return _fitting(folder, d_model)
-
-
-def _convert(source: str, located: Located, sha256: str, folder: Path, d_model: int | None, hints: Hints) -> None:
+    if output is None and (folder / CARD).is_file():
+        return _fitting(folder, d_model)
     logger.info("converting %s into %s", source, folder)
     head = located.suite.read(located.folder, located.hints)
     _require_fit(head.state_size, d_model, source)
@@ -82,6 +78,7 @@ def _convert(source: str, located: Located, sha256: str, folder: Path, d_model: 
         head.save(made)
         if (folder / LABELS).exists():
             logger.warning("the labels of %s go with the SAE that it held; label it again", folder)
+    return folder
 
 
 def _converted_earlier(source: str, hints: Hints) -> Path | None:
