@@ -20,6 +20,10 @@ from splare_plugins.heads.lm import LanguageModelHead
 from splare_plugins.heads.mlm import MaskedLanguageModelHead
 
 _PROBE = 8
+_SUPPORTED = (
+    "supported are decoders with one linear layer over the vocabulary (Llama, Qwen, Gemma, Mistral) and the "
+    "masked language models of BERT, DistilBERT, RoBERTa, XLM-R, MPNet and ModernBERT"
+)
 
 
 class _Layout(NamedTuple):
@@ -58,7 +62,7 @@ def head_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: di
     name = type(model).__name__
     decoder = model.get_output_embeddings()
     if not isinstance(decoder, nn.Linear):
-        raise InputError(f"{name} has no output embeddings to make a head of; {_supported()}")
+        raise InputError(f"{name} has no output embeddings to make a head of; {_SUPPORTED}")
     W, b = decoder.weight.detach(), _detached(decoder.bias)
     tokens = token_names(tokenizer, len(W))
     settings = model.config.get_text_config()
@@ -84,7 +88,7 @@ def head_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: di
         softcap = getattr(settings, "final_logit_softcapping", None)
         head = LanguageModelHead(W, b, scale=scale, softcap=softcap, tokens=tokens, card=card)
     if not _gives_the_logits_of(head, model):
-        raise InputError(f"{name} computes its logits in a way that no head here reproduces; {_supported()}")
+        raise InputError(f"{name} computes its logits in a way that no head here reproduces; {_SUPPORTED}")
     return head
 
 
@@ -122,10 +126,3 @@ def _part(model: nn.Module, path: str) -> nn.Module | None:
 
 def _detached(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias.detach()
-
-
-def _supported() -> str:
-    return (
-        "supported are decoders with one linear layer over the vocabulary (Llama, Qwen, Gemma, Mistral) and the "
-        "masked language models of BERT, DistilBERT, RoBERTa, XLM-R, MPNet and ModernBERT"
-    )
