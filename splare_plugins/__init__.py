@@ -37,6 +37,7 @@ _MOVED = {
     "assemble": "model.assemble",
     "batching": "model.batching",
     "builtin": "model.builtin",
+    "builtin.cache": "model.builtin",
     "builtin.calibrate": "retrieval.calibrate_builtin",
     "card": "model.card",
     "dense": "model.dense",

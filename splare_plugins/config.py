@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from splare_plugins.errors import IdentityError, InputError
-from splare_plugins.machine.files import replacing
+from splare_plugins.machine.files import read_json, replacing, write_json
 
 CONFIG_FILE = "splare_config.json"
 HEAD_CARD = "head.json"
@@ -141,7 +141,7 @@ class SplareConfig:
         """Write ``splare_config.json`` into ``folder``, with the fingerprint that :meth:`load` compares."""
         values = {**self.to_dict(), "fingerprint": self.index_fingerprint()}
         with replacing(folder / CONFIG_FILE) as path:
-            path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(path, values)
 
     @classmethod
     def load(cls, folder: Path) -> SplareConfig:
@@ -151,14 +151,9 @@ class SplareConfig:
             InputError: if the file is missing, is not such a config, or was changed after it was saved.
         """
         path = folder / CONFIG_FILE
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{folder} is not a SPLARE model: it has no {CONFIG_FILE}") from error
-        except ValueError as error:
-            raise InputError(f"{path} is not valid JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise InputError(f"{path} must hold a JSON object, not {type(values).__name__}")
+        if not path.exists():
+            raise InputError(f"{folder} is not a SPLARE model: it has no {CONFIG_FILE}")
+        values = read_json(path)
         saved = values.pop("fingerprint", None)
         config = cls.from_dict(values)
         if saved is not None and saved != config.index_fingerprint():

@@ -139,30 +139,26 @@ class Quantizer:
         Raises:
             InputError: for NaN, infinite or negative weights, naming the row.
         """
-        return _quantize(weights, self.query_scale if side == "query" else self.document_scale, ids)
-
-
-def _quantize(weights: csr_array, scale: float, ids: Sequence[str] | None) -> Quantized:
-    data = weights.data.astype(np.float64)
-    bad = ~(np.isfinite(data) & (data >= 0))
-    if bad.any():
-        position = int(np.argmax(bad))
-        row = int(np.searchsorted(weights.indptr, position, side="right")) - 1
-        name = f"row {row}" if ids is None else repr(ids[row])
-        raise InputError(
-            f"{name}, latent {weights.indices[position]}: the weight {data[position]} is not a finite number >= 0; "
-            "check the model, or run it in float32"
+        data = weights.data.astype(np.float64)
+        bad = ~(np.isfinite(data) & (data >= 0))
+        if bad.any():
+            position = int(np.argmax(bad))
+            row = int(np.searchsorted(weights.indptr, position, side="right")) - 1
+            name = f"row {row}" if ids is None else repr(ids[row])
+            raise InputError(
+                f"{name}, latent {weights.indices[position]}: the weight {data[position]} is not a finite number "
+                ">= 0; check the model, or run it in float32"
+            )
+        rounded = np.floor(data * (self.query_scale if side == "query" else self.document_scale) + 0.5)
+        values = np.minimum(rounded, MAX_IMPACT).astype(np.int32)
+        impacts = csr_array((values, weights.indices.copy(), weights.indptr.copy()), shape=weights.shape)
+        impacts.eliminate_zeros()
+        impacts.sort_indices()
+        return Quantized(
+            impacts,
+            row_clipped=_per_row(rounded > MAX_IMPACT, weights.indptr),
+            row_dropped=_per_row((rounded == 0) & (data > 0), weights.indptr),
         )
-    rounded = np.floor(data * scale + 0.5)
-    values = np.minimum(rounded, MAX_IMPACT).astype(np.int32)
-    impacts = csr_array((values, weights.indices.copy(), weights.indptr.copy()), shape=weights.shape)
-    impacts.eliminate_zeros()
-    impacts.sort_indices()
-    return Quantized(
-        impacts,
-        row_clipped=_per_row(rounded > MAX_IMPACT, weights.indptr),
-        row_dropped=_per_row((rounded == 0) & (data > 0), weights.indptr),
-    )
 
 
 def _per_row(flags: np.ndarray, bounds: np.ndarray) -> np.ndarray:
@@ -190,10 +186,9 @@ def keep_largest(weights: csr_array, top_k: int | None) -> csr_array:
 def to_dicts(impacts: csr_array) -> list[dict[str, int]]:
     """Rows as ``{"f12345": 87}``: the form that Pyserini, PyTerrier and OpenSearch take."""
     terms = latent_terms(impacts.shape[1])
-    bounds = impacts.indptr
     return [
         dict(zip(terms[impacts.indices[start:end]].tolist(), impacts.data[start:end].tolist(), strict=True))
-        for start, end in pairwise(bounds.tolist())
+        for start, end in pairwise(impacts.indptr.tolist())
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.machine.files import file_sha256
+
+_ADAPTED = "_hf_peft_config_loaded"
 
 
 class Tokens(NamedTuple):
@@ -71,13 +75,7 @@ class Backbone(nn.Module):
         """
         if not texts:
             return []
-        for number, text in enumerate(texts):
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"text {number} has a lone surrogate at character {error.start}; remove it"
-                ) from error
+        require_unicode(texts)
         encodings = self.tokenizer(
             [prompt + text for text in texts], truncation=True, max_length=max_length, return_attention_mask=False
         ).encodings
@@ -123,16 +121,57 @@ class Backbone(nn.Module):
         ids, mask = self.pad(batch)
         return pack_states(self.padded_states(ids.to(self.device), mask), mask)
 
-    def save(self, folder: Path) -> None:
-        """Write weights (safetensors), config and tokenizer.
+    @property
+    def adapted(self) -> bool:
+        """Whether a peft adapter was added and not merged."""
+        return bool(getattr(self.model, _ADAPTED, False))
+
+    def save(self, folder: Path) -> str:
+        """Write weights (safetensors) without an adapter, config and tokenizer.
+
+        Returns:
+            sha256 over the weight files.
 
         Raises:
             InputError: if the weights are quantised, since they would no longer be those that the model names.
         """
         if getattr(self.model, "is_quantized", False):
             raise InputError("quantised weights are not saved; save the model that they were made from")
-        self.model.save_pretrained(folder)
+        with self._without_adapter() as state:
+            self.model.save_pretrained(folder, state_dict=state)
         self.tokenizer.save_pretrained(folder)
+        return file_sha256(*sorted(folder.glob("*.safetensors")))
+
+    @contextmanager
+    def _without_adapter(self) -> Iterator[dict[str, object] | None]:
+        """The weights as they were before the adapter was added; ``None`` for those of the model as it is."""
+        if not self.adapted:
+            yield None
+            return
+        names = set(self.model.peft_config)
+        state = {
+            key.replace(".base_layer.", "."): value
+            for key, value in self.model.state_dict().items()
+            if names.isdisjoint(key.split("."))  # an adapter's tensors have its name in their path
+        }
+        setattr(self.model, _ADAPTED, False)  # with it, transformers saves the adapter and nothing else
+        try:
+            yield state
+        finally:
+            setattr(self.model, _ADAPTED, True)
+
+
+def require_unicode(texts: Sequence[str]) -> None:
+    """Refuse texts that are not valid Unicode.
+
+    Raises:
+        InputError: naming the text and the place of a lone surrogate.
+    """
+    for number, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"text {number} has a lone surrogate at character {error.start}; remove it") from error
 
 
 def pack_states(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,8 +193,8 @@ def pack_states(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return packed, functional.pad(mask.sum(1).cumsum(0), (1, 0)).to(device)
 
 
-def pool_mask(config: SplareConfig, tokens: Tokens) -> np.ndarray:
-    """Which tokens of a text take part in the pool, before outliers are dropped; bool."""
-    if config.pool_all_tokens and tokens.keep.any():
-        return np.ones_like(tokens.keep)
-    return tokens.keep
+def pool_mask(config: SplareConfig, batch: Sequence[Tokens]) -> Tensor:
+    """Which tokens take part in the pool, before outliers are dropped; bool, text after text, on the CPU."""
+    whole = config.pool_all_tokens
+    kept = [np.ones_like(tokens.keep) if whole and tokens.keep.any() else tokens.keep for tokens in batch]
+    return torch.from_numpy(np.concatenate(kept))

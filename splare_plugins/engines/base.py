@@ -121,7 +121,6 @@ class Engine(Protocol):
         Raises:
             InputError: if something stands at ``location`` and ``overwrite`` is false.
         """
-        ...
 
     def searcher(self, location: str, **options: Any) -> Searcher:
         """Open the index at ``location``.
@@ -129,7 +128,6 @@ class Engine(Protocol):
         Raises:
             InputError: if there is no index, or it is truncated or not one of ours.
         """
-        ...
 
 
 class PairedEngine:
@@ -168,4 +166,3 @@ class TextEngine(Protocol):
         Returns:
             Hits by query id; none for a query without a word of the collection.
         """
-        ...

@@ -59,11 +59,7 @@ def check_impacts(impacts: csr_array, width: int | None = None, docids: Sequence
 
 
 def check_width(vectors: csr_array, width: int | None) -> None:
-    """Refuse vectors over another number of latents than the index has.
-
-    Args:
-        vectors: of the batch.
-        width: number of latents of the index; ``None`` where it is not known.
+    """Refuse vectors over another number of latents than the ``width`` of the index, where that is known.
 
     Raises:
         InputError: naming both numbers.

@@ -1,6 +1,6 @@
 """From a transformers language model to its head as ours.
 
-Where a class keeps the parts of its head is written down here once a family; whether they were understood is
+Where a class keeps the parts of its head is written down here once per family; whether they were understood is
 settled by a probe: the head must give the logits that the model itself gives.
 """
 
@@ -20,6 +20,10 @@ from splare_plugins.heads.lm import LanguageModelHead
 from splare_plugins.heads.mlm import MaskedLanguageModelHead
 
 _PROBE = 8
+_SUPPORTED = (
+    "supported are decoders with one linear layer over the vocabulary (Llama, Qwen, Gemma, Mistral) and the "
+    "masked language models of BERT, DistilBERT, RoBERTa, XLM-R, MPNet and ModernBERT"
+)
 
 
 class _Layout(NamedTuple):
@@ -58,7 +62,7 @@ def head_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: di
     name = type(model).__name__
     decoder = model.get_output_embeddings()
     if not isinstance(decoder, nn.Linear):
-        raise InputError(f"{name} has no output embeddings to make a head of; {_supported()}")
+        raise InputError(f"{name} has no output embeddings to make a head of; {_SUPPORTED}")
     W, b = decoder.weight.detach(), _detached(decoder.bias)
     tokens = token_names(tokenizer, len(W))
     settings = model.config.get_text_config()
@@ -84,7 +88,7 @@ def head_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: di
         softcap = getattr(settings, "final_logit_softcapping", None)
         head = LanguageModelHead(W, b, scale=scale, softcap=softcap, tokens=tokens, card=card)
     if not _gives_the_logits_of(head, model):
-        raise InputError(f"{name} computes its logits in a way that no head here reproduces; {_supported()}")
+        raise InputError(f"{name} computes its logits in a way that no head here reproduces; {_SUPPORTED}")
     return head
 
 
@@ -97,15 +101,12 @@ def token_names(tokenizer: PreTrainedTokenizerFast, width: int) -> list[str]:
     tokens: list[str] = tokenizer.convert_ids_to_tokens(list(range(min(width, len(tokenizer)))))
     # Ids between the vocabulary and added tokens may be free.
     tokens = [f"f{number}" if token is None else token for number, token in enumerate(tokens)]
-    if '"type":"ByteLevel"' not in json.dumps(_decoder(tokenizer), separators=(",", ":")):
+    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
+    if '"type":"ByteLevel"' not in json.dumps(decoder, separators=(",", ":")):
         return tokens
     special = set(tokenizer.all_special_ids)
     decoded = [token if number in special else tokenizer.decode([number]) for number, token in enumerate(tokens)]
     return [token if "\ufffd" in text or not text else text for token, text in zip(tokens, decoded, strict=True)]
-
-
-def _decoder(tokenizer: PreTrainedTokenizerFast) -> Any:
-    return json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
 
 
 @torch.inference_mode()
@@ -125,10 +126,3 @@ def _part(model: nn.Module, path: str) -> nn.Module | None:
 
 def _detached(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias.detach()
-
-
-def _supported() -> str:
-    return (
-        "supported are decoders with one linear layer over the vocabulary (Llama, Qwen, Gemma, Mistral) and the "
-        "masked language models of BERT, DistilBERT, RoBERTa, XLM-R, MPNet and ModernBERT"
-    )

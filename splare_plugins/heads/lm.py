@@ -12,7 +12,7 @@ from torch import Tensor
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
-from splare_plugins.heads.record import all_finite, read_record, write_record
+from splare_plugins.heads.record import read_record, require_finite, write_record
 from splare_plugins.impacts import latent_term
 from splare_plugins.pooling import activate, sae_max_pool
 
@@ -107,13 +107,3 @@ class LanguageModelHead(Head):
             what=f"{cls.kind} head",
             sha256=sha256,
         )
-
-
-def require_finite(*tensors: Tensor) -> None:
-    """Refuse a head's tensors if one has a NaN or an infinity.
-
-    Raises:
-        InputError: then.
-    """
-    if not all_finite(*tensors):
-        raise InputError("this head has NaN or infinite weights")

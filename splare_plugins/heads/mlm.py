@@ -11,7 +11,8 @@ from torch.nn import functional
 from transformers.activations import ACT2FN
 
 from splare_plugins.errors import InputError
-from splare_plugins.heads.lm import LanguageModelHead, require_finite
+from splare_plugins.heads.lm import LanguageModelHead
+from splare_plugins.heads.record import require_finite
 
 
 class MaskedLanguageModelHead(LanguageModelHead):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from splare_plugins.config import HEAD_CARD
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import file_sha256
+from splare_plugins.machine.files import file_sha256, write_json
 
 TENSORS = "head.safetensors"
 CARD = HEAD_CARD
@@ -23,9 +23,15 @@ CARD = HEAD_CARD
 T = TypeVar("T")
 
 
-def all_finite(*tensors: Tensor) -> bool:
-    """Whether no tensor has a NaN or an infinity; seen in slices, since a mask of the whole costs its size again."""
-    return all(bool(torch.isfinite(part).all()) for tensor in tensors for part in tensor.split(1024))
+def require_finite(*tensors: Tensor) -> None:
+    """Refuse a head's tensors if one has a NaN or an infinity.
+
+    Raises:
+        InputError: then.
+    """
+    # Seen in slices, since a mask of the whole costs its size again.
+    if not all(bool(torch.isfinite(part).all()) for tensor in tensors for part in tensor.split(1024)):
+        raise InputError("this head has NaN or infinite weights")
 
 
 def write_record(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
@@ -37,8 +43,7 @@ def write_record(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str,
     path = folder / TENSORS
     save_file(_plain(tensors), path)
     sha256 = file_sha256(path)
-    text = json.dumps({**card, "sha256": sha256}, indent=2, ensure_ascii=False)
-    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / CARD, {**card, "sha256": sha256})
     return sha256
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
 from splare_plugins.heads.labels import LABELS, Label, read_labels, write_labels
-from splare_plugins.heads.record import all_finite, read_record, write_record
+from splare_plugins.heads.record import read_record, require_finite, write_record
 from splare_plugins.impacts import latent_term
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
 from splare_plugins.pooling.chunked import argmax_tokens
@@ -52,8 +52,7 @@ class SparseAutoencoder(Head):
         theta = torch.zeros_like(b) if theta is None else theta
         if theta.shape != b.shape or bool((theta < 0).any()):
             raise InputError(f"an SAE needs thresholds theta[{len(b)}] >= 0")
-        if not all_finite(W, b, theta):
-            raise InputError("this SAE has NaN or infinite weights")
+        require_finite(W, b, theta)
         if k is not None and k < 1:
             raise InputError(f"the k of a TopK SAE must be at least 1, not {k}")
         self.W = torch.nn.Parameter(W, requires_grad=False)

@@ -57,7 +57,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if the file is missing or holds something else.
     """
-    values = _parse_json(path)
+    values = read_any_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path} must hold a JSON object, not {type(values).__name__}")
     return values
@@ -69,13 +69,18 @@ def read_json_list(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: if the file is missing or holds something else.
     """
-    values = _parse_json(path)
+    values = read_any_json(path)
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise InputError(f"{path} must hold a list of JSON objects; fetch it again")
     return values
 
 
-def _parse_json(path: Path) -> Any:
+def read_any_json(path: Path) -> Any:
+    """A JSON value.
+
+    Raises:
+        InputError: if the file is missing or is not JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -113,6 +118,11 @@ def parse_json_object(line: str, where: str) -> dict[str, Any]:
     return values
 
 
+def write_json(path: Path, values: Any) -> None:
+    """Write a JSON value as people read it, indented, in UTF-8."""
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A new path beside ``path`` to write to, renamed over ``path`` when the block ends normally.
@@ -145,12 +155,23 @@ def create_once(path: Path, text: str) -> None:
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield beside
         finally:
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn what the system refuses while ``path`` is written into one sentence.
+
+    Raises:
+        InputError: if the place cannot be written to or the disk is full.
+    """
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}; make room or choose another place, and run again"
@@ -158,13 +179,13 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def require_free(folder: Path, *, overwrite: bool, marker: str, what: str) -> None:
-    """Refuse to make a folder where something stands; with ``overwrite`` only an earlier one of the same kind goes.
+    """Refuse to make a folder where something stands; ``overwrite`` replaces an earlier one of the same kind only.
 
     Args:
         folder: the folder to make.
         overwrite: whether an earlier one may be replaced.
         marker: name of a file that every such folder holds.
-        what: such a folder, for people.
+        what: what such a folder holds, for messages.
 
     Raises:
         InputError: if the place is taken.
@@ -172,7 +193,7 @@ def require_free(folder: Path, *, overwrite: bool, marker: str, what: str) -> No
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / marker).is_file():
-        raise InputError(f"{folder} holds something that is no {what}; choose another folder")
+        raise InputError(f"{folder} is not empty and holds no {what}; choose another folder")
     if not overwrite:
         raise InputError(f"{folder} holds another {what} already; choose another folder or add --overwrite")
 
@@ -188,6 +209,5 @@ def file_sha256(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from splare_plugins.errors import InputError
+from splare_plugins.machine.files import write_errors
 
 
 class FolderDraft:
@@ -32,15 +32,11 @@ class FolderDraft:
 
     def __init__(self, location: Path) -> None:
         self.location = location.resolve()
-        try:
+        with write_errors(location):
             self.location.parent.mkdir(parents=True, exist_ok=True)
             restore_folder(self.location)
             self.folder = self._beside("building")
             self.folder.mkdir()
-        except OSError as error:
-            raise InputError(
-                f"cannot write {location}: {error.strerror or error}; make room or choose another place"
-            ) from error
 
     def publish(self) -> None:
         """Put the folder at ``location``; a failure leaves what stood there.
@@ -49,7 +45,7 @@ class FolderDraft:
             InputError: if the place cannot be written to.
         """
         old = self._beside("old") if self.location.exists() else None
-        try:
+        with write_errors(self.location):
             if old is not None:
                 self.location.rename(old)
             try:
@@ -58,10 +54,6 @@ class FolderDraft:
                 if old is not None:
                     old.rename(self.location)
                 raise
-        except OSError as error:
-            raise InputError(
-                f"cannot write {self.location}: {error.strerror or error}; make room or choose another place"
-            ) from error
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -83,12 +75,9 @@ def replacing_folder(location: Path) -> Iterator[Path]:
     """
     draft = FolderDraft(location)
     try:
-        yield draft.folder
-        draft.publish()
-    except OSError as error:
-        raise InputError(
-            f"cannot write {location}: {error.strerror or error}; make room or choose another place, and run again"
-        ) from error
+        with write_errors(location):
+            yield draft.folder
+            draft.publish()
     finally:
         draft.discard()
 

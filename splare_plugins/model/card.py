@@ -19,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 from splare_plugins.config import HEAD_CARD, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers.catalogue import PUBLISHED
-from splare_plugins.machine.files import read_json, replacing
+from splare_plugins.machine.files import read_json, read_json_list, replacing, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -113,17 +113,11 @@ def _figures(folder: Path, config: SplareConfig, given: Sequence[Figure] | None)
     if given is not None:
         known = [{**_figure(figure, "the given figures"), "fingerprint": fingerprint} for figure in given]
         with replacing(path) as beside:
-            beside.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(beside, known)
         return known
     if not path.is_file():
         return []
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(values, list):
-        raise InputError(f"{path} must hold a list of figures, not {type(values).__name__}")
-    everything = [_figure(value, path) for value in values]
+    everything = [_figure(value, path) for value in read_json_list(path)]
     own = [figure for figure in everything if figure.get("fingerprint", fingerprint) == fingerprint]
     if len(own) < len(everything):
         logger.warning(

@@ -57,12 +57,7 @@ def dense_vectors(
 ) -> np.ndarray:
     """Mean of the states of all tokens, prompt and special tokens included, of length 1.
 
-    Args:
-        model: whose backbone encodes.
-        texts: queries or documents.
-        side: whose prompt and length limit hold.
-        tokens_per_batch: padded tokens of a forward pass; default by device.
-        on_progress: called with the number of texts just encoded.
+    The arguments are those of :meth:`Encoder.encode`.
 
     Returns:
         float32, shape ``[texts, d]``.

@@ -25,12 +25,8 @@ def describe_model(
 ) -> ModelDescription:
     """Config, head card and folder of whatever ``SplareModel.from_pretrained`` takes.
 
-    The identity of a SPLADE model is a hash over a head that has to be taken out of it, so its weights are read.
-
-    Args:
-        name: the built-in model's name, a folder, or a hub id.
-        revision: branch, tag or commit of a hub model.
-        local_files_only: never ask a hub.
+    Arguments are those of :func:`splare_plugins.model.find.locate_model`. The identity of a SPLADE model is a hash
+    over a head that has to be taken out of it, so its weights are read.
 
     Raises:
         InputError: if there is no such model.

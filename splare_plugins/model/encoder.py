@@ -42,12 +42,10 @@ class TokenisedText(Protocol):
     @property
     def ids(self) -> Sequence[int] | np.ndarray:
         """Token ids; their number decides which texts share a batch."""
-        ...
 
     @property
     def truncated(self) -> bool:
         """Whether the text was longer than the limit."""
-        ...
 
 
 class LatentNames(Protocol):
@@ -55,11 +53,9 @@ class LatentNames(Protocol):
 
     def name(self, latent: int) -> str:
         """What a person may call the latent; its pseudo-term where nothing better is known."""
-        ...
 
     def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:
         """The token of one text on which each latent reached its pooled value; see ``Head.peak_tokens``."""
-        ...
 
 
 class Encoder(ABC):

@@ -1,6 +1,6 @@
 """From a model's name to the folder that holds it, without reading its weights.
 
-A folder of sentence-transformers' sparse encoders is told by its name and checked here; that library is not imported.
+A sparse encoder of sentence-transformers is recognised by its name and checked here; that library is not imported.
 """
 
 from __future__ import annotations
@@ -60,13 +60,10 @@ def _on_disk(name: str | Path) -> Path | None:
 def find_encoder(name: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path | None:
     """The folder of a sparse encoder, where a model's name means one: ``st:NAME``, or a calibrated copy.
 
-    Args:
-        name: ``st:`` and a folder or hub id; or a folder that ``StModel.save_pretrained`` wrote.
-        revision: branch, tag or commit of a hub model.
-        local_files_only: never ask a hub.
+    The other arguments are those of :func:`locate_model`.
 
     Raises:
-        InputError: if it is named by ``st:`` and is none, or needs code or pickles of its own.
+        InputError: if it is named by ``st:`` and is not one, or needs code or pickles of its own.
     """
     if str(name).startswith(PREFIX):
         name = str(name).removeprefix(PREFIX)
@@ -77,8 +74,7 @@ def find_encoder(name: str | Path, *, revision: str | None = None, local_files_o
             return None
         folder = found
     _require_sparse(folder)
-    _require_no_code(folder)
-    _require_no_pickles(folder)
+    _require_only_tensors(folder)
     return folder
 
 
@@ -108,7 +104,8 @@ def _require_sparse(folder: Path) -> None:
         )
 
 
-def _require_no_code(folder: Path) -> None:
+def _require_only_tensors(folder: Path) -> None:
+    """Refuse modules of the model's own, and pickles, which may hold code."""
     kinds = [str(module.get("type")) for module in read_json_list(folder / "modules.json")]
     for router in folder.rglob("router_config.json"):
         kinds.extend(map(str, (read_json(router).get("types") or {}).values()))
@@ -118,9 +115,6 @@ def _require_no_code(folder: Path) -> None:
                 f"{folder} has the module {kind}, which is not part of sentence-transformers; code that comes with a "
                 "model is never run"
             )
-
-
-def _require_no_pickles(folder: Path) -> None:
     for pattern in _PICKLES:
         for path in folder.rglob(pattern):
             if not any(path.parent.glob("*.safetensors")):

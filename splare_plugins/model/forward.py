@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from splare_plugins.backbone import Backbone, Tokens, pool_mask
@@ -22,8 +20,7 @@ def token_states(config: SplareConfig, backbone: Backbone, batch: Sequence[Token
         which tokens may be pooled, bool, shape ``[tokens]``.
     """
     states, offsets = backbone(batch)
-    keep = torch.from_numpy(np.concatenate([pool_mask(config, tokens) for tokens in batch]))
-    return states, offsets, keep.to(states.device)
+    return states, offsets, pool_mask(config, batch).to(states.device)
 
 
 def latent_weights(
@@ -35,16 +32,9 @@ def latent_weights(
     max_token_norm_ratio: float | None,
     norm_power: float,
 ) -> Tensor:
-    """Pooled, activated and scaled weights of packed texts, shape ``[texts, width]``.
+    """Pooled, activated and scaled weights of texts as :func:`token_states` packs them, shape ``[texts, width]``.
 
-    Args:
-        head: turns states into weights.
-        states: as :func:`token_states` gives them.
-        offsets: likewise.
-        keep: likewise.
-        max_token_norm_ratio: as in :class:`splare_plugins.SplareConfig`.
-        norm_power: likewise.
+    The two settings are those of :class:`splare_plugins.SplareConfig`.
     """
-    if max_token_norm_ratio is not None:
-        keep = drop_outliers(states, offsets, keep, max_token_norm_ratio)
+    keep = drop_outliers(states, offsets, keep, max_token_norm_ratio)
     return scale_by_norm(head(states, offsets, keep), norm_power)

@@ -6,37 +6,21 @@ import dataclasses
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 
 from splare_plugins.backbone import Backbone, load_backbone
 from splare_plugins.backbone.placement import DeviceMap, choose_device, choose_precision
-from splare_plugins.backbone.source import Source, require_backbone, weights_of
+from splare_plugins.backbone.source import require_backbone
 from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
-from splare_plugins.machine.files import file_sha256
 from splare_plugins.machine.folders import keep_others, updating_folder
 from splare_plugins.machine.hub import hub_errors
 from splare_plugins.model.card import CardOptions, write_card
 from splare_plugins.model.find import locate_model
 from splare_plugins.model.splade import convert_named, recognise_splade, save_splade
-
-
-class LoadOptions(TypedDict, total=False):
-    """How a model is loaded; what each option means is said at ``SplareModel.from_pretrained``."""
-
-    revision: str | None
-    device: str
-    dtype: str | torch.dtype
-    attention: str
-    quantization: str | None
-    device_map: DeviceMap | None
-    query: dict[str, Any] | None
-    document: dict[str, Any] | None
-    local_files_only: bool
-    verify: bool
 
 
 class Parts(NamedTuple):
@@ -45,38 +29,49 @@ class Parts(NamedTuple):
     config: SplareConfig
     backbone: Backbone
     head: Head
-    folder: Path
-    """The model folder that they came from."""
+    folder: Path | None
+    """The model folder that they came from; ``None`` for those made in memory."""
 
 
-def load_parts(name_or_path: str | Path, **options: Unpack[LoadOptions]) -> Parts:
+def load_parts(
+    name_or_path: str | Path,
+    *,
+    revision: str | None,
+    device: str,
+    dtype: str | torch.dtype,
+    attention: str,
+    quantization: str | None,
+    device_map: DeviceMap | None,
+    query: dict[str, Any] | None,
+    document: dict[str, Any] | None,
+    local_files_only: bool,
+    verify: bool,
+) -> Parts:
     """Load the parts of a SPLARE model, or take those of a SPLADE model apart; see ``SplareModel.from_pretrained``."""
-    local_files_only, device_map = options.get("local_files_only", False), options.get("device_map")
-    folder = locate_model(str(name_or_path), revision=options.get("revision"), local_files_only=local_files_only)
+    folder = locate_model(str(name_or_path), revision=revision, local_files_only=local_files_only)
     splade = recognise_splade(folder)
-    where = choose_device(options.get("device", "auto"), device_map)
-    precision = choose_precision(options.get("dtype", "auto"), where)
+    where = choose_device(device, device_map)
+    precision = choose_precision(dtype, where)
     head: Head
     if splade is None:
         config, source = SplareConfig.load(folder), folder
-        if options.get("verify", True):
+        if verify:
             require_backbone(config, folder)
         head = load_head(config.head_kind, folder / config.head, sha256=config.head_sha256)
     else:
         (config, head), source = convert_named(splade, name_or_path, folder), splade.transformer
     config = dataclasses.replace(
         config,
-        query=_side(config.query, options.get("query"), "query"),
-        document=_side(config.document, options.get("document"), "document"),
+        query=_side(config.query, query, "query"),
+        document=_side(config.document, document, "document"),
+        quantization=config.quantization if quantization == "model" else quantization,
     )
-    if (quantization := options.get("quantization", "model")) != "model":
-        config = dataclasses.replace(config, quantization=quantization)
     backbone = load_backbone(
         config,
         source,
         device=where,
         dtype=precision,
-        attention=options.get("attention", "auto"),
+        attention=attention,
         device_map=device_map,
         local_files_only=local_files_only,
     )
@@ -110,58 +105,46 @@ def _require_fit(config: SplareConfig, backbone: Backbone, head: Head) -> None:
         )
 
 
-def save_parts(
-    config: SplareConfig,
-    backbone: Backbone,
-    head: Head,
-    folder: Path,
-    *,
-    loaded_from: Path | None,
-    repo_id: str | None = None,
-    **card: Unpack[CardOptions],
-) -> SplareConfig:
+def save_parts(parts: Parts, folder: Path, *, repo_id: str | None = None, **card: Unpack[CardOptions]) -> SplareConfig:
     """Write a model folder with its card; see ``SplareModel.save_pretrained``.
 
     The folder appears whole; where it is written in place, the config comes last, so that an interrupted save leaves
     no folder that looks like a model.
 
     Args:
-        config: the model's present one.
-        backbone: written where the model was not loaded from a folder.
-        head: likewise.
+        parts: with the model's present config; where they came from a folder, its files are copied as they are.
         folder: to write to.
-        loaded_from: the folder that is copied instead, with its files as they are.
         repo_id: hub id that the folder is going to.
         **card: see :class:`splare_plugins.model.card.CardOptions`.
 
     Returns:
         the config with the hashes of what was written.
     """
-    with updating_folder(folder, source=loaded_from) as made:
-        config = _write_parts(config, backbone, head, made, loaded_from)
+    with updating_folder(folder, source=parts.folder) as made:
+        config = _write_parts(parts, made)
         keep_others(made, folder)
         write_card(made, config, repo_id=repo_id or folder.name, **card)
         config.save(made)
     return config
 
 
-def _write_parts(
-    config: SplareConfig, backbone: Backbone, head: Head, made: Path, loaded_from: Path | None
-) -> SplareConfig:
-    if loaded_from is None:
-        # Not where the config says: that may be another model's backbone on this machine. An adapter is merged by now.
+def _write_parts(parts: Parts, made: Path) -> SplareConfig:
+    config = parts.config
+    if parts.folder is None:
+        if parts.backbone.adapted:
+            raise InputError(f"{config.name} has an adapter that is not merged into its backbone; merge it first")
+        # Not where the config says: that may be another model's backbone on this machine.
         config = dataclasses.replace(
             config, backbone="backbone", backbone_revision=None, head="head", adapter=None, adapter_sha256=None
         )
         (made / config.head).mkdir(exist_ok=True)
-        head_sha256 = head.save(made / config.head)
-        backbone.save(made / config.backbone)
-        backbone_sha256 = file_sha256(*weights_of(Source(str(made / config.backbone), {})))
+        head_sha256 = parts.head.save(made / config.head)
+        backbone_sha256 = parts.backbone.save(made / config.backbone)
         return dataclasses.replace(config, head_sha256=head_sha256, backbone_sha256=backbone_sha256)
-    if (splade := recognise_splade(loaded_from)) is not None:
+    if (splade := recognise_splade(parts.folder)) is not None:
         return save_splade(splade, made, config)
-    if made.resolve() != loaded_from.resolve():
-        copy_model(loaded_from, made)
+    if made.resolve() != parts.folder.resolve():
+        copy_model(parts.folder, made)
     return config
 
 
@@ -171,17 +154,7 @@ def copy_model(folder: Path, made: Path) -> None:
     shutil.copytree(folder, made, ignore=ignored, dirs_exist_ok=True)
 
 
-def upload(
-    config: SplareConfig,
-    backbone: Backbone,
-    head: Head,
-    repo_id: str,
-    *,
-    loaded_from: Path | None,
-    private: bool,
-    token: str | None,
-    **card: Unpack[CardOptions],
-) -> str:
+def upload(parts: Parts, repo_id: str, *, private: bool, token: str | None, **card: Unpack[CardOptions]) -> str:
     """Write a model into a scratch folder and upload it; see ``SplareModel.push_to_hub``.
 
     Raises:
@@ -191,11 +164,11 @@ def upload(
 
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        saved = save_parts(config, backbone, head, folder, loaded_from=loaded_from, repo_id=repo_id, **card)
+        saved = save_parts(parts, folder, repo_id=repo_id, **card)
         inside = (folder / saved.backbone).exists() and not Path(saved.backbone).is_absolute()
         if not inside and Path(saved.backbone).exists():
             raise InputError(
-                f"the backbone of {config.name} is {saved.backbone} on this machine, which would not travel; assemble "
+                f"the backbone of {saved.name} is {saved.backbone} on this machine, which would not travel; assemble "
                 "the model with --copy-backbone, or from a hub id"
             )
         with hub_errors(repo_id, action="upload to", otherwise="check the network and run it again"):

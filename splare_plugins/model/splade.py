@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
+from splare_plugins.backbone.source import Source, weights_of
 from splare_plugins.config import CONFIG_FILE, SIDES, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.from_transformers import head_of
@@ -91,7 +92,7 @@ def convert_splade(
             f"{name} is a model of type {family!r}, which transformers does not know; code that comes with a model "
             "is never run"
         )
-    weights = _weights(found.transformer)
+    weights = weights_of(Source(str(found.transformer), {}))
     try:
         settings = AutoConfig.from_pretrained(found.transformer, trust_remote_code=False)
         model, loading = _CLASSES[found.kind].from_pretrained(
@@ -172,16 +173,6 @@ def _first_module(folder: Path, modules: list[dict[str, Any]]) -> Path:
             f"st:{folder}"
         )
     return folder / str(modules[0].get("path", ""))
-
-
-def _weights(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise InputError(
-            f"{folder} holds no safetensors weights, and pickled ones are not read; convert them, or name a revision "
-            "of the hub model that has safetensors"
-        )
-    return files
 
 
 def _says_bidirectional(settings: dict[str, Any]) -> bool:

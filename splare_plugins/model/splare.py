@@ -20,7 +20,7 @@ from splare_plugins.model.card import CardOptions
 from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.find import PREFIX, find_encoder
 from splare_plugins.model.forward import latent_weights, token_states
-from splare_plugins.model.parts import LoadOptions, load_parts, save_parts, upload
+from splare_plugins.model.parts import Parts, load_parts, save_parts, upload
 from splare_plugins.pooling.norms import drop_outliers
 
 
@@ -103,7 +103,7 @@ class SplareModel(Encoder):
             return StModel.open(
                 name_or_path, revision=revision, device=device, dtype=dtype, local_files_only=local_files_only
             )
-        return cls.load(
+        parts = load_parts(
             name_or_path,
             revision=revision,
             device=device,
@@ -116,9 +116,10 @@ class SplareModel(Encoder):
             local_files_only=local_files_only,
             verify=verify,
         )
+        return cls(parts.config, parts.backbone, parts.head, folder=parts.folder)
 
     @classmethod
-    def load(cls, name_or_path: str | Path, **options: Unpack[LoadOptions]) -> SplareModel:
+    def load(cls, name_or_path: str | Path, **options: Any) -> SplareModel:
         """Load a model that has a backbone and a head of its own, as training and export need it.
 
         Args:
@@ -128,13 +129,13 @@ class SplareModel(Encoder):
         Raises:
             InputError: as :meth:`from_pretrained`, and for an encoder that sentence-transformers runs.
         """
-        if str(name_or_path).startswith(PREFIX):
+        model = None if str(name_or_path).startswith(PREFIX) else cls.from_pretrained(name_or_path, **options)
+        if not isinstance(model, SplareModel):
             raise InputError(
                 f"{name_or_path} is run by sentence-transformers, and this needs a backbone and a head; "
                 "name a SPLARE or SPLADE model"
             )
-        parts = load_parts(name_or_path, **options)
-        return cls(parts.config, parts.backbone, parts.head, folder=parts.folder)
+        return model
 
     def save_pretrained(self, folder: str | Path, **card: Unpack[CardOptions]) -> None:
         """Write a folder that :meth:`from_pretrained` reads back to the same vectors, with a model card.
@@ -146,15 +147,17 @@ class SplareModel(Encoder):
             folder: where to write; a README.md of somebody's own is kept as it is.
             **card: ``figures``, ``licence`` and ``languages``, see :class:`splare_plugins.model.card.CardOptions`.
         """
-        parts = self.config, self.backbone, self.head
-        self.config = save_parts(*parts, Path(folder), loaded_from=self.folder, **card)
+        self.config = save_parts(self._parts, Path(folder), **card)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = False, token: str | None = None, **card: Unpack[CardOptions]
     ) -> str:
         """Upload what :meth:`save_pretrained` writes; returns the commit's address."""
-        parts = self.config, self.backbone, self.head
-        return upload(*parts, repo_id, loaded_from=self.folder, private=private, token=token, **card)
+        return upload(self._parts, repo_id, private=private, token=token, **card)
+
+    @property
+    def _parts(self) -> Parts:
+        return Parts(self.config, self.backbone, self.head, self.folder)
 
     @property
     def device(self) -> torch.device:
@@ -166,8 +169,7 @@ class SplareModel(Encoder):
         """As :meth:`Encoder.pooled_tokens`; the states are the backbone's."""
         (tokens,) = self._tokenize([text], side)
         states, offsets, keep = token_states(self.config, self.backbone, [tokens])
-        if self.config.max_token_norm_ratio is not None:
-            keep = drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
+        keep = drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
         return states[keep], tokens.spans[keep.cpu().numpy()]
 
     def _tokenize(self, texts: Sequence[str], side: Side) -> list[Tokens]:

@@ -16,6 +16,7 @@ from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from splare_plugins.backbone.backbone import require_unicode
 from splare_plugins.config import CONFIG_FILE, SIDES, Side, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.from_transformers import token_names
@@ -60,14 +61,9 @@ class StModel(Encoder):
         dtype: str | torch.dtype = "auto",
         local_files_only: bool = False,
     ) -> StModel:
-        """Load a checkpoint; ``SplareModel.from_pretrained("st:NAME")`` comes here.
+        """Load a checkpoint: ``st:`` and a folder or hub id; or a folder that :meth:`save_pretrained` wrote.
 
-        Args:
-            name: ``st:`` and a folder or hub id; or a folder that :meth:`save_pretrained` wrote.
-            revision: branch, tag or commit of a hub model.
-            device: as in ``SplareModel.from_pretrained``.
-            dtype: likewise.
-            local_files_only: never ask a hub.
+        ``SplareModel.from_pretrained("st:NAME")`` comes here; the options are those that it has.
 
         Raises:
             InputError: if it is not a sparse encoder, needs code or pickles of its own, is not scored by the dot
@@ -113,9 +109,7 @@ class StModel(Encoder):
         if not texts:
             return []
         settings = self.config.side(side)
-        for number, text in enumerate(texts):
-            if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-                raise InputError(f"text {number} has a lone surrogate; remove it")
+        require_unicode(texts)
         first = _route(self.encoder, side)[0]
         encodings = _tokenizer(first)(
             [settings.prompt + text for text in texts],
@@ -202,6 +196,8 @@ def _load(folder: Path, device: str, dtype: str | torch.dtype) -> SparseEncoder:
 
 def _config(encoder: SparseEncoder, name: str, folder: Path) -> SplareConfig:
     sha256 = _sha256(folder)
+    # Measured, since a SPLADE pooling knows its width only after the first text.
+    width = int(encoder.encode_document(["a"], convert_to_sparse_tensor=False).shape[1])
     query, document = (
         SideConfig(
             prompt=encoder.prompts.get(task) or "",
@@ -218,7 +214,7 @@ def _config(encoder: SparseEncoder, name: str, folder: Path) -> SplareConfig:
         final_norm=True,
         head=".",
         head_kind=HEAD_KIND,
-        width=_width(encoder),
+        width=width,
         pool_all_tokens=True,
         query=query,
         document=document,
@@ -234,11 +230,6 @@ def _sha256(folder: Path) -> str:
         if str(place) not in _NOT_HASHED and not any(part.startswith(".") for part in place.parts):
             digest.update(f"{place.as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
-
-
-def _width(encoder: SparseEncoder) -> int:
-    """Measured: a SPLADE pooling knows its width only after the first text."""
-    return int(encoder.encode_document(["a"], convert_to_sparse_tensor=False).shape[1])
 
 
 def _route(encoder: SparseEncoder, side: Side) -> list[Any]:

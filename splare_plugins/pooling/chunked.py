@@ -46,17 +46,8 @@ def topk_max_pool(
     """Maximum over each text's kept tokens of the ``k`` largest ``states @ weight.T + bias`` of each token.
 
     The first pass finds every token's k-th largest value, the second pools what is not below it; latents
-    that tie with the k-th all count. Arguments are those of
-    :func:`splare_plugins.pooling.sae_max_pool`.
-
-    Args:
-        states: shape ``[tokens, d]``.
-        weight: shape ``[width, d]``.
-        bias: shape ``[width]``; part of the result here, since it decides which latents are largest.
-        k: latents kept per token.
-        offsets: shape ``[texts + 1]``.
-        keep: shape ``[tokens]``, boolean.
-        chunk: latents computed at a time; ``None`` takes what suits the device.
+    that tie with the k-th all count. ``bias``, shape ``[width]``, is part of the result here, since it decides which
+    latents are largest; the other arguments are those of :func:`splare_plugins.pooling.sae_max_pool`.
 
     Returns:
         shape ``[texts, width]``; -inf where no token of the text kept the latent.
@@ -116,9 +107,9 @@ class _MaxPool(torch.autograd.Function):
         offsets: Tensor,
         chunk: int,
     ) -> Tensor:
-        texts, width = len(offsets) - 1, len(weight)
+        bounds, width = list(itertools.pairwise(offsets.tolist())), len(weight)
         dtype = torch.promote_types(states.dtype, torch.float32)
-        pooled = states.new_full((texts, width), -torch.inf, dtype=dtype)
+        pooled = states.new_full((len(bounds), width), -torch.inf, dtype=dtype)
         # One buffer for all slices: fresh memory costs more than the maxima.
         buffer = states.new_empty(len(states) * min(chunk, width))
         for start in range(0, width, chunk):
@@ -130,7 +121,9 @@ class _MaxPool(torch.autograd.Function):
                 torch.addmm(bias[start : start + chunk].to(states.dtype), states, rows.T, out=values)
             if floor is not None:
                 values.masked_fill_(values < floor[:, None], -torch.inf)
-            _segment_max(values, offsets, pooled[:, start : start + chunk])
+            for text, (first, end) in enumerate(bounds):
+                if first < end:
+                    pooled[text, start : start + chunk] = torch.amax(values[first:end], 0)
         ctx.save_for_backward(states, weight, bias, offsets, pooled)
         ctx.chunk = chunk
         return pooled
@@ -142,8 +135,7 @@ class _MaxPool(torch.autograd.Function):
         wants_states, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         grad_states = torch.zeros_like(states) if wants_states else None
         grad_weight = torch.zeros_like(weight) if wants_weight else None
-        bounds = offsets.tolist()
-        for text, (start, end) in enumerate(itertools.pairwise(bounds)):
+        for text, (start, end) in enumerate(itertools.pairwise(offsets.tolist())):
             if start == end:
                 continue
             tokens = states[start:end]
@@ -157,10 +149,3 @@ class _MaxPool(torch.autograd.Function):
                     grad_weight.index_add_(0, latents, slope * tokens[held])
         grad_bias = grad.sum(0).to(bias.dtype) if bias is not None and wants_bias else None
         return grad_states, grad_weight, grad_bias, None, None, None
-
-
-def _segment_max(values: Tensor, offsets: Tensor, out: Tensor) -> None:
-    """Maxima over the tokens of each text, into ``out``; rows of texts without tokens are left alone."""
-    for text, (start, end) in enumerate(itertools.pairwise(offsets.tolist())):
-        if start < end:
-            out[text] = torch.amax(values[start:end], 0)

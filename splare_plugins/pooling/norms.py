@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 
-def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float) -> Tensor:
-    """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens."""
+def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float | None) -> Tensor:
+    """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens; ``None`` keeps all."""
+    if ratio is None:
+        return keep
     norms = states.float().norm(dim=1)
     lengths = offsets.diff()
     texts = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths, output_size=len(states))

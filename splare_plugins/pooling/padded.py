@@ -28,19 +28,7 @@ def serves(states: Tensor) -> bool:
 def padded_max_pool(
     states: Tensor, weight: Tensor, bias: Tensor | None, k: int | None, offsets: Tensor, chunk: int | None
 ) -> Tensor:
-    """What :func:`splare_plugins.pooling.chunked.max_pool` does, on any device.
-
-    Args:
-        states: shape ``[tokens, d]``.
-        weight: shape ``[width, d]``.
-        bias: shape ``[width]``, or ``None``.
-        k: only so many largest values of each token count; ``None`` counts all.
-        offsets: shape ``[texts + 1]``.
-        chunk: latents computed at a time; ``None`` takes what fits the budget.
-
-    Returns:
-        float32 (float64 for float64 states), shape ``[texts, width]``; -inf where there is nothing to pool.
-    """
+    """:func:`splare_plugins.pooling.chunked.max_pool` on any device; the default ``chunk`` fits the budget."""
     # The tokens are searched and kept only for a backward pass: encoding does without.
     if torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in (states, weight, bias)):
         pooled: Tensor = _PaddedMaxPool.apply(states, weight, bias, k, offsets, chunk)

@@ -15,14 +15,8 @@ def dot(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def kth_largest(states: Tensor, weight: Tensor, bias: Tensor | None, k: int, chunk: int) -> Tensor:
     """The ``k``-th largest value of each token, or its smallest if there are fewer; shape ``[tokens]``.
 
-    Who compares values with it makes them with the same slices: products of other shapes may differ in the last bit.
-
-    Args:
-        states: shape ``[tokens, d]``.
-        weight: shape ``[width, d]``.
-        bias: shape ``[width]``, or ``None``.
-        k: at least 1.
-        chunk: latents computed at a time.
+    Values that are compared with it must be computed in the same slices of ``chunk`` latents: products of other shapes
+    may differ in the last bit.
     """
     best = states.new_empty((len(states), 0))
     for start in range(0, len(weight), chunk):

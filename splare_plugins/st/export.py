@@ -7,7 +7,6 @@ and what was written is loaded again and compared before it is published.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +22,7 @@ from transformers import AutoModelForMaskedLM
 from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import LanguageModelHead, MaskedLanguageModelHead, SparseAutoencoder
-from splare_plugins.machine.files import read_json, require_free
+from splare_plugins.machine.files import read_json, require_free, write_json
 from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.model.splade import recognise_splade
 from splare_plugins.model.splare import SplareModel
@@ -105,7 +104,8 @@ def _modules(model: SplareModel, scratch: Path) -> list[nn.Module]:
     else:
         model.backbone.model.save_pretrained(scratch)
         # Without the flag, transformers puts the normed state in the last place.
-        _set(scratch / "config.json", is_causal=not config.bidirectional, tie_last_hidden_states=config.final_norm)
+        flags = {"is_causal": not config.bidirectional, "tie_last_hidden_states": config.final_norm}
+        write_json(scratch / "config.json", {**read_json(scratch / "config.json"), **flags})
         output = "last_hidden_state" if config.final_norm else ["hidden_states", -1]
         modules = [
             Transformer(
@@ -119,10 +119,6 @@ def _modules(model: SplareModel, scratch: Path) -> list[nn.Module]:
     if not config.pool_all_tokens and (special := _added_tokens(model)):
         modules.append(MultiVectorMask(special, skiplist_tasks=list(SIDES)))
     return [*modules, SpladePooling("max", embedding_dimension=head.width)]
-
-
-def _set(path: Path, **values: Any) -> None:
-    path.write_text(json.dumps({**read_json(path), **values}, indent=2), encoding="utf-8")
 
 
 def _dense(head: Any) -> Dense:

@@ -7,23 +7,21 @@ is written again here.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from sentence_transformers.base.modules import InputModule, Module
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from splare_plugins.backbone import Backbone, pack_states, pool_mask
-from splare_plugins.backbone.adapter import is_adapted, save_adapter, save_backbone
+from splare_plugins.backbone.adapter import save_adapter
 from splare_plugins.config import SIDES, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
-from splare_plugins.machine.files import read_json
+from splare_plugins.machine.files import read_json, write_json
 from splare_plugins.model.batching import keep_top_k
 from splare_plugins.model.find import locate_model
 from splare_plugins.model.forward import latent_weights
@@ -108,7 +106,7 @@ class SplareTransformer(InputModule):
         tokenised = self.backbone.tokenize(inputs, prompt or "", max_length or self.side(task).max_length)
         ids, mask = self.backbone.pad(tokenised)
         keep = torch.zeros_like(mask)
-        keep[mask] = torch.from_numpy(np.concatenate([pool_mask(self.config, tokens) for tokens in tokenised]))
+        keep[mask] = pool_mask(self.config, tokenised)
         return {"input_ids": ids, "attention_mask": mask.long(), "keep": keep.long()}
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -121,16 +119,15 @@ class SplareTransformer(InputModule):
         """Write the adapter, where there is one, else a backbone that can be trained; and the origin."""
         folder, config = Path(output_path), self.config
         own = set()
-        adapted = is_adapted(self.backbone)
-        if adapted:
+        if self.backbone.adapted:
             sha256 = save_adapter(self.backbone, folder / "adapter", self.origin.base or config.name)
             config = dataclasses.replace(config, adapter="adapter", adapter_sha256=sha256)
             own.add("adapter")
-        trained = not adapted and any(weight.requires_grad for weight in self.backbone.parameters())
+        trained = not self.backbone.adapted and any(weight.requires_grad for weight in self.backbone.parameters())
         if trained or self.embed or "backbone" in self.origin.own or self.origin.base is None:
-            sha256 = save_backbone(self.backbone, folder / "backbone")
+            sha256 = self.backbone.save(folder / "backbone")
             config = dataclasses.replace(config, backbone="backbone", backbone_sha256=sha256, backbone_revision=None)
-            if not adapted:  # one that the base had is merged into the weights by now
+            if not self.backbone.adapted:  # one that the base had is merged into the weights by now
                 config = dataclasses.replace(config, adapter=None, adapter_sha256=None)
             own.add("backbone")
         dtype = str(self.backbone.model.dtype).removeprefix("torch.")
@@ -226,7 +223,7 @@ class SplarePooling(Module):
         trained = any(weight.requires_grad for weight in self.head.parameters())
         own = trained or self.embed or self.own
         settings = {**self.get_config_dict(), "sha256": self.head.save(Path(output_path)) if own else None}
-        (Path(output_path) / self.config_file_name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        write_json(Path(output_path) / self.config_file_name, settings)
 
     @classmethod
     def load(  # noqa: D102

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from splare_plugins.backbone.source import require_backbone
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.heads import Head, load_head
-from splare_plugins.machine.files import read_json
+from splare_plugins.machine.files import read_json, write_json
 from splare_plugins.model.find import ORIGIN_FILE, locate_model
 from splare_plugins.model.splade import recognise_splade
 from splare_plugins.model.splare import SplareModel
@@ -60,8 +59,7 @@ class Origin:
     def save(self, folder: Path) -> None:
         """Write ``splare_encoder.json`` into ``folder``."""
         values = {"format": FORMAT_VERSION, **dataclasses.asdict(self), "config": self.config.to_dict()}
-        text = json.dumps(values, indent=2, ensure_ascii=False)
-        (folder / ORIGIN_FILE).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / ORIGIN_FILE, values)
 
     @classmethod
     def load(cls, folder: Path) -> Origin:

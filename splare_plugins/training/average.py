@@ -138,8 +138,7 @@ def merge_model(
 
     def write(made: Path) -> SplareConfig:
         shutil.copytree(folder / config.head, made / config.head)
-        model.backbone.save(made / "backbone")
-        sha256 = file_sha256(*sorted((made / "backbone").glob("*.safetensors")))
+        sha256 = model.backbone.save(made / "backbone")
         return dataclasses.replace(
             config,
             name=name or config.name,

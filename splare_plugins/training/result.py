@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from splare_plugins.backbone.adapter import save_adapter, save_backbone
+from splare_plugins.backbone.adapter import save_adapter
 from splare_plugins.backbone.source import find_backbone
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.heads import Head
@@ -101,7 +101,7 @@ def _write(student: Student, config: TrainingConfig, made: Path) -> SplareConfig
     if config.lora is not None:
         sha256 = save_adapter(backbone, made / "adapter", base.name)
         return dataclasses.replace(saved, adapter="adapter", adapter_sha256=sha256, revision=sha256[:12])
-    sha256 = save_backbone(backbone, made / "backbone")
+    sha256 = backbone.save(made / "backbone")
     return dataclasses.replace(
         saved,
         backbone="backbone",

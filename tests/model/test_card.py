@@ -158,7 +158,7 @@ def test_figures_that_are_none_are_refused(figure, words, tmp_path):
         tiny_model().save_pretrained(tmp_path, figures=[figure])
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "not valid JSON"), ("{}", "list of figures")])
+@pytest.mark.parametrize(("text", "words"), [("{", "not valid JSON"), ("{}", "must hold a list")])
 def test_a_broken_file_of_figures_is_refused(text, words, tmp_path):
     tiny_model().save_pretrained(tmp_path)
     (tmp_path / "figures.json").write_text(text)

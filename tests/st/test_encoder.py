@@ -230,6 +230,9 @@ def test_a_model_in_memory_shares_the_weights_and_has_its_own_identity(encoder, 
     assert encoder.splare_model().config.fingerprint() != model.config.fingerprint()
     with pytest.raises(InputError, match="embed=True"):
         model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="adapter that is not merged"):
+        SplareModel(model.config, model.backbone, model.head).save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def saved(tiny_folder: Path, tmp_path: Path) -> tuple[Path, Path]:

@@ -150,7 +150,7 @@ def test_soft_caps_and_taken_places_are_refused(tmp_path):
     with pytest.raises(InputError, match="soft-capped"):
         export_stock(model, tmp_path / "stock")
     exact = without_prompts(tiny_model())
-    with pytest.raises(InputError, match="holds something that is no sparse encoder"):
+    with pytest.raises(InputError, match="is not empty and holds no sparse encoder"):
         export_stock(exact, tmp_path)
     export_stock(exact, tmp_path / "stock")
     with pytest.raises(InputError, match="--overwrite"):

@@ -42,11 +42,10 @@ class Published(NamedTuple):
         return self.width * (self.d_model * self.bytes_each + 8)
 
 
-LLAMA = "meta-llama/Llama-3.1-8B"
 PUBLISHED = (
     Published(
         "llama-scope",
-        LLAMA,
+        "meta-llama/Llama-3.1-8B",
         "hf:fnlp/Llama3_1-8B-Base-LXR-32x#L26R",
         "0-31",
         4096,

@@ -18,8 +18,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers import fold
 from splare_plugins.heads.importers.fold import Hints
@@ -68,30 +66,25 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     with open_tensors(folder / "ae.pt") as file:
         transposed = "W_enc" in file.shapes
         weight = "W_enc" if transposed else "encoder.weight"
-        W = fold.encoder(file, weight, transposed=transposed)
-        width, d_model = W.shape
-        b = file.vector("b_enc" if "b_enc" in file.shapes else "encoder.bias", width)
-        if kind.centred:
-            name = next((name for name in BIASES if name in file.shapes), BIASES[0])
-            b -= fold.product(W, file.vector(name, d_model))
-        theta = torch.zeros(width)
-        if kind.activation == "jumprelu":
-            # BatchTopK files of unfinished runs hold the threshold -1, which lets every positive value pass.
-            theta = file.vector("threshold", width).clamp(min=0)
+        bias = "b_enc" if "b_enc" in file.shapes else "encoder.bias"
+        centre = next((name for name in BIASES if name in file.shapes), BIASES[0]) if kind.centred else None
+        W, b = fold.encoder(file, weight, bias, transposed=transposed, centre=centre)
+        # BatchTopK files of unfinished runs hold the threshold -1, which lets every positive value pass.
+        theta = file.vector("threshold", len(W)).clamp(min=0) if kind.activation == "jumprelu" else None
         k = _k(trainer, file, folder) if kind.activation == "topk" else None
     fold.require_size(W, d_model=trainer.get("activation_dim"), width=trainer.get("dict_size"), where=folder)
-    card = fold.make_card(
+    return fold.make_head(
         NAME,
         W,
+        b,
+        theta,
+        k=k,
         layer=layer,
         hook=str(trainer.get("submodule_name") or f"resid_post_layer_{layer}"),
-        activation=kind.activation,
-        scale="raw",
         base_model=trainer.get("lm_name"),
         published_l0=float(trainer["k"]) if trainer.get("k") else None,
         dict_class=trainer["dict_class"],
     )
-    return SparseAutoencoder(W, b, theta, k=k, card=card)
 
 
 def _k(trainer: dict[str, Any], file: TensorFile, folder: Path) -> int:

@@ -59,9 +59,8 @@ def locate(source: str, *, suite: str | None, hints: Hints) -> Located:
     names = [file.relative_to(folder).as_posix() for glob in ("*", "*/*") for file in folder.glob(glob)]
     chosen = choose_suite(names, suite=suite, where=source)
     hints = replace(hints, name=hints.name or str(folder), layer=layer if hints.layer is None else hints.layer)
-    needed = _needed(chosen, names, hints)
-    files = [folder / name for name in needed]
-    return Located(folder, files, chosen, _with_layer(hints, needed), None)
+    needed, layer = _needed(chosen, names, hints)
+    return Located(folder, [folder / name for name in needed], chosen, replace(hints, layer=layer), None)
 
 
 def _locate_on_hub(source: str, suite: str | None, hints: Hints) -> Located:
@@ -71,7 +70,11 @@ def _locate_on_hub(source: str, suite: str | None, hints: Hints) -> Located:
             f"{source!r} is not a hub source; write hf:org/repo/path@revision or hf:org/repo#part-of-a-name"
         )
     repo, path = match["repo"], (match["path"] or "").strip("/")
-    commit, everything = _repository(repo, match["revision"])
+    from huggingface_hub import HfApi
+
+    with hub_errors(repo):
+        info = HfApi().model_info(repo, revision=match["revision"])
+    commit, everything = str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
     if match["selector"]:
         path = _select(everything, path, match["selector"], source)
     path, layer = sae_folder(path) if path in everything else (path, None)
@@ -82,18 +85,16 @@ def _locate_on_hub(source: str, suite: str | None, hints: Hints) -> Located:
         raise InputError(f"the hub repository {repo} has no folder {path!r} at {match['revision'] or 'main'}")
     chosen = choose_suite(names, suite=suite, where=source)
     hints = replace(hints, name=f"{repo}/{path}", layer=layer if hints.layer is None else hints.layer)
-    needed = _needed(chosen, names, hints)
+    needed, layer = _needed(chosen, names, hints)
     files = [_download(repo, prefix + name, commit) for name in needed]
-    folder = files[-1]
-    for _ in Path(needed[-1]).parts:
-        folder = folder.parent
-    return Located(folder, files, chosen, _with_layer(hints, needed), commit)
+    folder = files[-1].parents[len(Path(needed[-1]).parts) - 1]
+    return Located(folder, files, chosen, replace(hints, layer=layer), commit)
 
 
-def _needed(suite: Suite, names: list[str], hints: Hints) -> list[str]:
-    """The files to read; a pattern stands for the file of one layer."""
+def _needed(suite: Suite, names: list[str], hints: Hints) -> tuple[list[str], int | None]:
+    """The files to read, and their layer as far as it is known; a pattern stands for the file of one layer."""
     if not any("*" in pattern for pattern in suite.files):
-        return list(suite.files)
+        return list(suite.files), hints.layer
     (pattern,) = suite.files
     before, after = pattern.split("*")
     layers = sorted(
@@ -104,11 +105,7 @@ def _needed(suite: Suite, names: list[str], hints: Hints) -> list[str]:
         there = ", ".join(map(str, layers))
         asked = "which of them is meant" if layer is None else f"layer {layer} is not among them"
         raise InputError(f"{hints.name} holds SAEs of the layers {there}, {asked}; give one with --layer")
-    return [f"{before}{layer}{after}"]
-
-
-def _with_layer(hints: Hints, needed: list[str]) -> Hints:
-    return replace(hints, layer=sae_folder(needed[-1])[1] if hints.layer is None else hints.layer)
+    return [f"{before}{layer}{after}"], layer
 
 
 def _select(everything: list[str], path: str, selector: str, source: str) -> str:
@@ -127,15 +124,6 @@ def _select(everything: list[str], path: str, selector: str, source: str) -> str
             + "; name the folder itself: hf:org/repo/folder"
         )
     return found.pop()
-
-
-def _repository(repo: str, revision: str | None) -> tuple[str, list[str]]:
-    """Commit and file names of a hub repository."""
-    from huggingface_hub import HfApi
-
-    with hub_errors(repo):
-        info = HfApi().model_info(repo, revision=revision)
-    return str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
 
 
 def _download(repo: str, name: str, commit: str) -> Path:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers.tensors import TensorFile
+from splare_plugins.heads.sae import SparseAutoencoder
 
 KEPT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 NOT_RESIDUAL = {
@@ -38,17 +39,42 @@ class Hints:
     k: int | None = None
     input_norm: float | None = None
 
+    def given(self) -> dict[str, Any]:
+        """Those that say something."""
+        return {key: value for key, value in vars(self).items() if value not in (None, "")}
 
-def encoder(file: TensorFile, name: str, *, transposed: bool, gain: Tensor | None = None) -> Tensor:
-    """The encoder as ``W[width, d]``, each row times its ``gain``, without a second copy of it in memory.
 
-    Half precision stays as published; anything wider than float32 becomes float32.
+def encoder(
+    file: TensorFile,
+    weight: str,
+    bias: str,
+    *,
+    transposed: bool,
+    gain: Tensor | None = None,
+    centre: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The encoder as ``W[width, d]`` and ``b[width]``, which takes states without scale and centre.
 
     Args:
         file: the weights.
-        name: of a tensor ``[d, width]`` if ``transposed``, else ``[width, d]``.
-        transposed: see ``name``.
-        gain: shape ``[width]``, float32.
+        weight: name of a tensor ``[d, width]`` if ``transposed``, else ``[width, d]``.
+        bias: name of a tensor ``[width]``.
+        transposed: see ``weight``.
+        gain: what each latent is multiplied by, shape ``[width]``, float32.
+        centre: name of a tensor ``[d]`` that was subtracted from the states; ``b`` becomes ``b - W centre``.
+    """
+    W = _matrix(file, weight, transposed=transposed, gain=gain)
+    b = file.vector(bias, len(W)) * (1.0 if gain is None else gain)
+    if centre is not None:
+        vector = file.vector(centre, W.shape[1])
+        b -= torch.cat([rows.float() @ vector for rows in W.split(1024)])
+    return W, b
+
+
+def _matrix(file: TensorFile, name: str, *, transposed: bool, gain: Tensor | None) -> Tensor:
+    """``W``, each row times its gain, without a second copy of it in memory.
+
+    Half precision stays as published; anything wider than float32 becomes float32.
     """
     rows, columns = file.matrix_shape(name)
     result: Tensor | None = None
@@ -64,11 +90,6 @@ def encoder(file: TensorFile, name: str, *, transposed: bool, gain: Tensor | Non
     if result is None:
         raise InputError(f"the tensor {name!r} of {file.path} is empty")
     return result
-
-
-def product(W: Tensor, vector: Tensor) -> Tensor:
-    """``W @ vector`` in float32, in blocks; shape ``[width]``."""
-    return torch.cat([rows.float() @ vector for rows in W.split(1024)])
 
 
 def decoder_norms(file: TensorFile, name: str, *, width: int, latents_first: bool) -> Tensor:
@@ -95,7 +116,7 @@ def decoder_norms(file: TensorFile, name: str, *, width: int, latents_first: boo
 
 
 def require_size(W: Tensor, *, d_model: object, width: object, where: Path | str) -> None:
-    """Refuse tensors that are not of the size their config or name says; ``None`` says nothing.
+    """Refuse tensors that are not of the size their config or name says; ``None`` is not compared.
 
     Raises:
         InputError: naming both sizes.
@@ -134,43 +155,48 @@ def require_known(layer: int | None, where: Path | str) -> int:
     return layer
 
 
-def make_card(
+def make_head(
     suite: str,
     W: Tensor,
+    b: Tensor,
+    theta: Tensor | None = None,
     *,
+    k: int | None = None,
     layer: int,
     hook: str,
-    activation: str,
-    scale: str,
+    scale: str = "raw",
     licence: str | None = None,
     base_model: str | None = None,
     published_l0: float | None = None,
     **more: Any,
-) -> dict[str, Any]:
-    """The card of an imported SAE; where it came from is added when it is stored.
+) -> SparseAutoencoder:
+    """An imported SAE with its card; where it came from is added when it is stored.
 
     Args:
         suite: name in the table of suites.
-        W: the encoder, for its sizes.
+        W: as :class:`SparseAutoencoder` takes it.
+        b: likewise.
+        theta: likewise; thresholds make a JumpReLU.
+        k: likewise.
         layer: layer whose output it reads, counted from 0.
         hook: the suite's own name of the place.
-        activation: ``relu``, ``jumprelu`` or ``topk``.
         scale: which scale the activations are on.
         licence: of the SAE; ``None`` where the files do not say.
         base_model: hub id of the model it was trained on.
         published_l0: mean number of active latents a token that the authors give.
         **more: anything else worth keeping.
     """
-    return {
+    card = {
         "suite": suite,
         "layer": layer,
         "layers_needed": layer + 1,
         "hook": hook,
         "d_model": W.shape[1],
-        "activation": activation,
+        "activation": "topk" if k is not None else "relu" if theta is None else "jumprelu",
         "scale": scale,
         "licence": licence,
         "base_model": base_model,
         "published_l0": published_l0,
         **more,
     }
+    return SparseAutoencoder(W, b, theta, k=k, card=card)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers import fold
@@ -25,12 +26,7 @@ NAME_1 = "gemma-scope"
 FILES_1 = ("params.npz",)
 NAME_2 = "gemma-scope-2"
 FILES_2 = ("config.json", "params.safetensors")
-LICENCE = "cc-by-4.0"
-OTHER_PLACES = {
-    "-att": "the attention output",
-    "-mlp": "the MLP output",
-    "-transcoders": "a transcoder",
-}
+OTHER_PLACES = {"-att": "the attention output", "-mlp": "the MLP output", "-transcoders": "a transcoder"}
 
 
 def read_gemma_2(folder: Path, hints: Hints) -> SparseAutoencoder:
@@ -48,20 +44,16 @@ def read_gemma_2(folder: Path, hints: Hints) -> SparseAutoencoder:
     layer = int(found[1]) if (found := re.search(r"layer_(\d+)", name)) else hints.layer
     model = re.search(r"gemma-scope-(\d+b)-(pt|it)", name)
     l0 = re.search(r"average_l0_(\d+)", name)
-    head = _read(folder / "params.npz")
     layer = fold.require_known(layer, folder)
-    fold.require_size(head.W, d_model=None, width=_width(name, head.width), where=name)
-    head.card = fold.make_card(
+    head = _read(
+        folder / FILES_1[0],
         NAME_1,
-        head.W,
         layer=layer,
         hook=f"blocks.{layer}.hook_resid_post",
-        activation="jumprelu",
-        scale="raw",
-        licence=LICENCE,
         base_model=f"google/gemma-2-{model[1]}{'-it' if model[2] == 'it' else ''}" if model else None,
         published_l0=float(l0[1]) if l0 else None,
     )
+    fold.require_size(head.W, d_model=None, width=_width(name, head.width), where=name)
     return head
 
 
@@ -78,31 +70,25 @@ def read_gemma_3(folder: Path, hints: Hints) -> SparseAutoencoder:
         raise InputError(f"{folder} is a transcoder ({kind}, {into} to {out}); only SAEs are supported")
     if config.get("architecture", "jump_relu") not in ("jump_relu", "jumprelu"):
         raise InputError(f"{folder} has the architecture {config['architecture']!r}; only jump_relu is supported")
-    layer = fold.residual_layer(into, folder)
-    head = _read(folder / "params.safetensors")
-    fold.require_size(head.W, d_model=None, width=config.get("width"), where=folder)
-    head.card = fold.make_card(
+    head = _read(
+        folder / FILES_2[1],
         NAME_2,
-        head.W,
-        layer=layer,
+        layer=fold.residual_layer(into, folder),
         hook=str(into),
-        activation="jumprelu",
-        scale="raw",
-        licence=LICENCE,
         base_model=config.get("model_name"),
         published_l0=config.get("l0"),
     )
+    fold.require_size(head.W, d_model=None, width=config.get("width"), where=folder)
     return head
 
 
-def _read(path: Path) -> SparseAutoencoder:
+def _read(path: Path, suite: str, **about: Any) -> SparseAutoencoder:
     with open_tensors(path) as file:
         # Some files spell W_enc in lower case.
         name = "w_enc" if "w_enc" in file.shapes else "W_enc"
-        width = file.matrix_shape(name)[1]
-        b, theta = file.vector("b_enc", width), file.vector("threshold", width)
-        W = fold.encoder(file, name, transposed=True)
-    return SparseAutoencoder(W, b, theta.clamp(min=0))
+        W, b = fold.encoder(file, name, "b_enc", transposed=True)
+        theta = file.vector("threshold", len(W)).clamp(min=0)
+    return fold.make_head(suite, W, b, theta, licence="cc-by-4.0", **about)
 
 
 def _width(name: str, found: int) -> int | None:

@@ -8,7 +8,6 @@ which is the SAE's name there, like ``26-llamascope-res-131k``.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.labels import Label
-from splare_plugins.machine.files import numbered_lines
+from splare_plugins.machine.files import read_any_json, read_jsonl
 
 _LINES = (".jsonl", ".jsonl.gz")
 _SUFFIXES = (*_LINES, ".json")
@@ -56,7 +55,7 @@ def read_neuronpedia(paths: Sequence[Path], *, width: int, layer: int | None) ->
     Args:
         paths: ``.jsonl``, ``.jsonl.gz`` or ``.json`` files, or folders of them.
         width: latents of the SAE.
-        layer: the number in the name of the SAE's hook, to tell the labels of another SAE; ``None`` tells nothing.
+        layer: the number in the name of the SAE's hook, to recognise the labels of another SAE; ``None`` skips that.
 
     Raises:
         InputError: for a file that is not such an export, an id outside the width, and labels of another SAE.
@@ -67,7 +66,9 @@ def read_neuronpedia(paths: Sequence[Path], *, width: int, layer: int | None) ->
     for path in _files(paths):
         for where, record in _records(path):
             counts.read += 1
-            latent, text = _index(record, where), _text(record)
+            latent = _latent(record, where)
+            # JSON can spell half a character, which no file of ours can hold.
+            text = str(record["description"] or "").strip().encode("utf-8", "replace").decode()
             mine = str(record.get("modelId", "")), str(record.get("layer", ""))
             if owner is None:
                 _require_same_sae(mine[1], width, layer, where)
@@ -85,7 +86,9 @@ def read_neuronpedia(paths: Sequence[Path], *, width: int, layer: int | None) ->
             elif latent in labels:
                 counts.repeated += 1
             else:
-                labels[latent] = Label(text, _source(record))
+                # The model that wrote the text; a person's texts have none.
+                source = str(record.get("explanationModelName") or record.get("typeName") or "neuronpedia")
+                labels[latent] = Label(text, source)
     if not labels:
         raise InputError(f"{', '.join(map(str, paths))} holds no explanation with a text")
     counts.labels = len(labels)
@@ -108,56 +111,30 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             raise InputError(f"{path} is not an export of labels; its name must end in {', '.join(_SUFFIXES)}")
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each explanation with where it stands."""
+def _records(path: Path) -> Iterator[tuple[str, Any]]:
+    """What should be an explanation, with where it stands."""
     if path.name.endswith(_LINES):
-        for number, line in numbered_lines(path):
-            if line.strip():
-                yield f"{path}:{number}", _object(_parse(line, f"{path}:{number}"), f"{path}:{number}")
+        yield from read_jsonl(path)
         return
-    try:
-        found = _parse(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    found = read_any_json(path)
     if isinstance(found, dict):
         found = found.get("explanations")
     if not isinstance(found, list):
         raise InputError(f'{path} must hold a list of explanations, or an object with one under "explanations"')
     for number, record in enumerate(found):
-        yield f"explanation {number} of {path}", _object(record, f"explanation {number} of {path}")
+        yield f"explanation {number} of {path}", record
 
 
-def _parse(text: str | bytes, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{where} is not valid JSON ({error}); fetch it again") from error
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or "index" not in value or "description" not in value:
+def _latent(record: Any, where: str) -> int:
+    if not isinstance(record, dict) or "index" not in record or "description" not in record:
         raise InputError(
             f"{where} is not an explanation of Neuronpedia: it lacks index or description; take the explanations of "
             "an export, not its features or activations"
         )
-    return value
-
-
-def _index(record: dict[str, Any], where: str) -> int:
     index = str(record["index"])
     if not (index.isascii() and index.isdigit()):
         raise InputError(f"{where} has the index {index!r}, which is not a latent's number")
     return int(index)
-
-
-def _text(record: dict[str, Any]) -> str:
-    # JSON can spell half a character, which no file of ours can hold.
-    return str(record["description"] or "").strip().encode("utf-8", "replace").decode()
-
-
-def _source(record: dict[str, Any]) -> str:
-    """The model that wrote the text; a person's texts have none."""
-    return str(record.get("explanationModelName") or record.get("typeName") or "neuronpedia")
 
 
 def _require_same_sae(name: str, width: int, layer: int | None, where: str) -> None:

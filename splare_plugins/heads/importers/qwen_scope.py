@@ -38,24 +38,18 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
             raise InputError(
                 f"{file.path} has an encoder of shape {(width, d_model)} and a decoder of shape {file.shape('W_dec')}"
             )
-        b = file.vector("b_enc", width)
-        W = fold.encoder(file, "W_enc", transposed=False)
-    fold.require_size(W, d_model=None, width=_width(name), where=name)
+        W, b = fold.encoder(file, "W_enc", "b_enc", transposed=False)
+    said = re.search(r"-W(\d+)K-", name)
+    fold.require_size(W, d_model=None, width=int(said[1]) * 1024 if said else None, where=name)
     model = re.search(r"SAE-Res-(Qwen[\w.-]+?)-W\d+K", name)
-    card = fold.make_card(
+    return fold.make_head(
         NAME,
         W,
+        b,
+        k=k,
         layer=layer,
         hook=f"model.layers.{layer}.output",
-        activation="topk",
-        scale="raw",
         licence="other (qwen)",
         base_model=f"Qwen/{model[1]}" if model else None,
         published_l0=float(k),
     )
-    return SparseAutoencoder(W, b, k=k, card=card)
-
-
-def _width(name: str) -> int | None:
-    match = re.search(r"-W(\d+)K-", name)
-    return int(match[1]) * 1024 if match else None

@@ -18,7 +18,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from splare_plugins.errors import InputError
@@ -50,28 +49,26 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     activation, k = _activation(config, folder)
     layer = fold.residual_layer(hook, folder)
     with open_tensors(folder / "sae_weights.safetensors") as file:
-        d_model, width = file.matrix_shape("W_enc")
+        width = file.matrix_shape("W_enc")[1]
         gain = _gain(config, file, width, topk=activation == "topk")
-        W = fold.encoder(file, "W_enc", transposed=True, gain=gain)
+        centre = "b_dec" if config.get("apply_b_dec_to_input", _version(config) < 6) else None
+        W, b = fold.encoder(file, "W_enc", "b_enc", transposed=True, gain=gain, centre=centre)
         fold.require_size(W, d_model=config.get("d_in"), width=config.get("d_sae"), where=folder)
-        b = file.vector("b_enc", width) * (1.0 if gain is None else gain)
-        if config.get("apply_b_dec_to_input", _version(config) < 6):
-            b -= fold.product(W, file.vector("b_dec", d_model))
-        theta = torch.zeros(width)
+        theta = None
         if activation == "jumprelu":
             theta = file.vector("threshold", width).clamp(min=0) * (1.0 if gain is None else gain)
-    rescaled = config.get("rescale_acts_by_decoder_norm")
-    card = fold.make_card(
+    return fold.make_head(
         NAME,
         W,
+        b,
+        theta,
+        k=k,
         layer=layer,
         hook=str(hook),
-        activation=activation,
-        scale="raw, unit decoder norms" if rescaled else "raw",
+        scale="raw, unit decoder norms" if config.get("rescale_acts_by_decoder_norm") else "raw",
         base_model=_value(config, "model_name"),
         published_l0=float(k) if k else None,
     )
-    return SparseAutoencoder(W, b, theta, k=k, card=card)
 
 
 def _value(config: dict[str, Any], *keys: str) -> Any:

@@ -39,13 +39,10 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     k = int(config["k"])
     hook, layer = _hook(folder, hints)
     with open_tensors(folder / "sae.safetensors") as file:
-        width, d_model = file.matrix_shape("encoder.weight")
-        W = fold.encoder(file, "encoder.weight", transposed=False)
-        b = file.vector("encoder.bias", width) - fold.product(W, file.vector("b_dec", d_model))
+        W, b = fold.encoder(file, "encoder.weight", "encoder.bias", transposed=False, centre="b_dec")
     said = config.get("num_latents") or int(config.get("expansion_factor", 0)) * int(config.get("d_in", 0)) or None
     fold.require_size(W, d_model=config.get("d_in"), width=said, where=folder)
-    card = fold.make_card(NAME, W, layer=layer, hook=hook, activation="topk", scale="raw", published_l0=float(k))
-    return SparseAutoencoder(W, b, k=k, card=card)
+    return fold.make_head(NAME, W, b, k=k, layer=layer, hook=hook, published_l0=float(k))
 
 
 def _hook(folder: Path, hints: Hints) -> tuple[str, int]:

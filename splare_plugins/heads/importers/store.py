@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from splare_plugins.errors import InputError
-from splare_plugins.heads.importers.fetch import Located, locate
+from splare_plugins.heads.importers.fetch import locate
 from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.labels import LABELS
 from splare_plugins.heads.record import CARD
@@ -59,13 +59,11 @@ def import_sae(
         logger.warning("the hub cannot be reached; using the earlier conversion %s", earlier)
         return _fitting(earlier, d_model)
     sha256 = file_sha256(*located.files)
-    folder = output or cache_root() / "sae" / _key(source, located, sha256)
-    if output is not None or not (folder / CARD).is_file():
-        _convert(source, located, sha256, folder, d_model, hints)
-    return _fitting(folder, d_model)
-
-
-def _convert(source: str, located: Located, sha256: str, folder: Path, d_model: int | None, hints: Hints) -> None:
+    key = [CONVERSION, source, located.revision, located.suite.name, vars(located.hints), sha256]
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    folder = output or cache_root() / "sae" / digest[:24]
+    if output is None and (folder / CARD).is_file():
+        return _fitting(folder, d_model)
     logger.info("converting %s into %s", source, folder)
     head = located.suite.read(located.folder, located.hints)
     _require_fit(head.state_size, d_model, source)
@@ -74,24 +72,19 @@ def _convert(source: str, located: Located, sha256: str, folder: Path, d_model: 
         "revision": located.revision,
         "source_files": [file.relative_to(located.folder).as_posix() for file in located.files],
         "source_sha256": sha256,
-        "options": {key: value for key, value in vars(hints).items() if value not in (None, "")},
+        "options": hints.given(),
     }
     with replacing_folder(folder) as made:
         head.save(made)
         if (folder / LABELS).exists():
             logger.warning("the labels of %s go with the SAE that it held; label it again", folder)
-
-
-def _key(source: str, located: Located, sha256: str) -> str:
-    parts = [CONVERSION, source, located.revision, located.suite.name, vars(located.hints), sha256]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+    return folder
 
 
 def _converted_earlier(source: str, hints: Hints) -> Path | None:
-    options = {key: value for key, value in vars(hints).items() if value not in (None, "")}
     for card in sorted((cache_root() / "sae").glob(f"*/{CARD}"), key=lambda path: -path.stat().st_mtime):
         values = read_json(card)
-        if values.get("source") == source and values.get("options") == options:
+        if values.get("source") == source and values.get("options") == hints.given():
             return card.parent
     return None
 

@@ -11,8 +11,7 @@ from splare_plugins.errors import InputError
 from splare_plugins.heads.importers import (
     dictionary_learning,
     gemma_scope,
-    llama_scope,
-    llamascopium,
+    openmoss,
     qwen_scope,
     saelens,
     sparsify,
@@ -42,14 +41,14 @@ class Suite(NamedTuple):
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite(llama_scope.NAME, llama_scope.FILES, llama_scope.read),
+        Suite(openmoss.NAME_1, openmoss.FILES_1, openmoss.read_llama_scope),
         Suite(gemma_scope.NAME_1, gemma_scope.FILES_1, gemma_scope.read_gemma_2),
         Suite(gemma_scope.NAME_2, gemma_scope.FILES_2, gemma_scope.read_gemma_3),
         Suite(qwen_scope.NAME, qwen_scope.FILES, qwen_scope.read),
         Suite(saelens.NAME, saelens.FILES, saelens.read),
         Suite(sparsify.NAME, sparsify.FILES, sparsify.read),
         Suite(dictionary_learning.NAME, dictionary_learning.FILES, dictionary_learning.read),
-        Suite(llamascopium.NAME, llamascopium.FILES, llamascopium.read),
+        Suite(openmoss.NAME_2, openmoss.FILES_2, openmoss.read_llamascopium),
     )
 }
 
@@ -79,9 +78,7 @@ def sae_folder(path: str) -> tuple[str, int | None]:
     for suite in SUITES.values():
         for pattern in suite.files:
             if fnmatchcase(path, f"*/{pattern}") or fnmatchcase(path, pattern):
-                folder = PurePosixPath(path)
-                for _ in PurePosixPath(pattern).parts:
-                    folder = folder.parent
+                folder = PurePosixPath(path).parents[len(PurePosixPath(pattern).parts) - 1]
                 digits = "".join(filter(str.isdigit, PurePosixPath(path).name)) if "*" in pattern else ""
                 return str(folder), int(digits) if digits else None
     return path, None

@@ -157,7 +157,7 @@ def _npy_header(stream: object) -> tuple[tuple[int, ...], bool, np.dtype]:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(stream)  # type: ignore[arg-type]
     if dtype.kind != "f":
-        raise ValueError(f"an array of {dtype} where numbers with a fraction are needed")
+        raise ValueError(f"an array of {dtype}, but floating-point numbers are needed")
     return shape, fortran, dtype
 
 

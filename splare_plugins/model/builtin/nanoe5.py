@@ -96,7 +96,9 @@ def read_model(path: Path) -> PackedModel:
     eps = float(cursor.take("<f4", 1)[0])
     cursor.expect_block()
     vocabulary = _read_vocabulary(cursor)
-    _skip_normalisation(cursor)
+    # The table of its normalisation is NFKC with Nmt's clean-up, which `tokenizers` has as its own normalisers.
+    cursor.take("<i4", 1)
+    cursor.take("u1", int(cursor.take("<u4", 1)[0]))
     (count,) = cursor.take("<i4", 1)
     return PackedModel(shape, eps, vocabulary, dict(_read_tensors(cursor, int(count))))
 
@@ -144,13 +146,6 @@ def _read_vocabulary(cursor: _Cursor) -> Vocabulary:
     text = cursor.take("u1", length).tobytes()
     pieces = [text[start:end].decode() for start, end in itertools.pairwise(offsets)]
     return Vocabulary(pieces, scores, bos, eos, pad, unk)
-
-
-def _skip_normalisation(cursor: _Cursor) -> None:
-    # The table is NFKC with Nmt's clean-up, which `tokenizers` has as its own normalisers.
-    cursor.take("<i4", 1)
-    (size,) = cursor.take("<u4", 1).tolist()
-    cursor.take("u1", size)
 
 
 def _read_tensors(cursor: _Cursor, count: int) -> Iterator[tuple[str, np.ndarray]]:
