@@ -13,10 +13,7 @@ from scipy.sparse import csr_array
 from splare_plugins.config import Side
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer, latent_terms
-
-ContentType = Literal["query", "passage"]
-CONTENT_TYPES: dict[Side, ContentType] = {"query": "query", "document": "passage"}
-"""What requests and metrics call the two sides; everything behind them says what the rest of the project says."""
+from splare_plugins.serving.limits import CONTENT_TYPES, ContentType
 
 # OpenSearch takes query weights up to 64; a power of two is exact, so scores keep their order.
 OPENSEARCH_QUERY_DIVISOR = 4
@@ -32,9 +29,8 @@ class EncodeRequest(BaseModel):
     content_type: ContentType = Field("passage", description="Queries and passages have their own prompt and top-k.")
     sparse_embedding_format: Literal["word", "token_id", "arrays"] = Field(
         "word",
-        description='`word`: `{"f123": 87}`; `token_id`: `{"123": 87}`; `arrays`: '
-        '`{"indices": [123], "values": [87]}`; '
-        "in any case of letters.",
+        description='`word`: `{"f123": 87}`; `token_id`: `{"123": 87}`; `arrays`: `{"indices": [123], '
+        '"values": [87]}`; in any case of letters.',
     )
     weights: Literal["opensearch", "impact", "float"] = Field(
         "opensearch",
