@@ -52,15 +52,7 @@ def impact_similarity() -> Any:
 
 @contextmanager
 def java_errors(trouble: str, advice: str) -> Iterator[None]:
-    """Turn a Java exception into one sentence.
-
-    Args:
-        trouble: what could not be done, for example ``"the index at X cannot be opened"``.
-        advice: what to do about it.
-
-    Raises:
-        InputError: in place of any Java exception.
-    """
+    """Turn any Java exception into an ``InputError``: what could not be done, Java's reason, and what to do."""
     start_jvm()  # importing pyjnius starts Java, and it must be started our way
     from jnius import JavaException
 

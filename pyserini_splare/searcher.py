@@ -110,9 +110,10 @@ class LuceneSearcher(Searcher):
         number = self._number(docid)
         if number is None:
             return None
-        terms = self._reader.termVectors().get(number, CONTENTS)
-        if terms is not None:
-            return self._term_vector(docid)
+        if self._reader.termVectors().get(number, CONTENTS) is not None:
+            counts = java_class("io.anserini.index.IndexReaderUtils").getDocumentVector(self._reader, docid)
+            vector: dict[str, int] = json.loads(self._hits.to_json(counts))
+            return vector
         raw = self.document(docid)
         return json.loads(raw).get("vector") if raw else None
 
@@ -130,11 +131,8 @@ class LuceneSearcher(Searcher):
         if numbers is None:
             return {"terms": 0, "postings": 0, "impacts": 0}
         terms = java_class("io.anserini.index.IndexReaderUtils").getIndexStats(self._reader).get("unique_terms")
-        return {
-            "terms": int(terms),
-            "postings": int(numbers.sumDocFreq()),
-            "impacts": int(numbers.sumTotalTermFreq()),
-        }
+        postings, impacts = int(numbers.sumDocFreq()), int(numbers.sumTotalTermFreq())
+        return {"terms": int(terms), "postings": postings, "impacts": impacts}
 
     def close(self) -> None:
         """Close the index; a second time does nothing."""
@@ -182,21 +180,15 @@ class LuceneSearcher(Searcher):
     def _holds_impacts(self) -> bool:
         """Whether there are terms to search and ids to return."""
         fields = lucene("index.FieldInfos").getMergedFieldInfos(self._reader)
-        ids, contents = fields.fieldInfo(ID), fields.fieldInfo(CONTENTS)
-        if ids is None or contents is None:
-            return False
-        return bool(ids.getDocValuesType().toString() == "BINARY")
+        ids = fields.fieldInfo(ID)
+        known = ids is not None and fields.fieldInfo(CONTENTS) is not None
+        return known and str(ids.getDocValuesType().toString()) == "BINARY"
 
     def _number(self, docid: str) -> int | None:
         """Lucene's number of the document ``docid``."""
         self._check()
         hits = self._hits.top(lucene("search.TermQuery")(lucene("index.Term")(ID, docid)), 1)
         return hits.numbers[0] if hits.numbers else None
-
-    def _term_vector(self, docid: str) -> dict[str, int]:
-        counts = java_class("io.anserini.index.IndexReaderUtils").getDocumentVector(self._reader, docid)
-        vector: dict[str, int] = json.loads(self._hits.to_json(counts))
-        return vector
 
     def _check(self) -> None:
         self._claim.check()

@@ -164,8 +164,7 @@ class LuceneWriter(IndexWriter):
         except OSError as error:
             raise InputError(f"no index can be written at {self.location} ({error.strerror})") from error
         with java_errors(
-            f"no index can be written at {self.location}",
-            "wait for the other writer, or free the place",
+            f"no index can be written at {self.location}", "wait for the other writer, or free the place"
         ):
             self._writer = lucene("index.IndexWriter")(open_directory(self._folder, mapped=False), config)
 
