@@ -8,13 +8,7 @@ from urllib.parse import quote
 
 from opensearchpy import NotFoundError, OpenSearch
 
-from opensearch_splare.bodies import (
-    CONTENT_TYPES,
-    deployed_index,
-    ingest_pipeline,
-    pipeline_settings,
-    search_pipeline,
-)
+from opensearch_splare.bodies import deployed_index, ingest_pipeline, pipeline_settings, search_pipeline
 from opensearch_splare.connection import address, nested_value, require, server_errors, server_version
 from opensearch_splare.encoder_service import trust_encoder
 from opensearch_splare.location import check_name
@@ -22,6 +16,7 @@ from opensearch_splare.mapping import DEFAULT_FIELD, META_KEY, IndexCard, single
 from opensearch_splare.plan import Deployment, pipeline_name
 from opensearch_splare.remote_models import find_model, make_model, remove_models
 from splare_plugins.errors import InputError
+from splare_plugins.serving.limits import CONTENT_TYPES
 
 PLUGINS = {"opensearch-ml": "ml-commons", "opensearch-neural-search": "neural-search"}
 _DEFAULT_PIPELINES = ("default_pipeline", "search.default_pipeline")

@@ -39,9 +39,10 @@ def ask_encoder(url: str, token: str | None = None) -> SplareConfig:
             answer = pool.request("GET", f"{url}/model", headers=headers, preload_content=False)
             status, body = answer.status, answer.read(_LONGEST_ANSWER)
     except urllib3.exceptions.HTTPError as error:
+        # The last part of urllib3's message, without its objects and numbers.
+        reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error).rsplit(": ", maxsplit=1)[-1])
         raise InputError(
-            f"the encoder at {url} cannot be reached ({_reason(error)}); start it with splare serve, or correct "
-            "--encoder-url"
+            f"the encoder at {url} cannot be reached ({reason}); start it with splare serve, or correct --encoder-url"
         ) from error
     if status == 401:
         given = "asks for a token" if token is None else "asks for another token"
@@ -78,11 +79,6 @@ def trust_encoder(client: OpenSearch, encoder_url: str) -> list[str]:
     if changes:
         client.cluster.put_settings(body={"persistent": changes})
     return sorted(changes)
-
-
-def _reason(error: Exception) -> str:
-    """The last part of urllib3's message, without its objects and numbers."""
-    return re.sub(r"^\[Errno -?\d+\] ", "", str(error).rsplit(": ", maxsplit=1)[-1])
 
 
 def _is_private(host: str) -> bool:

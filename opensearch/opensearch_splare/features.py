@@ -56,7 +56,13 @@ class FeatureMap:
         Raises:
             InputError: for a latent that was not in use when the map was made.
         """
-        return {self._key(term, docid): impact for term, impact in impacts.items()}
+        numbers = {term: self._number(term) for term in impacts}
+        if lacking := next((term for term, number in numbers.items() if number is None), None):
+            raise InputError(
+                f"the document {docid!r} has the latent {lacking}, which the index's map of features lacks; make the "
+                "index again with a map of all documents"
+            )
+        return {str(numbers[term]): impact for term, impact in impacts.items()}
 
     def query(self, tokens: Mapping[str, float]) -> dict[str, float]:
         """A query's tokens by number; latents that no document has are left out, since they find nothing."""
@@ -82,15 +88,6 @@ class FeatureMap:
         if len(used) != width:
             raise InputError(f"the index's map of features is not of {width} latents; make the index again")
         return cls(np.flatnonzero(used), width)
-
-    def _key(self, term: str, docid: str) -> str:
-        number = self._number(term)
-        if number is None:
-            raise InputError(
-                f"the document {docid!r} has the latent {term}, which the index's map of features lacks; make the "
-                "index again with a map of all documents"
-            )
-        return str(number)
 
     def _number(self, term: str) -> int | None:
         latent = latent_id(term)

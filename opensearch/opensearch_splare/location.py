@@ -25,7 +25,7 @@ def split_location(location: str) -> tuple[str, str]:
     """The cluster's URL and the name of the index in ``http://host:9200/name``; a name alone: the default cluster.
 
     Raises:
-        InputError: if it is not of this form, or the name is none that OpenSearch allows.
+        InputError: if it is not of this form, or OpenSearch does not allow the name.
     """
     if "/" not in location:
         return default_url().rstrip("/"), check_name(location)

@@ -171,11 +171,6 @@ def check_two_phase_window(size: int) -> None:
         )
 
 
-def match_text(fields: Sequence[str], text: str) -> Body:
-    """BM25 over text fields; each document counts with its best field."""
-    return {"multi_match": {"query": text, "fields": list(fields)}}
-
-
 def hybrid(queries: Sequence[Body]) -> Body:
     """Several queries whose scores :func:`hybrid_pipeline` makes one; from OpenSearch 2.10 on."""
     return {"hybrid": {"queries": list(queries)}}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from opensearchpy import ConflictError, OpenSearch, TransportError
 
@@ -19,13 +18,10 @@ from splare_plugins.errors import InputError
 
 log = logging.getLogger(__name__)
 
-_ML = "/_plugins/_ml"
 _MOST_FOUND = 100
 # After a cold start the cluster makes the key that it encrypts credentials with; until then it refuses connectors.
 _PATIENCE = 60.0
 _PAUSE = 2.0
-
-Kind = Literal["connectors", "models", "model_groups"]
 
 
 def find_model(client: OpenSearch, plan: Deployment, side: Side) -> str | None:
@@ -35,10 +31,10 @@ def find_model(client: OpenSearch, plan: Deployment, side: Side) -> str | None:
     del wanted["credential"]  # the server keeps it to itself; an answer says whether it is right
     fitting = {
         found
-        for found, source in _search(client, "connectors", name)
+        for found, source in _search(client, "connectors", "name", name)
         if _holds(source, wanted) and len(source["actions"][0]["headers"]) == len(wanted["actions"][0]["headers"])
     }
-    for found, source in _search(client, "models", name):
+    for found, source in _search(client, "models", "name", name):
         if source.get("connector_id") in fitting and _trouble(client, found) is None:
             return found
     return None
@@ -56,9 +52,8 @@ def make_model(client: OpenSearch, plan: Deployment, side: Side) -> str:
     """
     created = _create_connector(client, plan, side)
     try:
-        post = partial(client.transport.perform_request, "POST")
-        found = str(post(f"{_ML}/models/_register", body=model_body(plan, side, created))["model_id"])
-        post(f"{_ML}/models/{found}/_deploy")
+        found = str(_ask(client, "POST", "models/_register", model_body(plan, side, created))["model_id"])
+        _ask(client, "POST", f"models/{found}/_deploy")
         _wait_until_deployed(client, found)
         if (trouble := _trouble(client, found)) is not None:
             raise InputError(_unusable(client, plan, trouble))
@@ -81,10 +76,7 @@ def _create_connector(client: OpenSearch, plan: Deployment, side: Side) -> str:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            body = connector_body(plan, side)
-            return str(
-                client.transport.perform_request("POST", f"{_ML}/connectors/_create", body=body)["connector_id"]
-            )
+            return str(_ask(client, "POST", "connectors/_create", connector_body(plan, side))["connector_id"])
         except TransportError as error:
             reason = error_reason(error.info)
             if "master key" in reason and time.monotonic() < deadline:
@@ -99,7 +91,7 @@ def _create_connector(client: OpenSearch, plan: Deployment, side: Side) -> str:
 def _wait_until_deployed(client: OpenSearch, model: str) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
-        about = client.transport.perform_request("GET", f"{_ML}/models/{model}")
+        about = _ask(client, "GET", f"models/{model}")
         state = about.get("model_state")
         if state in ("DEPLOYED", "PARTIALLY_DEPLOYED"):
             return
@@ -113,9 +105,8 @@ def _wait_until_deployed(client: OpenSearch, model: str) -> None:
 
 def _trouble(client: OpenSearch, model: str) -> str | None:
     """Why a model gives no vectors; ``None`` if it does."""
-    question = {"parameters": {"input": ["trial"]}}
     try:
-        answer = client.transport.perform_request("POST", f"{_ML}/models/{model}/_predict", body=question)
+        answer = _ask(client, "POST", f"models/{model}/_predict", {"parameters": {"input": ["trial"]}})
         (vector,) = answer["inference_results"][0]["output"][0]["dataAsMap"]["response"]
     except TransportError as error:
         return error_reason(error.info)
@@ -138,16 +129,15 @@ def _remove(client: OpenSearch, name: str, chosen: Callable[[str, str], bool]) -
     """Remove models of a name, connectors that no model of it has, and its group if it is empty then."""
     removed: list[str] = []
     kept: list[str] = []
-    delete = partial(client.transport.perform_request, "DELETE")
-    for model, source in _search(client, "models", name):
+    for model, source in _search(client, "models", "name", name):
         connector = source.get("connector_id", "")
         if not chosen(model, connector):
             kept.append(connector)
             continue
-        client.transport.perform_request("POST", f"{_ML}/models/{model}/_undeploy")
-        delete(f"{_ML}/models/{model}")
+        _ask(client, "POST", f"models/{model}/_undeploy")
+        _ask(client, "DELETE", f"models/{model}")
         removed.append(f"model {name}")
-    for connector, _ in _search(client, "connectors", name):
+    for connector, _ in _search(client, "connectors", "name", name):
         if connector not in kept and chosen("", connector):
             if _delete_connector(client, connector):
                 removed.append(f"connector {name}")
@@ -158,8 +148,8 @@ def _remove(client: OpenSearch, name: str, chosen: Callable[[str, str], bool]) -
                     connector,
                     name,
                 )
-    for group, _ in [] if kept else _search(client, "model_groups", name):
-        delete(f"{_ML}/model_groups/{group}")
+    for group, _ in [] if kept else _search(client, "model_groups", "name", name):
+        _ask(client, "DELETE", f"model_groups/{group}")
         removed.append(f"model group {name}")
     return removed
 
@@ -170,19 +160,23 @@ def _delete_connector(client: OpenSearch, connector: str) -> bool:
     ml-commons asks for its models by a field of analysed text, so that ids with equal parts between hyphens match.
     """
     try:
-        client.transport.perform_request("DELETE", f"{_ML}/connectors/{connector}")
+        _ask(client, "DELETE", f"connectors/{connector}")
     except ConflictError:
-        query = {"term": {"connector_id.keyword": connector}}
-        if client.transport.perform_request("POST", f"{_ML}/models/_search", body={"query": query})["hits"]["hits"]:
+        if any(_search(client, "models", "connector_id", connector)):
             raise
         return False
     return True
 
 
-def _search(client: OpenSearch, kind: Kind, name: str) -> Iterator[tuple[str, Body]]:
-    body = {"size": _MOST_FOUND, "query": {"term": {"name.keyword": name}}}
-    found = client.transport.perform_request("POST", f"{_ML}/{kind}/_search", body=body)
+def _search(client: OpenSearch, kind: str, field: str, value: str) -> Iterator[tuple[str, Body]]:
+    """Ids and contents of the connectors, models or model groups with this value."""
+    body = {"size": _MOST_FOUND, "query": {"term": {f"{field}.keyword": value}}}
+    found = _ask(client, "POST", f"{kind}/_search", body)
     return ((hit["_id"], hit["_source"]) for hit in found["hits"]["hits"])
+
+
+def _ask(client: OpenSearch, method: str, path: str, body: Body | None = None) -> Any:
+    return client.transport.perform_request(method, f"/_plugins/_ml/{path}", body=body)
 
 
 def _holds(found: Any, wanted: Any) -> bool:

@@ -64,7 +64,7 @@ def node_home(on_progress: Progress | None = None) -> Path:
 
     Raises:
         InputError: if a piece cannot be fetched.
-        MissingPartError: if there is no Java.
+        MissingPartError: if Java is missing.
     """
     home = cache_root() / f"opensearch-{VERSION}-{_recipe()}"
     artifacts = read_artifacts()
