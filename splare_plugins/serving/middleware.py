@@ -26,10 +26,7 @@ _USABLE_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 class Observe:
     """Pure ASGI, so that the application underneath still sees its client go away.
 
-    Args:
-        app: the application.
-        metrics: where requests are counted.
-        paths: those counted by name; all others are one.
+    Requests are counted in ``metrics``, those of ``paths`` by name and all others as one.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, paths: Collection[str]) -> None:

@@ -111,12 +111,7 @@ def parse_request(body: bytes) -> EncodeRequest:
 
 
 def render(weights: csr_array, request: EncodeRequest, quantizer: Quantizer) -> str:
-    """The answer's body.
-
-    Args:
-        weights: latent weights, float32, shape ``(texts, width)``.
-        request: says the side, the scale and the format.
-        quantizer: the model's.
+    """The answer's body, from latent weights, float32, shape ``(texts, width)``.
 
     Raises:
         InputError: if the model made a weight that is not a finite number >= 0.

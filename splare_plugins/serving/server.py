@@ -36,12 +36,7 @@ def serve(
 ) -> None:
     """Serve until a signal comes, then finish what was taken.
 
-    Args:
-        load: gives the model on a device.
-        devices: one model and one thread each.
-        limits: what is refused.
-        options: where and how to listen.
-        on_listening: called with the address, before the models are loaded.
+    ``load`` gives the model on a device; ``on_listening`` is called with the address before it.
 
     Raises:
         InputError: if the address or the TLS files cannot be used; and whatever loading a model raises.
@@ -87,10 +82,7 @@ def build_server(service: Service, options: ServerOptions) -> DrainingServer:
 class DrainingServer(uvicorn.Server):
     """uvicorn's server with a way out in two steps, and status 0 after an orderly end.
 
-    Args:
-        config: uvicorn's.
-        service: told to be no longer ready.
-        drain_seconds: between the signal and the closing of the socket.
+    ``drain_seconds`` after the signal, in which the service says that it is no longer ready, the socket closes.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, drain_seconds: float) -> None:
