@@ -35,9 +35,7 @@ class ReusedDocument:
     """The one Lucene document that a writer fills again and again, with fields as Anserini's searchers expect them.
 
     Lucene allows filling the same fields anew for each document, which is four calls into Java instead of ten.
-
-    Args:
-        store_vectors: also keep term vectors.
+    With ``store_vectors`` it keeps term vectors too.
     """
 
     def __init__(self, *, store_vectors: bool) -> None:

@@ -26,10 +26,7 @@ GROUPS = ("input", "output", "encoder")
 
 _VALUES = "--encoder-class --batch-size --max-length --dimension --pooling --prefix --rate-limit"
 _SWITCHES = "--fp16 --add-sep --l2-norm --multimodal --use-openai --explicit-truncate"
-_OF_OTHER_ENCODERS = {
-    **dict.fromkeys(_VALUES.split(), "store"),
-    **dict.fromkeys(_SWITCHES.split(), "store_true"),
-}
+_OF_OTHER_ENCODERS = {**dict.fromkeys(_VALUES.split(), "store"), **dict.fromkeys(_SWITCHES.split(), "store_true")}
 
 
 class Record(NamedTuple):

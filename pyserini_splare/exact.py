@@ -25,14 +25,9 @@ _SLACK = 1 - 2.0**-21
 def exact_top(
     reader: TopHitsReader, builder: QueryBuilder, weights: Mapping[str, int], rounded: TopHits, k: int
 ) -> TopHits:
-    """The best ``k`` documents by exact score.
+    """The best ``k`` documents by exact score, for a query of integers > 0.
 
-    Args:
-        reader: of the index.
-        builder: of the queries.
-        weights: the query, integers > 0.
-        rounded: Lucene's answer to it for ``k``, with scores above :data:`EXACT_FLOAT` among them.
-        k: most documents wanted.
+    ``rounded`` is Lucene's answer to it for ``k``, with scores above :data:`EXACT_FLOAT` among them.
     """
     query = builder.build(weights)
     asked, candidates = k, rounded

@@ -29,12 +29,9 @@ def lucene(name: str) -> Any:
 
 
 def open_directory(folder: Path, *, mapped: bool = True) -> Any:
-    """A Lucene directory on ``folder``.
+    """A Lucene directory on ``folder``, by default with files mapped into memory, which searches fastest.
 
-    Args:
-        folder: absolute or relative.
-        mapped: map files into memory, which searches fastest; a writer does without, since the files that it
-            merges would count as its memory.
+    A writer does without, since the files that it merges would count as its memory.
     """
     path = java_class("java.nio.file.Paths").get(str(folder.absolute()))
     return lucene("store.FSDirectory").open(path) if mapped else lucene("store.NIOFSDirectory")(path)

@@ -35,11 +35,7 @@ class QueryBuilder:
         self._should = lucene("search.BooleanClause$Occur").SHOULD
 
     def build(self, weights: Mapping[str, float]) -> Any:
-        """The Lucene query of terms with positive weights.
-
-        Args:
-            weights: at least one term; weights > 0 that :func:`usable_weights` let through.
-        """
+        """The Lucene query of at least one term, with weights > 0 that :func:`usable_weights` let through."""
         if all(map(_PLAIN.fullmatch, weights)):
             return self._parser.parse(" ".join([f"{term}^{_number(weight)}" for term, weight in weights.items()]))
         builder = lucene("search.BooleanQuery$Builder")()

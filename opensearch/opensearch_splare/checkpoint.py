@@ -59,12 +59,7 @@ class Checkpoint:
             raise InputError(f"the checkpoint {path} is damaged ({error}); remove it and run again") from error
 
     def skip(self, documents: Iterable[Document], seen: set[str], path: Path) -> Iterator[Document]:
-        """The documents that come after the checkpoint.
-
-        Args:
-            documents: the whole collection.
-            seen: filled with the ids of those that are skipped.
-            path: of the checkpoint, for messages.
+        """The documents of the whole collection that come after the checkpoint; ``seen`` gets the ids of the others.
 
         Raises:
             InputError: if the collection is not the one that the checkpoint belongs to.

@@ -95,12 +95,7 @@ def require(feature: str, version: Version) -> None:
 
 @contextmanager
 def server_errors(client: OpenSearch, index: str | None = None) -> Iterator[None]:
-    """What the server or the network refuses, as :class:`InputError` with the way out.
-
-    Args:
-        client: whose address is named.
-        index: what was asked for, for messages.
-    """
+    """What the server or the network refuses of ``index``, as :class:`InputError` with the way out."""
     try:
         yield
     except TransportError as error:

@@ -59,15 +59,7 @@ def ask_encoder(url: str, token: str | None = None) -> SplareConfig:
 
 
 def trust_encoder(client: OpenSearch, encoder_url: str) -> list[str]:
-    """Let a cluster call an encoder; other endpoints that it trusts stay trusted.
-
-    Args:
-        client: of the cluster; its user must be allowed to change settings.
-        encoder_url: of the encoder.
-
-    Returns:
-        The settings that were changed.
-    """
+    """Let a cluster call an encoder; other endpoints that it trusts stay trusted. Gives the settings that changed."""
     settings = client.cluster.get_settings(params={"flat_settings": "true", "include_defaults": "true"})
     now = {**settings["defaults"], **settings["persistent"], **settings["transient"]}
     trusted = list(now.get(_ENDPOINTS, []))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from opensearchpy import OpenSearch, TransportError
+from opensearchpy import OpenSearch
 
 from opensearch_splare.bulk import BulkSender, Failure, raise_failures
 from opensearch_splare.checkpoint import Checkpoint
@@ -143,17 +143,16 @@ def _refresh_off(client: OpenSearch, name: str, begun: Checkpoint) -> Iterator[N
     """New documents become visible at the end, which spares the server a segment a second."""
 
     def set_interval(interval: str | None) -> None:
-        client.indices.put_settings(index=name, body={"index": {"refresh_interval": interval}})
+        with server_errors(client, name):
+            client.indices.put_settings(index=name, body={"index": {"refresh_interval": interval}})
 
-    with server_errors(client, name):
-        set_interval("-1")
+    set_interval("-1")
     try:
         yield
     except BaseException:
         try:
             set_interval(begun.refresh_interval)
-        except TransportError as error:
+        except InputError as error:
             log.warning("the refresh_interval of the index %r is still -1: %s", name, error)
         raise
-    with server_errors(client, name):
-        set_interval(begun.refresh_interval)
+    set_interval(begun.refresh_interval)

@@ -116,13 +116,9 @@ class SplareIndex(IndexHandle):
         on_progress: Progress | None = None,
         **options: Any,
     ) -> IndexReport:
-        """Index documents that were encoded before, for example ``EncodedFolder.batches()``.
+        """Index impacts that this index's model made before, for example ``EncodedFolder.batches()``.
 
-        Args:
-            batches: of impacts that this index's model made.
-            on_error: as for :meth:`index`.
-            on_progress: as for :meth:`index`.
-            **options: of :class:`BulkSender`.
+        The options are those of :meth:`index`.
         """
         return fill_index(self, lambda _: batches, on_error=on_error, on_progress=on_progress, **options)
 
@@ -181,11 +177,8 @@ class SplareIndex(IndexHandle):
         """SPLARE and BM25 together: the scores of each are scaled to 0..1 and added.
 
         Args:
-            queries: texts.
-            k: most documents per query.
+            queries: texts; ``k``, ``filter`` and ``top_k`` are as for :meth:`search`.
             weight: of SPLARE's score, 0..1; BM25 has the rest.
-            filter: a query that hits must match.
-            top_k: latents kept of a query; ``None`` keeps all.
 
         Returns:
             For each query ids and combined scores in 0..1, best first.

@@ -49,11 +49,7 @@ class IndexCard:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], name: str) -> IndexCard:
-        """Read the card of an index, and check that its field is there.
-
-        Args:
-            mapping: what the server gives as ``mappings`` of the index.
-            name: of the index, for messages.
+        """Read the card of the index ``name`` from its ``mappings``, and check that its field is there.
 
         Raises:
             InputError: if splare did not make it, it is of another version, or its field is missing or of another
@@ -121,7 +117,7 @@ def index_body(
         store_vectors: keep vectors in ``_source``, where reindexing and partial updates need them; takes about as
             much room again.
         analyzer: of the two text fields, for BM25; ``None`` for the standard one.
-        fields: mappings of further fields.
+        fields: mappings of further fields, for filters.
         method: parameters of a ``sparse_vector`` field, from :func:`seismic_parameters`.
 
     Raises:

@@ -40,11 +40,7 @@ def read_limits(client: OpenSearch, index: str) -> SearchLimits:
 def run_searches(client: OpenSearch, index: str, bodies: Sequence[Body | None], *, preference: str) -> list[Hits]:
     """Answer searches in their order; ``None`` has no hits.
 
-    Args:
-        client: of the cluster.
-        index: name.
-        bodies: of searches.
-        preference: searches with the same word see the same copy of each shard, so that ties keep their order.
+    Searches with the same ``preference`` see the same copy of each shard, so that ties keep their order.
 
     Raises:
         InputError: if a search is refused, or a part of the index does not answer: hits are never missing silently.

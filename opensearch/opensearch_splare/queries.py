@@ -70,11 +70,8 @@ def rank_feature(field: str, tokens: Mapping[str, float], *, max_clauses: int = 
         InputError: for tokens that the server would refuse.
     """
     check_tokens(tokens, max_weight=math.inf, max_clauses=max_clauses)
-    clauses = [
-        {"rank_feature": {"field": f"{field}.{token}", "linear": {}, "boost": weight}}
-        for token, weight in tokens.items()
-    ]
-    return {"bool": {"should": clauses}}
+    features = ({"field": f"{field}.{token}", "linear": {}, "boost": weight} for token, weight in tokens.items())
+    return {"bool": {"should": [{"rank_feature": feature} for feature in features]}}
 
 
 def sparse_query(form: QueryForm, field: str, tokens: Mapping[str, float], *, max_clauses: int) -> Body:
@@ -116,12 +113,8 @@ def sparse_vector(
     if wrong := next((token for token in tokens if not (token.isascii() and token.isdigit())), None):
         raise InputError(f"the token {wrong!r} of a sparse_vector field must be a whole number; use the index's map")
     top_n = len(tokens) if top_n is None else top_n
-    check_values(
-        *(
-            (f"{name} of a sparse_vector query must be above 0", value, value > 0)
-            for name, value in (("k", k), ("top_n", top_n), ("heap_factor", heap_factor))
-        )
-    )
+    for name, value in (("k", k), ("top_n", top_n), ("heap_factor", heap_factor)):
+        check_values((f"{name} of a sparse_vector query must be above 0", value, value > 0))
     parameters: Body = {"k": k, "top_n": top_n, "heap_factor": heap_factor}
     if filter is not None:
         parameters["filter"] = filter
@@ -212,14 +205,7 @@ def search_body(
 
 
 def check_values(*rules: tuple[str, float | None, bool]) -> None:
-    """Refuse the first value that breaks its rule.
-
-    Args:
-        *rules: each in words, the value, and whether the value keeps it.
-
-    Raises:
-        InputError: with the rule and the value.
-    """
+    """Raise an ``InputError`` for the first value that breaks its rule: its words, the value, whether it is kept."""
     for rule, value, kept in rules:
         if not kept:
             raise InputError(f"{rule}, not {value}")

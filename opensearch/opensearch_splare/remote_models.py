@@ -31,10 +31,10 @@ def find_model(client: OpenSearch, plan: Deployment, side: Side) -> str | None:
     del wanted["credential"]  # the server keeps it to itself; an answer says whether it is right
     fitting = {
         found
-        for found, source in _search(client, "connectors", "name", name)
+        for found, source in _search(client.ml.search_connectors, name)
         if _holds(source, wanted) and len(source["actions"][0]["headers"]) == len(wanted["actions"][0]["headers"])
     }
-    for found, source in _search(client, "models", "name", name):
+    for found, source in _search(client.ml.search_models, name):
         if source.get("connector_id") in fitting and _trouble(client, found) is None:
             return found
     return None
@@ -52,8 +52,8 @@ def make_model(client: OpenSearch, plan: Deployment, side: Side) -> str:
     """
     created = _create_connector(client, plan, side)
     try:
-        found = str(_ask(client, "POST", "models/_register", model_body(plan, side, created))["model_id"])
-        _ask(client, "POST", f"models/{found}/_deploy")
+        found = str(client.ml.register_model(body=model_body(plan, side, created))["model_id"])
+        client.ml.deploy_model(model_id=found)
         _wait_until_deployed(client, found)
         if (trouble := _trouble(client, found)) is not None:
             raise InputError(_unusable(client, plan, trouble))
@@ -76,7 +76,7 @@ def _create_connector(client: OpenSearch, plan: Deployment, side: Side) -> str:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            return str(_ask(client, "POST", "connectors/_create", connector_body(plan, side))["connector_id"])
+            return str(client.ml.create_connector(body=connector_body(plan, side))["connector_id"])
         except TransportError as error:
             reason = error_reason(error.info)
             if "master key" in reason and time.monotonic() < deadline:
@@ -91,7 +91,7 @@ def _create_connector(client: OpenSearch, plan: Deployment, side: Side) -> str:
 def _wait_until_deployed(client: OpenSearch, model: str) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
-        about = _ask(client, "GET", f"models/{model}")
+        about = client.ml.get_model(model_id=model)
         state = about.get("model_state")
         if state in ("DEPLOYED", "PARTIALLY_DEPLOYED"):
             return
@@ -106,7 +106,7 @@ def _wait_until_deployed(client: OpenSearch, model: str) -> None:
 def _trouble(client: OpenSearch, model: str) -> str | None:
     """Why a model gives no vectors; ``None`` if it does."""
     try:
-        answer = _ask(client, "POST", f"models/{model}/_predict", {"parameters": {"input": ["trial"]}})
+        answer = client.ml.predict_model(model_id=model, body={"parameters": {"input": ["trial"]}})
         (vector,) = answer["inference_results"][0]["output"][0]["dataAsMap"]["response"]
     except TransportError as error:
         return error_reason(error.info)
@@ -129,15 +129,15 @@ def _remove(client: OpenSearch, name: str, chosen: Callable[[str, str], bool]) -
     """Remove models of a name, connectors that no model of it has, and its group if it is empty then."""
     removed: list[str] = []
     kept: list[str] = []
-    for model, source in _search(client, "models", "name", name):
+    for model, source in _search(client.ml.search_models, name):
         connector = source.get("connector_id", "")
         if not chosen(model, connector):
             kept.append(connector)
             continue
-        _ask(client, "POST", f"models/{model}/_undeploy")
-        _ask(client, "DELETE", f"models/{model}")
+        client.ml.undeploy_model(model_id=model)
+        client.ml.delete_model(model_id=model)
         removed.append(f"model {name}")
-    for connector, _ in _search(client, "connectors", "name", name):
+    for connector, _ in _search(client.ml.search_connectors, name):
         if connector not in kept and chosen("", connector):
             if _delete_connector(client, connector):
                 removed.append(f"connector {name}")
@@ -148,8 +148,8 @@ def _remove(client: OpenSearch, name: str, chosen: Callable[[str, str], bool]) -
                     connector,
                     name,
                 )
-    for group, _ in [] if kept else _search(client, "model_groups", "name", name):
-        _ask(client, "DELETE", f"model_groups/{group}")
+    for group, _ in [] if kept else _search(client.ml.search_model_group, name):
+        client.ml.delete_model_group(model_group_id=group)
         removed.append(f"model group {name}")
     return removed
 
@@ -160,23 +160,17 @@ def _delete_connector(client: OpenSearch, connector: str) -> bool:
     ml-commons asks for its models by a field of analysed text, so that ids with equal parts between hyphens match.
     """
     try:
-        _ask(client, "DELETE", f"connectors/{connector}")
+        client.ml.delete_connector(connector_id=connector)
     except ConflictError:
-        if any(_search(client, "models", "connector_id", connector)):
+        if any(_search(client.ml.search_models, connector, field="connector_id")):
             raise
         return False
     return True
 
 
-def _search(client: OpenSearch, kind: str, field: str, value: str) -> Iterator[tuple[str, Body]]:
-    """Ids and contents of the connectors, models or model groups with this value."""
-    body = {"size": _MOST_FOUND, "query": {"term": {f"{field}.keyword": value}}}
-    found = _ask(client, "POST", f"{kind}/_search", body)
+def _search(search: Callable[..., Any], value: str, *, field: str = "name") -> Iterator[tuple[str, Body]]:
+    found = search(body={"size": _MOST_FOUND, "query": {"term": {f"{field}.keyword": value}}})
     return ((hit["_id"], hit["_source"]) for hit in found["hits"]["hits"])
-
-
-def _ask(client: OpenSearch, method: str, path: str, body: Body | None = None) -> Any:
-    return client.transport.perform_request(method, f"/_plugins/_ml/{path}", body=body)
 
 
 def _holds(found: Any, wanted: Any) -> bool:

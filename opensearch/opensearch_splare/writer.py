@@ -34,11 +34,8 @@ class OpenSearchWriter(IndexWriter):
         run: a word for what is being indexed. With one, an error or a killed client leaves the unfinished index, and
             a writer with the same word goes on: what is in is not written again.
         store_text: keep the titles and texts that :meth:`add` gets, for BM25 and for people.
-        store_vectors: keep vectors in ``_source``; see :func:`index_body`.
-        field: name of the field with the vectors.
-        shards: primary shards.
-        replicas: copies of each; ``None`` keeps one as soon as there is a second node.
-        analyzer: of the text fields; ``None`` for the standard one.
+        field: name of the field with the vectors; ``store_vectors``, ``shards``, ``replicas`` and ``analyzer`` are
+            those of :func:`index_body`.
         **options: of :class:`BulkSender`.
 
     Attributes:
@@ -84,10 +81,7 @@ class OpenSearchWriter(IndexWriter):
         self.counts = self._sender.counts
 
     def add(
-        self,
-        docids: Sequence[str],
-        impacts: csr_array,
-        documents: Sequence[Mapping[str, Any]] | None = None,
+        self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """See :meth:`IndexWriter.add`; ids have at most 512 bytes, impacts are at most 512."""
         check_ids([docid for docid in docids if docid])
