@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -137,11 +137,10 @@ def explain_reason(reason: str, what: str, status: int | str) -> str:
     return f"{what} refused with status {status}: {reason}"
 
 
-def nested_value(values: Any, name: str) -> Any:
-    """What stands in nested JSON under a name with dots; ``None`` if nothing does."""
-    for part in name.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
+def cluster_settings(client: OpenSearch) -> dict[str, Any]:
+    """All settings that are in force, by their full names."""
+    found = client.cluster.get_settings(params={"flat_settings": "true", "include_defaults": "true"})
+    return {**found.get("defaults", {}), **found.get("persistent", {}), **found.get("transient", {})}
 
 
 def error_reason(info: Any) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import urllib3
 from opensearchpy import OpenSearch
 
+from opensearch_splare.connection import cluster_settings
 from opensearch_splare.plan import check_encoder_url
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
@@ -60,8 +61,7 @@ def ask_encoder(url: str, token: str | None = None) -> SplareConfig:
 
 def trust_encoder(client: OpenSearch, encoder_url: str) -> list[str]:
     """Let a cluster call an encoder; other endpoints that it trusts stay trusted. Gives the settings that changed."""
-    settings = client.cluster.get_settings(params={"flat_settings": "true", "include_defaults": "true"})
-    now = {**settings["defaults"], **settings["persistent"], **settings["transient"]}
+    now = cluster_settings(client)
     trusted = list(now.get(_ENDPOINTS, []))
     changes: dict[str, object] = {}
     if not any(re.search(pattern, f"{encoder_url}/encode") for pattern in trusted):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from opensearchpy import AuthorizationException, NotFoundError, OpenSearch
 
-from opensearch_splare.connection import address, error_reason, explain_reason, nested_value, server_errors
+from opensearch_splare.connection import address, cluster_settings, error_reason, explain_reason, server_errors
 from opensearch_splare.queries import DEFAULT_MAX_CLAUSES, Body
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
@@ -17,7 +17,6 @@ BATCH = 64
 """Queries of one request."""
 
 _WANTED = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.timed_out,responses.status"
-_CLAUSES = "indices.query.bool.max_clause_count"
 
 
 class SearchLimits(NamedTuple):
@@ -72,10 +71,6 @@ def _hits(response: Mapping[str, Any], client: OpenSearch, index: str) -> Hits:
 def _max_clauses(client: OpenSearch) -> int:
     with server_errors(client):
         try:
-            settings = client.cluster.get_settings(params={"include_defaults": "true", "filter_path": f"*.{_CLAUSES}"})
+            return int(cluster_settings(client).get("indices.query.bool.max_clause_count", DEFAULT_MAX_CLAUSES))
         except (AuthorizationException, NotFoundError):  # managed clusters may not tell
             return DEFAULT_MAX_CLAUSES
-    for level in ("transient", "persistent", "defaults"):
-        if (value := nested_value(settings, f"{level}.{_CLAUSES}")) is not None:
-            return int(value)
-    return DEFAULT_MAX_CLAUSES

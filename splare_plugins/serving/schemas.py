@@ -7,11 +7,10 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_array
 
 from splare_plugins.config import Side
-from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer, latent_terms
 from splare_plugins.serving.limits import CONTENT_TYPES, ContentType
 
@@ -93,21 +92,6 @@ class ModelInfo(BaseModel):
     document_scale: float
     opensearch_query_divisor: int
     config: dict[str, Any] = Field(description="What an index stores of its model, the fingerprint's source.")
-
-
-def parse_request(body: bytes) -> EncodeRequest:
-    """Read a request's body.
-
-    Raises:
-        InputError: with one sentence for the first thing that is wrong.
-    """
-    try:
-        return EncodeRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        hint = "; an escape from \\ud800 to \\udfff must be one of a pair" if "hex escape" in first["msg"] else ""
-        raise InputError(f"{where or 'body'}: {first['msg']}{hint}") from None
 
 
 def render(weights: csr_array, request: EncodeRequest, quantizer: Quantizer) -> str:
