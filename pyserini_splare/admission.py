@@ -19,7 +19,7 @@ LONGEST_ID = 32_766
 LARGEST_SUM = 2**31 - 1
 
 
-def building_place(location: Path, overwrite: bool) -> Path:
+def building_place(location: Path, *, overwrite: bool) -> Path:
     """The folder in which an index for ``location`` is built: itself if it holds an index, else one beside it."""
     if is_index(location):
         if overwrite:

@@ -10,8 +10,7 @@ import numpy as np
 
 from pyserini_splare.hits import TopHitsReader
 from pyserini_splare.jvm import java_class
-from pyserini_splare.lucene import CONTENTS, ID, java_errors, lucene
-from pyserini_splare.queries import MAX_CLAUSES
+from pyserini_splare.lucene import CONTENTS, ID, java_errors, lucene, open_searcher
 from pyserini_splare.threads import ThreadClaim
 from splare_plugins.engines.base import Hits
 from splare_plugins.engines.checks import check_k
@@ -49,14 +48,11 @@ class _Index:
 
     def __init__(self, documents: Iterable[tuple[str, str]], language: str) -> None:
         self._claim = ThreadClaim(self, "the BM25 index")
-        lucene("search.IndexSearcher").setMaxClauseCount(MAX_CLAUSES)
         analyzer = _analyzer(language)
         similarity = lucene("search.similarities.BM25Similarity")(0.9, 0.4)
         with java_errors("the texts cannot be indexed", "give Java more memory with start_jvm(memory=...)"):
             self._reader = lucene("index.DirectoryReader").open(_index(documents, analyzer, similarity))
-        searcher = lucene("search.IndexSearcher")(self._reader, signature="(Lorg/apache/lucene/index/IndexReader;)V")
-        searcher.setSimilarity(similarity)
-        self._hits = TopHitsReader(searcher)
+        self._hits = TopHitsReader(open_searcher(self._reader, similarity))
         self._queries = lucene("util.QueryBuilder")(analyzer)
 
     def search(self, text: str, k: int) -> Hits:

@@ -37,6 +37,16 @@ def open_directory(folder: Path, *, mapped: bool = True) -> Any:
     return lucene("store.FSDirectory").open(path) if mapped else lucene("store.NIOFSDirectory")(path)
 
 
+def open_searcher(reader: Any, similarity: Any) -> Any:
+    """A Lucene ``IndexSearcher``, for queries of any length."""
+    kind = lucene("search.IndexSearcher")
+    # Lucene's own limit of 1,024 guards text search against wildcards, which do not occur here.
+    kind.setMaxClauseCount(1 << 20)
+    searcher = kind(reader, signature="(Lorg/apache/lucene/index/IndexReader;)V")
+    searcher.setSimilarity(similarity)
+    return searcher
+
+
 def is_index(folder: Path) -> bool:
     """Whether a Lucene index was committed in ``folder``; no Java needed."""
     return folder.is_dir() and any(folder.glob("segments_*"))

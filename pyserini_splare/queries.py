@@ -14,9 +14,6 @@ from splare_plugins.errors import InputError
 # What the query parser reads as one term and nothing else; words in capitals could be its operators.
 _PLAIN = re.compile(r"[a-z0-9]+")
 
-# Clauses of one query; Lucene's own limit of 1,024 guards text search against wildcards, which do not occur here.
-MAX_CLAUSES = 1 << 20
-
 
 class QueryBuilder:
     """Turns ``{"f12": 87}`` into Lucene's sum of boosted terms.
@@ -26,7 +23,6 @@ class QueryBuilder:
     """
 
     def __init__(self) -> None:
-        lucene("search.IndexSearcher").setMaxClauseCount(MAX_CLAUSES)
         self._parser = lucene("queryparser.classic.QueryParser")(
             CONTENTS, lucene("analysis.core.WhitespaceAnalyzer")()
         )

@@ -25,6 +25,7 @@ from pyserini_splare.lucene import (
     java_errors,
     lucene,
     open_directory,
+    open_searcher,
 )
 from pyserini_splare.queries import QueryBuilder, usable_weights
 from pyserini_splare.threads import ThreadClaim
@@ -157,10 +158,7 @@ class LuceneSearcher(Searcher):
             "it is damaged or was made by another version of Lucene, so make it again",
         ):
             self._reader = lucene("index.DirectoryReader").open(open_directory(self.location))
-            searcher = lucene("search.IndexSearcher")(
-                self._reader, signature="(Lorg/apache/lucene/index/IndexReader;)V"
-            )
-            searcher.setSimilarity(impact_similarity())
+            self._searcher = open_searcher(self._reader, impact_similarity())
             noted = self._reader.getIndexCommit().getUserData().get(USER_DATA_KEY)
             self.num_docs = int(self._reader.numDocs())
             impacts = self._holds_impacts()
@@ -173,8 +171,7 @@ class LuceneSearcher(Searcher):
         config = self.identity.get("config")
         self.config = SplareConfig.from_dict(config) if config else None
         self._stored = self._reader.storedFields()
-        self._searcher = searcher
-        self._hits = TopHitsReader(searcher)
+        self._hits = TopHitsReader(self._searcher)
         self._builder = QueryBuilder()
 
     def _holds_impacts(self) -> bool:

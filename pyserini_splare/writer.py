@@ -75,7 +75,7 @@ class LuceneWriter(IndexWriter):
         self.documents = self.empty = self.impacts = 0
         self._store_text = store_text or store_raw
         self._optimize = optimize
-        self._folder = building_place(self.location, overwrite)
+        self._folder = building_place(self.location, overwrite=overwrite)
         self._seen = SeenIds()
         self._writer: Any = None
         self._claim = ThreadClaim(self, f"the Lucene writer of {self.location}")

@@ -149,7 +149,7 @@ def deploy(
         "passage_model": outcome.models["passage"],
         "query_model": outcome.models["query"],
         "pipelines": plan.pipeline,
-        "changes": outcome.changes if as_json else ", ".join(outcome.changes) or "none, all of it was there",
+        "changes": outcome.changes if as_json else ", ".join(outcome.changes) or "none; everything was there already",
     }
     report(f"the cluster encodes for {index} by itself", facts, as_json=as_json)
 
@@ -168,7 +168,7 @@ def undeploy(
 
     with connect(url) as client, console.status(f"removing the deployment of {index}"):
         removed = remove(client, index, with_index=with_index)
-    facts = {"index": index, "removed": removed if as_json else ", ".join(removed) or "nothing, nothing was there"}
+    facts = {"index": index, "removed": removed if as_json else ", ".join(removed) or "nothing; nothing was there"}
     report(f"the cluster no longer encodes for {index}", facts, as_json=as_json)
 
 

@@ -127,7 +127,7 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
         )
     card.require_complete(plan.index)
     if card.config is None:
-        raise InputError(f"the index {plan.index!r} names no model, so nothing says what to encode with; make another")
+        raise InputError(f"the index {plan.index!r} does not say which model to encode with; make another index")
     plan.config.require_same_index(card.config, f"the index {plan.index!r}")
     if nested != (plan.passage_words is not None):
         has, asks = ("passages", "without") if nested else ("no passages", "with")

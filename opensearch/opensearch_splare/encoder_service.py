@@ -54,7 +54,7 @@ def ask_encoder(url: str, token: str | None = None) -> SplareConfig:
         return SplareConfig.from_dict(json.loads(body)["config"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{url} is not an encoder of this version: {url}/model answered {status} and names no model; give the "
+            f"{url} is not an encoder of this version: {url}/model answered {status} without a model; give the "
             "address that splare serve prints"
         ) from error
 

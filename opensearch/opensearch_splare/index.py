@@ -153,9 +153,7 @@ class SplareIndex(IndexHandle):
         self, impacts: csr_array, k: int = 10, *, filter: Body | None = None, two_phase: bool = False
     ) -> list[Hits]:
         """Like :meth:`search`, for queries that are impacts already: int32, shape ``(n, width)``."""
-        check_k(k)
-        pipeline = None
-        size = self._size(k)
+        size, pipeline = self._size(k), None
         if two_phase:
             require("the two-phase processor", self.version)
             check_two_phase_window(size)
@@ -184,7 +182,6 @@ class SplareIndex(IndexHandle):
             For each query ids and combined scores in 0..1, best first.
         """
         require("hybrid queries", self.version)
-        check_k(k)
         size = self._size(k)
         pipeline = hybrid_pipeline([weight, 1 - weight])
         bodies: list[Body | None] = []
@@ -246,6 +243,7 @@ class SplareIndex(IndexHandle):
 
     def _size(self, k: int) -> int:
         """Hits to ask for: no more than the server gives, unless that would leave some out."""
+        check_k(k)
         if k <= self.limits.max_hits:
             return k
         if (documents := self.count()) <= self.limits.max_hits:

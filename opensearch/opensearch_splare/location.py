@@ -33,7 +33,8 @@ def split_location(location: str) -> tuple[str, str]:
     url, _, name = location.rpartition("/")
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path in ("", "/"):
         raise InputError(
-            f"{without_password(location)!r} names no index in OpenSearch; give URL and name, as in {DEFAULT_URL}/docs"
+            f"{without_password(location)!r} does not name an index in OpenSearch; give URL and name, as in "
+            f"{DEFAULT_URL}/docs"
         )
     return url, check_name(name)
 

@@ -58,7 +58,7 @@ class IndexCard:
         values = dict(mapping.get("_meta", {}).get(META_KEY) or {})
         if not values:
             raise InputError(
-                f"the index {name!r} was not made by splare: its mapping names no model; make one with "
+                f"the index {name!r} was not made by splare: its mapping does not name a model; make one with "
                 "splare index opensearch or SplareIndex.create"
             )
         if (version := values.pop("format", None)) != FORMAT_VERSION:

@@ -37,7 +37,7 @@ def start_background(folder: Path, *, port: int, heap: str) -> BackgroundNode:
         SplareError: if it does not start.
     """
     if before := _running(folder):
-        raise InputError(f"a node of {folder} runs already at {before.url}; stop it first: splare opensearch stop")
+        raise InputError(f"a node is running in {folder} at {before.url}; stop it first: splare opensearch stop")
     node = Node(folder, port=port, heap=heap, tethered=False)
     node.start()
     state = BackgroundNode(url=node.url, pid=node.pid or 0, folder=str(folder), log=str(node.log))
@@ -54,7 +54,7 @@ def stop_background(folder: Path) -> BackgroundNode:
         SplareError: if it does not end.
     """
     if (state := _running(folder)) is None:
-        raise InputError(f"no node of {folder} runs that splare started")
+        raise InputError(f"no node that splare started is running in {folder}")
     os.kill(state.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while _is_alive(state.pid):
