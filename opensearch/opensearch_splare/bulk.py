@@ -151,11 +151,7 @@ def _reason(item: Mapping[str, Any]) -> str:
 
 
 def raise_failures(failures: list[Failure], what: str) -> None:
-    """Refuse to go on after documents were refused.
-
-    Raises:
-        InputError: naming the first of them.
-    """
+    """Raise an ``InputError`` that names the first document that was refused, if there is one."""
     if failures:
         first = failures[0]
         others = f" (and {len(failures) - 1} others)" if len(failures) > 1 else ""

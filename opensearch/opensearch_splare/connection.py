@@ -70,11 +70,7 @@ def server_version(client: OpenSearch) -> Version:
 
 
 def require(feature: str, version: Version) -> None:
-    """Refuse a server that is too old for one of :data:`FEATURES`.
-
-    Raises:
-        InputError: naming the version that has it.
-    """
+    """Raise an ``InputError`` if the server is too old for one of :data:`FEATURES`, naming the version that has it."""
     needed = FEATURES[feature]
     if version < needed:
         raise InputError(

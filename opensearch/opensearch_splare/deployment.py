@@ -70,12 +70,9 @@ def deploy(client: OpenSearch, plan: Deployment, *, trust: bool = False) -> Outc
 
 
 def undeploy(client: OpenSearch, index: str, *, with_index: bool = False) -> list[str]:
-    """Remove what :func:`deploy` made; the documents stay searchable with ``query_tokens``.
+    """Remove what :func:`deploy` made for an index; ``with_index`` deletes its documents too.
 
-    Args:
-        client: of the cluster.
-        index: name of the index.
-        with_index: delete the index too.
+    They stay searchable with ``query_tokens`` otherwise.
 
     Returns:
         What was removed, for people; empty if nothing was there.

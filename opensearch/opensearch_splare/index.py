@@ -196,12 +196,9 @@ class SplareIndex(IndexHandle):
         return run_searches(self.client, self.name, bodies, preference=self._preference)
 
     def explain(self, query: str, docid: str, *, top: int = 10) -> Explanation:
-        """Take the score of a query and an indexed document apart, by what the index holds.
+        """Take the score of a query's text and an indexed document apart, by what the index holds.
 
-        Args:
-            query: the query's text.
-            docid: id of the document.
-            top: most latents listed.
+        At most ``top`` latents are listed.
 
         Raises:
             InputError: if there is no such document.

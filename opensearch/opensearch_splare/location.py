@@ -40,11 +40,7 @@ def split_location(location: str) -> tuple[str, str]:
 
 
 def check_name(name: str) -> str:
-    """``name``, if an index may be called so.
-
-    Raises:
-        InputError: saying what OpenSearch allows.
-    """
+    """``name``, if an index may be called so; else an ``InputError`` that says what OpenSearch allows."""
     if not name or name[0] in "_-+." or _BAD_IN_NAME.search(name) or len(name.encode()) > _LONGEST_NAME:
         raise InputError(
             f"an index of OpenSearch cannot be called {name!r}; use lower-case letters, digits, - and _, at most "

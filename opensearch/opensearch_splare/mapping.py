@@ -75,21 +75,13 @@ class IndexCard:
         return card
 
     def require_complete(self, name: str) -> None:
-        """Refuse the index ``name`` while a writer has not finished it.
-
-        Raises:
-            InputError: saying so.
-        """
+        """Raise an ``InputError`` while a writer has not finished the index ``name``."""
         if self.state != COMPLETE:
             raise InputError(f"the index {name!r} is not complete; go on with what began it, or delete it")
 
 
 def single_index(found: Mapping[str, Any], name: str) -> Any:
-    """What the server says of the one index that ``name`` stands for.
-
-    Raises:
-        InputError: if it is an alias of several.
-    """
+    """What the server says of the one index that ``name`` stands for; an ``InputError`` for an alias of several."""
     if len(found) != 1:
         raise InputError(f"{name!r} stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
     (about,) = found.values()

@@ -59,15 +59,8 @@ def neural_sparse(field: str, tokens: Mapping[str, float], *, max_clauses: int =
 def rank_feature(field: str, tokens: Mapping[str, float], *, max_clauses: int = DEFAULT_MAX_CLAUSES) -> Body:
     """Equal scores from OpenSearch's core alone, for clusters without neural-search.
 
-    ``linear`` matters: without it the server takes the saturation function, which is not a dot product.
-
-    Args:
-        field: of type ``rank_features``.
-        tokens: at least one, with weights > 0.
-        max_clauses: the cluster's ``indices.query.bool.max_clause_count``.
-
-    Raises:
-        InputError: for tokens that the server would refuse.
+    Arguments and errors are those of :func:`neural_sparse`, but a weight may be any number above 0. ``linear``
+    matters: without it the server takes the saturation function, which is not a dot product.
     """
     check_tokens(tokens, max_weight=math.inf, max_clauses=max_clauses)
     features = ({"field": f"{field}.{token}", "linear": {}, "boost": weight} for token, weight in tokens.items())
@@ -152,11 +145,7 @@ def two_phase_pipeline(
 
 
 def check_two_phase_window(size: int) -> None:
-    """Refuse a search of more hits than the window of the default :func:`two_phase_pipeline` has room for.
-
-    Raises:
-        InputError: naming the largest size.
-    """
+    """Raise an ``InputError`` for more hits than the window of the default :func:`two_phase_pipeline` has room for."""
     if size * _EXPANSION_RATE > _MAX_WINDOW:
         raise InputError(
             f"a two-phase search of {size} hits would rescore more than max_window_size={_MAX_WINDOW} documents; "
@@ -212,11 +201,7 @@ def check_values(*rules: tuple[str, float | None, bool]) -> None:
 
 
 def check_tokens(tokens: Mapping[str, float], *, max_weight: float, max_clauses: int) -> None:
-    """Refuse what the server would answer with an error, or silently omit.
-
-    Raises:
-        InputError: for no tokens, too many, or a weight that is not in (0, ``max_weight``].
-    """
+    """Raise an ``InputError`` for no tokens, too many, or a weight that is not in (0, ``max_weight``]."""
     if not tokens:
         raise InputError("a query without tokens finds nothing; omit it")
     for token, weight in tokens.items():

@@ -45,10 +45,8 @@ def create_app(
 ) -> FastAPI:
     """The application; its lifespan starts and stops the service.
 
-    Args:
-        service: not started yet.
-        token: what ``/encode``, ``/model`` and ``/metrics`` ask for as a bearer token; ``None`` asks for nothing.
-        on_failure: called from another thread if a model cannot be loaded.
+    ``/encode``, ``/model`` and ``/metrics`` ask for the ``token``, if there is one, as a bearer token;
+    ``on_failure`` is called from another thread if a model cannot be loaded.
     """
 
     @asynccontextmanager

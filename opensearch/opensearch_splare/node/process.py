@@ -185,12 +185,9 @@ class Node:
 
 
 def start_cluster(folder: str | Path, nodes: int = 2, **options: Any) -> list[Node]:
-    """Start several nodes that form one cluster; the caller stops each.
+    """Start several nodes that form one cluster, each with a folder in ``folder``; the caller stops each.
 
-    Args:
-        folder: each node gets a folder in it.
-        nodes: how many.
-        **options: of every :class:`Node`.
+    The ``options`` are those of every :class:`Node`.
     """
     ports = [(free_port(), free_port()) for _ in range(nodes)]
     settings = {
