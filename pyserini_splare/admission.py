@@ -19,7 +19,7 @@ LONGEST_ID = 32_766
 LARGEST_SUM = 2**31 - 1
 
 
-def building_place(location: Path, overwrite: bool) -> Path:
+def building_place(location: Path, *, overwrite: bool) -> Path:
     """The folder in which an index for ``location`` is built: itself if it holds an index, else one beside it."""
     if is_index(location):
         if overwrite:
@@ -32,11 +32,7 @@ def building_place(location: Path, overwrite: bool) -> Path:
 
 
 def check_documents(docids: Sequence[str], impacts: csr_array, width: int | None) -> None:
-    """Refuse a batch that breaks the contract of :meth:`IndexWriter.add` or that Lucene cannot take.
-
-    Raises:
-        InputError: naming the document.
-    """
+    """Raise an ``InputError`` for what breaks the contract of :meth:`IndexWriter.add` or what Lucene cannot take."""
     check_impacts(impacts, width, docids)
     for docid in docids:
         if not isinstance(docid, str) or not docid:

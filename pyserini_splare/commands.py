@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from splare_plugins.errors import SplareError
 
@@ -25,21 +25,13 @@ def run(main: Callable[[], None]) -> None:
         _fail("interrupted; nothing half-made is left behind", 130)
 
 
-def add_ignored(parser: argparse.ArgumentParser, flags: Mapping[str, str | int | None]) -> None:
-    """Accept options of Pyserini that mean nothing here.
-
-    Args:
-        parser: gets the options.
-        flags: option -> number of its values as argparse counts them; ``0`` for a switch.
-    """
-    for flag, values in flags.items():
-        if values == 0:
-            parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
-        else:
-            parser.add_argument(flag, nargs=None if values == 1 else values, help=argparse.SUPPRESS)
+def add_ignored(parser: argparse.ArgumentParser, flags: Mapping[str, str]) -> None:
+    """Accept options of Pyserini that mean nothing here; ``flags`` names argparse's action of each."""
+    for flag, action in flags.items():
+        parser.add_argument(flag, action=action, help=argparse.SUPPRESS)
 
 
-def note_ignored(arguments: argparse.Namespace, flags: Mapping[str, str | int | None], why: str) -> None:
+def note_ignored(arguments: argparse.Namespace, flags: Iterable[str], why: str) -> None:
     """Log which of those options were given, so that nobody counts on them."""
     given = [flag for flag in flags if getattr(arguments, flag.lstrip("-").replace("-", "_"), None)]
     if given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -35,9 +36,7 @@ class ReusedDocument:
     """The one Lucene document that a writer fills again and again, with fields as Anserini's searchers expect them.
 
     Lucene allows filling the same fields anew for each document, which is four calls into Java instead of ten.
-
-    Args:
-        store_vectors: also keep term vectors.
+    With ``store_vectors`` it keeps term vectors too.
     """
 
     def __init__(self, *, store_vectors: bool) -> None:
@@ -107,15 +106,15 @@ def _padded_weights(weights: np.ndarray) -> np.ndarray:
     if largest < _TABLE_SIZE:
         return _weight_table(256 if largest < 256 else _TABLE_SIZE)[weights]
     distinct, positions = np.unique(weights, return_inverse=True)
-    return _pad_right([str(weight) for weight in distinct.tolist()])[positions]
+    return _pad_right(distinct.tolist())[positions]
 
 
 @lru_cache(maxsize=2)
 def _weight_table(size: int) -> np.ndarray:
-    return _pad_right([str(weight) for weight in range(size)])
+    return _pad_right(range(size))
 
 
-def _pad_right(texts: list[str]) -> np.ndarray:
+def _pad_right(weights: Iterable[int]) -> np.ndarray:
+    texts = np.array([str(weight) for weight in weights], dtype=bytes)
     # One blank more than the longest: it parts this weight from the next term.
-    width = max(map(len, texts)) + 1
-    return np.array([text.ljust(width).encode() for text in texts], dtype=f"S{width}")
+    return np.char.ljust(texts, texts.dtype.itemsize + 1)

@@ -24,21 +24,9 @@ OUTPUT_FILE = "embeddings.jsonl"
 ID_FIELDS = ("id", "_id", "docid")
 GROUPS = ("input", "output", "encoder")
 
-_OF_OTHER_ENCODERS: dict[str, str | int | None] = {
-    "--encoder-class": 1,
-    "--batch-size": 1,
-    "--max-length": 1,
-    "--dimension": 1,
-    "--fp16": 0,
-    "--add-sep": 0,
-    "--pooling": 1,
-    "--l2-norm": 0,
-    "--prefix": 1,
-    "--multimodal": 0,
-    "--use-openai": 0,
-    "--rate-limit": 1,
-    "--explicit-truncate": 0,
-}
+_VALUES = "--encoder-class --batch-size --max-length --dimension --pooling --prefix --rate-limit"
+_SWITCHES = "--fp16 --add-sep --l2-norm --multimodal --use-openai --explicit-truncate"
+_OF_OTHER_ENCODERS = {**dict.fromkeys(_VALUES.split(), "store"), **dict.fromkeys(_SWITCHES.split(), "store_true")}
 
 
 class Record(NamedTuple):
@@ -134,32 +122,29 @@ def _shard(options: argparse.Namespace) -> Iterator[Record]:
 def _records(options: argparse.Namespace) -> Iterator[Record]:
     corpus = Path(options.corpus)
     files = sorted(path for path in corpus.iterdir() if path.is_file()) if corpus.is_dir() else [corpus]
-    # A shell hands over a backslash and an n where the line break was meant.
-    delimiter = options.delimiter.replace("\\n", "\n")
     seen: set[str] = set()
     for path in files:
         for where, info in read_jsonl(path):
-            record = _record(info, where, options.fields, options.docid_field, delimiter)
+            record = _record(info, where, options)
             if record.docid in seen:
                 raise InputError(f"{where}: document id {record.docid!r} was there before")
             seen.add(record.docid)
             yield record
 
 
-def _record(
-    info: Mapping[str, Any], where: str, names: Sequence[str], docid_field: str | None, delimiter: str
-) -> Record:
+def _record(info: Mapping[str, Any], where: str, options: argparse.Namespace) -> Record:
     from splare_plugins.corpus.documents import check_id, check_text
 
-    keys = [docid_field] if docid_field else [key for key in ID_FIELDS if key in info]
-    if not keys or keys[0] not in info:
-        raise InputError(f"{where} has no field {docid_field or ' or '.join(ID_FIELDS)}; name it with --docid-field")
-    value = info[keys[0]]
+    names, keys = options.fields, [options.docid_field] if options.docid_field else ID_FIELDS
+    if (key := next((key for key in keys if key in info), None)) is None:
+        raise InputError(f"{where} has no field {' or '.join(keys)}; name it with --docid-field")
+    value = info[key]
     docid = check_id(str(value) if isinstance(value, int) else value, where)
     if all(name in info for name in names):
         values = [info[name] for name in names]
     elif isinstance(info.get("contents"), str):
-        values = _split(info["contents"], delimiter, len(names), where)
+        # A shell hands over a backslash and an n where the line break was meant.
+        values = _split(info["contents"], options.delimiter.replace("\\n", "\n"), len(names), where)
     else:
         raise InputError(f"{where} has neither the fields {', '.join(names)} nor 'contents'; name them with --fields")
     texts = {name: check_text(value or "", where)[0].strip() for name, value in zip(names, values, strict=True)}

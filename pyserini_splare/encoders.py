@@ -34,7 +34,7 @@ class SplareQueryEncoder(QueryEncoder):
     Args:
         model: a ``SplareModel``, or a name or path to load one from.
         device: where a model that is loaded here runs.
-        top_k: latents kept of a query; by default the model's number.
+        top_k: latents kept of a text; by default the model's number.
     """
 
     def __init__(self, model: Any = None, *, device: str = "auto", top_k: int | str | None = "model") -> None:
@@ -56,10 +56,7 @@ class SplareQueryEncoder(QueryEncoder):
 class SplareDocumentEncoder(DocumentEncoder):
     """Encodes documents as ``python -m pyserini.encode`` and its Python API ask for it.
 
-    Args:
-        model_name: a ``SplareModel``, or a name or path to load one from; the name is Pyserini's.
-        device: where a model that is loaded here runs.
-        top_k: latents kept of a document; by default the model's number.
+    Arguments are those of :class:`SplareQueryEncoder`; the name of ``model_name`` is Pyserini's.
     """
 
     def __init__(self, model_name: Any = None, device: str = "auto", *, top_k: int | str | None = "model") -> None:

@@ -25,40 +25,32 @@ _SLACK = 1 - 2.0**-21
 def exact_top(
     reader: TopHitsReader, builder: QueryBuilder, weights: Mapping[str, int], rounded: TopHits, k: int
 ) -> TopHits:
-    """The best ``k`` documents by exact score.
+    """The best ``k`` documents by exact score, for a query of integers > 0.
 
-    Args:
-        reader: of the index.
-        builder: of the queries.
-        weights: the query, integers > 0.
-        rounded: Lucene's answer to it for ``k``, with scores above :data:`EXACT_FLOAT` among them.
-        k: most documents wanted.
+    ``rounded`` is Lucene's answer to it for ``k``, with scores above :data:`EXACT_FLOAT` among them.
     """
     query = builder.build(weights)
     asked, candidates = k, rounded
     while len(candidates.docids) == asked and candidates.scores[-1] >= candidates.scores[k - 1] * _SLACK:
         asked *= 2
         candidates = reader.top(query, asked)
-    among = _among(candidates.docids)
-
-    def part_scores(part: dict[str, int], pieces: int) -> np.ndarray:
-        """Scores by the terms of ``part``, which is cut into ``pieces``, and further where that is not enough."""
-        if pieces > 1 and len(part) > 1:
-            terms = list(part)
-            cuts = [terms[start::pieces] for start in range(min(pieces, len(terms)))]
-            total = np.zeros(len(candidates.docids))
-            for cut in cuts:
-                total += part_scores({term: part[term] for term in cut}, 1)
-            return total
+    bytes_ref, ids = lucene("util.BytesRef"), java_class("java.util.ArrayList")()
+    for docid in candidates.docids:
+        ids.add(bytes_ref(docid.encode()))
+    among = lucene("search.TermInSetQuery")(ID, ids, signature="(Ljava/lang/String;Ljava/util/Collection;)V")
+    pieces = min(len(weights), int(2 * rounded.scores[0] / EXACT_FLOAT) + 1)
+    parts = [list(weights)[start::pieces] for start in range(pieces)]
+    scores = np.zeros(len(candidates.docids))
+    while parts:
+        part = parts.pop()
         # A lone term is asked for its frequency, and multiplied here.
-        factor = part[next(iter(part))] if len(part) == 1 else 1
-        asked_weights = dict.fromkeys(part, 1) if len(part) == 1 else part
-        scores = _restricted_scores(reader, builder.build(asked_weights), among, candidates)
-        if len(part) > 1 and scores.max() >= EXACT_FLOAT:
-            return part_scores(part, 2)
-        return scores * factor
-
-    scores = part_scores(dict(weights), int(2 * rounded.scores[0] / EXACT_FLOAT) + 1)
+        factor = weights[part[0]] if len(part) == 1 else 1
+        query = builder.build({term: weights[term] // factor for term in part})
+        found = _restricted_scores(reader, query, among, candidates)
+        if len(part) > 1 and found.max() >= EXACT_FLOAT:
+            parts += [part[::2], part[1::2]]
+        else:
+            scores += found * factor
     order = sorted(range(len(scores)), key=lambda position: (-scores[position], candidates.docids[position]))[:k]
     return TopHits(
         [candidates.numbers[position] for position in order],
@@ -82,12 +74,3 @@ def _restricted_scores(reader: TopHitsReader, query: Any, among: Any, candidates
         hits = reader.top(restricted, asked)
     found = dict(zip(hits.numbers, hits.scores.tolist(), strict=True))
     return np.array([found[number] for number in candidates.numbers])
-
-
-def _among(docids: list[str]) -> Any:
-    """The Lucene query for the documents ``docids``."""
-    bytes_ref = lucene("util.BytesRef")
-    ids = java_class("java.util.ArrayList")()
-    for docid in docids:
-        ids.add(bytes_ref(docid.encode()))
-    return lucene("search.TermInSetQuery")(ID, ids, signature="(Ljava/lang/String;Ljava/util/Collection;)V")

@@ -65,14 +65,10 @@ def rocchio(
     """Search, move the query towards the mean of the best documents, and search again.
 
     Args:
-        searcher: of an index with vectors.
-        queries: terms with weights.
-        k: most documents per query.
+        searcher: of an index with vectors; other arguments that are not listed are those of :func:`rm3`.
         fb_terms: latents kept of the mean.
-        fb_docs: documents taken for relevant.
         alpha: weight of the query, scaled to length 1.
         beta: weight of the mean, scaled to length 1.
-        max_share: latents in more documents than this share are left out of the mean.
 
     Returns:
         Hits with scores of the moved query.

@@ -28,11 +28,7 @@ class TopHits(NamedTuple):
 
 
 class TopHitsReader:
-    """Runs Lucene queries and reads the answers.
-
-    Args:
-        searcher: a Lucene ``IndexSearcher``.
-    """
+    """Runs queries on a Lucene ``IndexSearcher`` and reads the answers."""
 
     def __init__(self, searcher: Any) -> None:
         self._searcher = searcher

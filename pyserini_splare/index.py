@@ -16,18 +16,8 @@ from splare_plugins.errors import InputError
 log = logging.getLogger(__name__)
 
 COLLECTION = "JsonVectorCollection"
-_IMPLIED: dict[str, str | int | None] = {
-    "--generator": 1,
-    "--threads": 1,
-    "--impact": 0,
-    "--pretokenized": 0,
-    "--storePositions": 0,
-    "--storeContents": 0,
-    "--uniqueDocid": 0,
-    "--optimize": 0,
-    "--quiet": 0,
-    "--verbose": 0,
-}
+_SWITCHES = "--impact --pretokenized --storePositions --storeContents --uniqueDocid --optimize --quiet --verbose"
+_IMPLIED = {"--generator": "store", "--threads": "store", **dict.fromkeys(_SWITCHES.split(), "store_true")}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

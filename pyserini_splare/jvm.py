@@ -12,8 +12,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -121,8 +120,15 @@ def _start(jnius_config: Any, memory: str, jars: Sequence[str]) -> None:
         jnius_config.add_options(option)
     # pyserini 1.6 cannot be imported without this variable, although nothing here talks to OpenAI.
     os.environ.setdefault("OPENAI_API_KEY", "unused")
-    with _environment("JAVA_HOME", str(java.home)):
+    # pyjnius reads the variable once; the programs that we start later get it as it was.
+    before = os.environ.get("JAVA_HOME")
+    os.environ["JAVA_HOME"] = str(java.home)
+    try:
         import jnius
+    finally:
+        del os.environ["JAVA_HOME"]
+        if before is not None:
+            os.environ["JAVA_HOME"] = before
     _quieten(jnius.autoclass)
 
 
@@ -136,8 +142,7 @@ def _adopt(jars: Sequence[str]) -> None:
             "Java runs in this process already, without Anserini's jar: call pyserini_splare.start_jvm() before "
             "anything else starts Java"
         )
-    missing = [jar for jar in jars if jar not in entries]
-    if missing:
+    if missing := [jar for jar in jars if jar not in entries]:
         raise SplareError(
             f"Java runs in this process already, without {missing[0]}: call pyserini_splare.start_jvm(extra_jars=...) "
             "before anything else starts Java"
@@ -150,17 +155,3 @@ def _quieten(autoclass: Callable[[str], Any]) -> None:
     _quiet_loggers.append(logger)
     level = autoclass("org.apache.logging.log4j.Level").WARN
     autoclass("org.apache.logging.log4j.core.config.Configurator").setRootLevel(level)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set a variable for pyjnius, which reads it once, and put it back for the programs we start later."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -29,15 +29,22 @@ def lucene(name: str) -> Any:
 
 
 def open_directory(folder: Path, *, mapped: bool = True) -> Any:
-    """A Lucene directory on ``folder``.
+    """A Lucene directory on ``folder``, by default with files mapped into memory, which searches fastest.
 
-    Args:
-        folder: absolute or relative.
-        mapped: map files into memory, which searches fastest; a writer does without, since the files that it
-            merges would count as its memory.
+    A writer does without, since the files that it merges would count as its memory.
     """
     path = java_class("java.nio.file.Paths").get(str(folder.absolute()))
     return lucene("store.FSDirectory").open(path) if mapped else lucene("store.NIOFSDirectory")(path)
+
+
+def open_searcher(reader: Any, similarity: Any) -> Any:
+    """A Lucene ``IndexSearcher``, for queries of any length."""
+    kind = lucene("search.IndexSearcher")
+    # Lucene's own limit of 1,024 guards text search against wildcards, which do not occur here.
+    kind.setMaxClauseCount(1 << 20)
+    searcher = kind(reader, signature="(Lorg/apache/lucene/index/IndexReader;)V")
+    searcher.setSimilarity(similarity)
+    return searcher
 
 
 def is_index(folder: Path) -> bool:
@@ -52,15 +59,7 @@ def impact_similarity() -> Any:
 
 @contextmanager
 def java_errors(trouble: str, advice: str) -> Iterator[None]:
-    """Turn a Java exception into one sentence.
-
-    Args:
-        trouble: what could not be done, for example ``"the index at X cannot be opened"``.
-        advice: what to do about it.
-
-    Raises:
-        InputError: in place of any Java exception.
-    """
+    """Turn any Java exception into an ``InputError``: what could not be done, Java's reason, and what to do."""
     start_jvm()  # importing pyjnius starts Java, and it must be started our way
     from jnius import JavaException
 

@@ -14,9 +14,6 @@ from splare_plugins.errors import InputError
 # What the query parser reads as one term and nothing else; words in capitals could be its operators.
 _PLAIN = re.compile(r"[a-z0-9]+")
 
-# Clauses of one query; Lucene's own limit of 1,024 guards text search against wildcards, which do not occur here.
-MAX_CLAUSES = 1 << 20
-
 
 class QueryBuilder:
     """Turns ``{"f12": 87}`` into Lucene's sum of boosted terms.
@@ -26,7 +23,6 @@ class QueryBuilder:
     """
 
     def __init__(self) -> None:
-        lucene("search.IndexSearcher").setMaxClauseCount(MAX_CLAUSES)
         self._parser = lucene("queryparser.classic.QueryParser")(
             CONTENTS, lucene("analysis.core.WhitespaceAnalyzer")()
         )
@@ -35,11 +31,7 @@ class QueryBuilder:
         self._should = lucene("search.BooleanClause$Occur").SHOULD
 
     def build(self, weights: Mapping[str, float]) -> Any:
-        """The Lucene query of terms with positive weights.
-
-        Args:
-            weights: at least one term; weights > 0 that :func:`usable_weights` let through.
-        """
+        """The Lucene query of at least one term, with weights > 0 that :func:`usable_weights` let through."""
         if all(map(_PLAIN.fullmatch, weights)):
             return self._parser.parse(" ".join([f"{term}^{_number(weight)}" for term, weight in weights.items()]))
         builder = lucene("search.BooleanQuery$Builder")()

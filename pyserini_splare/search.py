@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_IMPLIED: dict[str, str | int | None] = {"--impact": 0, "--threads": 1, "--topics-format": 1}
+_IMPLIED = {"--impact": "store_true", "--threads": "store", "--topics-format": "store"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 qids = [query.qid for query in queries[part]]
                 found.update(zip(qids, _answers(options, searcher, weights[part]), strict=True))
                 advance(len(qids))
-    if options.remove_query:
-        found = {qid: _without(hits, qid) for qid, hits in found.items()}
-    found = {qid: type(hits)(hits.docids[: options.hits], hits.scores[: options.hits]) for qid, hits in found.items()}
+    found = {qid: _best(hits, options.hits, qid if options.remove_query else None) for qid, hits in found.items()}
     if options.output_format == "trec":
         write_run(options.output, found)
     else:
@@ -150,8 +148,8 @@ def _answers(options: argparse.Namespace, searcher: LuceneSearcher, weights: Seq
     return searcher.search_dicts(weights, k)
 
 
-def _without(hits: Hits, docid: str) -> Hits:
-    kept = [position for position, other in enumerate(hits.docids) if other != docid]
+def _best(hits: Hits, most: int, left_out: str | None) -> Hits:
+    kept = [position for position, docid in enumerate(hits.docids) if docid != left_out][:most]
     return type(hits)([hits.docids[position] for position in kept], hits.scores[kept])
 
 

@@ -25,6 +25,7 @@ from pyserini_splare.lucene import (
     java_errors,
     lucene,
     open_directory,
+    open_searcher,
 )
 from pyserini_splare.queries import QueryBuilder, usable_weights
 from pyserini_splare.threads import ThreadClaim
@@ -110,9 +111,10 @@ class LuceneSearcher(Searcher):
         number = self._number(docid)
         if number is None:
             return None
-        terms = self._reader.termVectors().get(number, CONTENTS)
-        if terms is not None:
-            return self._term_vector(docid)
+        if self._reader.termVectors().get(number, CONTENTS) is not None:
+            counts = java_class("io.anserini.index.IndexReaderUtils").getDocumentVector(self._reader, docid)
+            vector: dict[str, int] = json.loads(self._hits.to_json(counts))
+            return vector
         raw = self.document(docid)
         return json.loads(raw).get("vector") if raw else None
 
@@ -130,11 +132,8 @@ class LuceneSearcher(Searcher):
         if numbers is None:
             return {"terms": 0, "postings": 0, "impacts": 0}
         terms = java_class("io.anserini.index.IndexReaderUtils").getIndexStats(self._reader).get("unique_terms")
-        return {
-            "terms": int(terms),
-            "postings": int(numbers.sumDocFreq()),
-            "impacts": int(numbers.sumTotalTermFreq()),
-        }
+        postings, impacts = int(numbers.sumDocFreq()), int(numbers.sumTotalTermFreq())
+        return {"terms": int(terms), "postings": postings, "impacts": impacts}
 
     def close(self) -> None:
         """Close the index; a second time does nothing."""
@@ -159,10 +158,7 @@ class LuceneSearcher(Searcher):
             "it is damaged or was made by another version of Lucene, so make it again",
         ):
             self._reader = lucene("index.DirectoryReader").open(open_directory(self.location))
-            searcher = lucene("search.IndexSearcher")(
-                self._reader, signature="(Lorg/apache/lucene/index/IndexReader;)V"
-            )
-            searcher.setSimilarity(impact_similarity())
+            self._searcher = open_searcher(self._reader, impact_similarity())
             noted = self._reader.getIndexCommit().getUserData().get(USER_DATA_KEY)
             self.num_docs = int(self._reader.numDocs())
             impacts = self._holds_impacts()
@@ -175,28 +171,21 @@ class LuceneSearcher(Searcher):
         config = self.identity.get("config")
         self.config = SplareConfig.from_dict(config) if config else None
         self._stored = self._reader.storedFields()
-        self._searcher = searcher
-        self._hits = TopHitsReader(searcher)
+        self._hits = TopHitsReader(self._searcher)
         self._builder = QueryBuilder()
 
     def _holds_impacts(self) -> bool:
         """Whether there are terms to search and ids to return."""
         fields = lucene("index.FieldInfos").getMergedFieldInfos(self._reader)
-        ids, contents = fields.fieldInfo(ID), fields.fieldInfo(CONTENTS)
-        if ids is None or contents is None:
-            return False
-        return bool(ids.getDocValuesType().toString() == "BINARY")
+        ids = fields.fieldInfo(ID)
+        known = ids is not None and fields.fieldInfo(CONTENTS) is not None
+        return known and str(ids.getDocValuesType().toString()) == "BINARY"
 
     def _number(self, docid: str) -> int | None:
         """Lucene's number of the document ``docid``."""
         self._check()
         hits = self._hits.top(lucene("search.TermQuery")(lucene("index.Term")(ID, docid)), 1)
         return hits.numbers[0] if hits.numbers else None
-
-    def _term_vector(self, docid: str) -> dict[str, int]:
-        counts = java_class("io.anserini.index.IndexReaderUtils").getDocumentVector(self._reader, docid)
-        vector: dict[str, int] = json.loads(self._hits.to_json(counts))
-        return vector
 
     def _check(self) -> None:
         self._claim.check()

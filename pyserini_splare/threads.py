@@ -24,11 +24,9 @@ _claims: dict[int, int] = {}
 
 
 class ThreadClaim:
-    """Ties an object that calls Java to the thread that made it.
+    """Ties an object that calls Java to the thread that made it, until the object is gone.
 
-    Args:
-        owner: the object; its claim ends with it.
-        what: how error messages call it.
+    Messages call the object ``what``.
 
     Raises:
         ThreadError: if another living thread has a claim that it has not released.
@@ -50,11 +48,7 @@ class ThreadClaim:
         self._finalizer = weakref.finalize(owner, _release, self._thread)
 
     def check(self) -> None:
-        """Refuse a call from another thread.
-
-        Raises:
-            ThreadError: if this is not the thread that made the claim.
-        """
+        """Raise a ``ThreadError`` if this is not the thread that made the claim."""
         if threading.get_ident() != self._thread:
             raise ThreadError(
                 f"{self.what} was opened in another thread, and Java may be called from one thread only: "

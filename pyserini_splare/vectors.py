@@ -43,7 +43,8 @@ class JsonVectorWriter(IndexWriter):
             raise InputError(f"{self.path} must end in .jsonl or .jsonl.gz, or Anserini does not read it")
         self._stack = ExitStack()
         place = self._stack.enter_context(replacing(self.path))
-        self._stream: IO[str] = self._stack.enter_context(_open_to_write(place, self.path.suffix == ".gz"))
+        opened = gzip.open if self.path.suffix == ".gz" else open
+        self._stream: IO[str] = self._stack.enter_context(opened(place, "wt", encoding="utf-8", newline="\n"))
 
     def add(
         self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
@@ -59,8 +60,7 @@ class JsonVectorWriter(IndexWriter):
 
     def abort(self) -> None:
         """Leave what stood there before."""
-        error = RuntimeError("aborted")
-        self._stack.__exit__(RuntimeError, error, None)
+        self._stack.__exit__(RuntimeError, RuntimeError("aborted"), None)
 
 
 def write_json_vectors(
@@ -113,7 +113,7 @@ def write_query_file(path: str | Path, qids: Sequence[str], texts: Sequence[str]
         texts: one per row.
         impacts: int32, shape ``(len(qids), width)``.
     """
-    with replacing(Path(path)) as place, _open_to_write(place, compress=False) as stream:
+    with replacing(Path(path)) as place, place.open("w", encoding="utf-8", newline="\n") as stream:
         for qid, text, vector in zip(qids, texts, to_dicts(impacts), strict=True):
             stream.write(json.dumps({"qid": qid, "contents": text, "vector": vector}, ensure_ascii=False) + "\n")
 
@@ -195,9 +195,3 @@ def _first_fault(records: list[_Record], latents: _Latents) -> InputError:
                     "integers >= 1; quantise the weights first"
                 )
     raise AssertionError("called for a batch without a fault")
-
-
-def _open_to_write(path: Path, compress: bool) -> IO[str]:
-    if compress:
-        return gzip.open(path, "wt", encoding="utf-8", newline="\n")
-    return path.open("w", encoding="utf-8", newline="\n")

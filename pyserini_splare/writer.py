@@ -75,7 +75,7 @@ class LuceneWriter(IndexWriter):
         self.documents = self.empty = self.impacts = 0
         self._store_text = store_text or store_raw
         self._optimize = optimize
-        self._folder = building_place(self.location, overwrite)
+        self._folder = building_place(self.location, overwrite=overwrite)
         self._seen = SeenIds()
         self._writer: Any = None
         self._claim = ThreadClaim(self, f"the Lucene writer of {self.location}")
@@ -164,8 +164,7 @@ class LuceneWriter(IndexWriter):
         except OSError as error:
             raise InputError(f"no index can be written at {self.location} ({error.strerror})") from error
         with java_errors(
-            f"no index can be written at {self.location}",
-            "wait for the other writer, or free the place",
+            f"no index can be written at {self.location}", "wait for the other writer, or free the place"
         ):
             self._writer = lucene("index.IndexWriter")(open_directory(self._folder, mapped=False), config)
 

@@ -12,9 +12,7 @@ from opensearch_splare.mapping import DEFAULT_FIELD, IndexCard, index_body
 from opensearch_splare.plan import Deployment
 from opensearch_splare.queries import Body, two_phase_pipeline
 from splare_plugins.config import Side
-
-CONTENT_TYPES: dict[Side, str] = {"document": "passage", "query": "query"}
-"""What the encoder service and the names on a cluster call the two sides, in the order in which they are made."""
+from splare_plugins.serving.limits import CONTENT_TYPES
 
 PASSAGES = "passages"
 """Of an index of passages: the field with their texts, in the order of the nested vectors."""
@@ -85,16 +83,11 @@ def pipeline_settings(plan: Deployment) -> Body:
 
 def deployed_index(plan: Deployment) -> Body:
     """The index that ``SplareIndex.create`` would make, with both pipelines; or one of passages."""
-    fields = {} if plan.passage_words is None else {PASSAGES: {"type": "text", "index": False}}
-    body = index_body(
-        IndexCard(config=plan.config),
-        shards=plan.shards,
-        replicas=plan.replicas,
-        analyzer=plan.analyzer,
-        fields=fields,
-    )
+    card = IndexCard(config=plan.config)
+    body = index_body(card, shards=plan.shards, replicas=plan.replicas, analyzer=plan.analyzer)
     if plan.passage_words is not None:
         properties = body["mappings"]["properties"]
+        properties[PASSAGES] = {"type": "text", "index": False}
         properties[DEFAULT_FIELD] = {"type": "nested", "properties": {"sparse_encoding": properties[DEFAULT_FIELD]}}
     body["settings"]["index"].update(pipeline_settings(plan))
     return body

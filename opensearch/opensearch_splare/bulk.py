@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from opensearchpy import OpenSearch, TransportError, helpers
@@ -15,10 +15,6 @@ from splare_plugins.errors import InputError
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 8 << 20
-CHUNK_DOCUMENTS = 500
-REQUESTS = 2
-PATIENCE = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 
 # Busy, no such shard now, gateway troubles; the words are opensearchpy's for connections that failed.
@@ -51,10 +47,11 @@ class BulkCounts:
     failures: list[Failure] = field(default_factory=list)
 
 
+@dataclass(eq=False)
 class BulkSender:
     """Writes documents by id, so that sending one twice leaves one.
 
-    Args:
+    Attributes:
         client: of the cluster.
         index: name.
         operation: ``index`` replaces a document of the same id, ``create`` leaves it.
@@ -62,28 +59,18 @@ class BulkSender:
         chunk_documents: most documents of a request.
         requests: how many are under way at a time; a node works at each with one thread.
         patience: seconds without any progress after which a busy or lost cluster is given up.
-
-    Attributes:
         counts: of all documents so far.
     """
 
-    def __init__(
-        self,
-        client: OpenSearch,
-        index: str,
-        *,
-        operation: Literal["index", "create"] = "index",
-        chunk_bytes: int = CHUNK_BYTES,
-        chunk_documents: int = CHUNK_DOCUMENTS,
-        requests: int = REQUESTS,
-        patience: float = PATIENCE,
-    ) -> None:
-        self.counts = BulkCounts()
-        self._client = client
-        self._index = index
-        self._operation = operation
-        self._bulk_options = {"chunk_size": chunk_documents, "max_chunk_bytes": chunk_bytes, "thread_count": requests}
-        self._patience = patience
+    client: OpenSearch
+    index: str
+    _: KW_ONLY
+    operation: Literal["index", "create"] = "index"
+    chunk_bytes: int = 8 << 20
+    chunk_documents: int = 500
+    requests: int = 2
+    patience: float = 300.0
+    counts: BulkCounts = field(init=False, default_factory=BulkCounts)
 
     def send(self, documents: Iterable[tuple[str, str]]) -> list[Failure]:
         """Send documents and wait until each is settled.
@@ -106,9 +93,9 @@ class BulkSender:
                 break
             if len(pending) < before:
                 pause, since = _FIRST_PAUSE, time.monotonic()
-            elif time.monotonic() - since > self._patience:
+            elif time.monotonic() - since > self.patience:
                 raise InputError(
-                    f"{trouble}; nothing could be written for {self._patience:.0f} seconds, and what was written "
+                    f"{trouble}; nothing could be written for {self.patience:.0f} seconds, and what was written "
                     "stays, so run again to go on"
                 )
             log.info("%d documents wait %.1f s: %s", len(pending), pause, trouble)
@@ -122,22 +109,24 @@ class BulkSender:
         """Send what is pending once; leaves in it what has to be sent again, and says why."""
         trouble = ""
         answers = helpers.parallel_bulk(
-            self._client,
+            self.client,
             list(pending.items()),
-            expand_action_callback=self._action,
+            expand_action_callback=lambda document: ({self.operation: {"_id": document[0]}}, document[1]),
             raise_on_error=False,
             raise_on_exception=False,
-            index=self._index,
-            **self._bulk_options,
+            index=self.index,
+            chunk_size=self.chunk_documents,
+            max_chunk_bytes=self.chunk_bytes,
+            thread_count=self.requests,
         )
         for _, answer in answers:
             (item,) = answer.values()
             status, error = item["status"], item.get("exception")
             if status in _PASSING:
-                trouble = explain_error(error, address(self._client), self._index) if error else _reason(item)
+                trouble = explain_error(error, address(self.client), self.index) if error else _reason(item)
                 continue
             if isinstance(error, TransportError):
-                raise InputError(explain_error(error, address(self._client), self._index)) from error
+                raise InputError(explain_error(error, address(self.client), self.index)) from error
             self._settle(item, failures)
             del pending[item["_id"]]
         return trouble
@@ -146,19 +135,15 @@ class BulkSender:
         status = item["status"]
         if 200 <= status < 300:
             self.counts.written += 1
-        elif status == _CONFLICT and self._operation == "create":
+        elif status == _CONFLICT and self.operation == "create":
             self.counts.found += 1
         elif "cluster_block_exception" in str(item.get("error")):
             raise InputError(
-                f"the index {self._index!r} at {address(self._client)} cannot be written: {_reason(item)}; remove the "
+                f"the index {self.index!r} at {address(self.client)} cannot be written: {_reason(item)}; remove the "
                 "block in its settings and run again"
             )
         else:
             failures.append(Failure(item["_id"], status, _reason(item)))
-
-    def _action(self, document: tuple[str, str]) -> tuple[dict[str, Any], str]:
-        docid, source = document
-        return {self._operation: {"_id": docid}}, source
 
 
 def _reason(item: Mapping[str, Any]) -> str:
@@ -166,11 +151,7 @@ def _reason(item: Mapping[str, Any]) -> str:
 
 
 def raise_failures(failures: list[Failure], what: str) -> None:
-    """Refuse to go on after documents were refused.
-
-    Raises:
-        InputError: naming the first of them.
-    """
+    """Raise an ``InputError`` that names the first document that was refused, if there is one."""
     if failures:
         first = failures[0]
         others = f" (and {len(failures) - 1} others)" if len(failures) > 1 else ""

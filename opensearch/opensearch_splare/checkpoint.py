@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -58,24 +59,15 @@ class Checkpoint:
             raise InputError(f"the checkpoint {path} is damaged ({error}); remove it and run again") from error
 
     def skip(self, documents: Iterable[Document], seen: set[str], path: Path) -> Iterator[Document]:
-        """The documents that come after the checkpoint.
-
-        Args:
-            documents: the whole collection.
-            seen: filled with the ids of those that are skipped.
-            path: of the checkpoint, for messages.
+        """The documents of the whole collection that come after the checkpoint; ``seen`` gets the ids of the others.
 
         Raises:
             InputError: if the collection is not the one that the checkpoint belongs to.
         """
         stream = iter(documents)
-        last: str | None = None
-        for _ in range(self.documents):
-            if (document := next(stream, None)) is None:
-                last = None
-                break
-            last = document.docid
-            seen.add(last)
+        skipped = [document.docid for document in islice(stream, self.documents)]
+        seen.update(skipped)
+        last = skipped[-1] if skipped and len(skipped) == self.documents else None
         if last != self.last:
             raise InputError(
                 f"document {self.documents} of this collection is not {self.last!r}, as the checkpoint {path} has it; "

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from opensearchpy import OpenSearch
-from opensearchpy.exceptions import (
-    AuthenticationException,
-    AuthorizationException,
-    ConnectionError,
-    ConnectionTimeout,
-    ImproperlyConfigured,
-    NotFoundError,
-    SSLError,
-    TransportError,
-)
+from opensearchpy import OpenSearch, exceptions
 
 from opensearch_splare.location import DEFAULT_URL, default_url, without_password
 from splare_plugins.errors import InputError
@@ -80,11 +70,7 @@ def server_version(client: OpenSearch) -> Version:
 
 
 def require(feature: str, version: Version) -> None:
-    """Refuse a server that is too old for one of :data:`FEATURES`.
-
-    Raises:
-        InputError: naming the version that has it.
-    """
+    """Raise an ``InputError`` if the server is too old for one of :data:`FEATURES`, naming the version that has it."""
     needed = FEATURES[feature]
     if version < needed:
         raise InputError(
@@ -95,37 +81,32 @@ def require(feature: str, version: Version) -> None:
 
 @contextmanager
 def server_errors(client: OpenSearch, index: str | None = None) -> Iterator[None]:
-    """What the server or the network refuses, as :class:`InputError` with the way out.
-
-    Args:
-        client: whose address is named.
-        index: what was asked for, for messages.
-    """
+    """What the server or the network refuses of ``index``, as :class:`InputError` with the way out."""
     try:
         yield
-    except TransportError as error:
+    except exceptions.TransportError as error:
         raise InputError(explain_error(error, address(client), index)) from error
-    except ImproperlyConfigured as error:
+    except exceptions.ImproperlyConfigured as error:
         raise InputError(f"the client for {address(client)} is not set up: {error}") from error
 
 
-def explain_error(error: TransportError, where: str, index: str | None = None) -> str:
+def explain_error(error: exceptions.TransportError, where: str, index: str | None = None) -> str:
     """One sentence for an exception of ``opensearchpy``."""
     what = f"the index {index!r} at {where}" if index else where
-    if isinstance(error, SSLError):
+    if isinstance(error, exceptions.SSLError):
         return f"{where} has a certificate that is not trusted: {error.error}; pass ca_certs, or set SSL_CERT_FILE"
-    if isinstance(error, ConnectionTimeout):
+    if isinstance(error, exceptions.ConnectionTimeout):
         return f"{where} did not answer in time; it may be overloaded, so run again or allow more time"
-    if isinstance(error, ConnectionError):
+    if isinstance(error, exceptions.ConnectionError):
         return f"{where} cannot be reached ({error.error}); start it (splare opensearch start) or correct the URL"
     kind, reason = str(error.error), error_reason(error.info)
-    if isinstance(error, AuthenticationException):
+    if isinstance(error, exceptions.AuthenticationException):
         return f"{where} asks for a user and a password; put them into the URL: https://user:password@host:9200"
     if "cluster_block_exception" in kind:
         return f"{what} cannot be written or read now: {reason}; remove the block in its settings and run again"
-    if isinstance(error, AuthorizationException):
+    if isinstance(error, exceptions.AuthorizationException):
         return f"the user at {where} may not do this ({reason}); ask for the permission, or use another user"
-    if isinstance(error, NotFoundError) and index and "index_not_found" in kind:
+    if isinstance(error, exceptions.NotFoundError) and index and "index_not_found" in kind:
         return f"there is no index {index!r} at {where}; make one with splare index opensearch"
     return explain_reason(reason, what, error.status_code)
 
@@ -142,11 +123,10 @@ def explain_reason(reason: str, what: str, status: int | str) -> str:
     return f"{what} refused with status {status}: {reason}"
 
 
-def nested_value(values: Any, name: str) -> Any:
-    """What stands in nested JSON under a name with dots; ``None`` if nothing does."""
-    for part in name.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
+def cluster_settings(client: OpenSearch) -> dict[str, Any]:
+    """All settings that are in force, by their full names."""
+    found = client.cluster.get_settings(params={"flat_settings": "true", "include_defaults": "true"})
+    return {**found.get("defaults", {}), **found.get("persistent", {}), **found.get("transient", {})}
 
 
 def error_reason(info: Any) -> str:

@@ -8,20 +8,15 @@ from urllib.parse import quote
 
 from opensearchpy import NotFoundError, OpenSearch
 
-from opensearch_splare.bodies import (
-    CONTENT_TYPES,
-    deployed_index,
-    ingest_pipeline,
-    pipeline_settings,
-    search_pipeline,
-)
-from opensearch_splare.connection import address, nested_value, require, server_errors, server_version
+from opensearch_splare.bodies import deployed_index, ingest_pipeline, pipeline_settings, search_pipeline
+from opensearch_splare.connection import address, require, server_errors, server_version
 from opensearch_splare.encoder_service import trust_encoder
 from opensearch_splare.location import check_name
 from opensearch_splare.mapping import DEFAULT_FIELD, META_KEY, IndexCard, single_index
 from opensearch_splare.plan import Deployment, pipeline_name
 from opensearch_splare.remote_models import find_model, make_model, remove_models
 from splare_plugins.errors import InputError
+from splare_plugins.serving.limits import CONTENT_TYPES
 
 PLUGINS = {"opensearch-ml": "ml-commons", "opensearch-neural-search": "neural-search"}
 _DEFAULT_PIPELINES = ("default_pipeline", "search.default_pipeline")
@@ -75,12 +70,9 @@ def deploy(client: OpenSearch, plan: Deployment, *, trust: bool = False) -> Outc
 
 
 def undeploy(client: OpenSearch, index: str, *, with_index: bool = False) -> list[str]:
-    """Remove what :func:`deploy` made; the documents stay searchable with ``query_tokens``.
+    """Remove what :func:`deploy` made for an index; ``with_index`` deletes its documents too.
 
-    Args:
-        client: of the cluster.
-        index: name of the index.
-        with_index: delete the index too.
+    They stay searchable with ``query_tokens`` otherwise.
 
     Returns:
         What was removed, for people; empty if nothing was there.
@@ -116,8 +108,7 @@ def _require_plugins(client: OpenSearch) -> None:
 
 def _check_index(client: OpenSearch, plan: Deployment) -> bool:
     """Whether the index is there; refuses one that these pipelines must not write to."""
-    found = _get(client, f"/{quote(plan.index)}")
-    if not found:
+    if not (found := _get(client, _index_path(plan.index))):
         return False
     about = single_index(found, plan.index)
     mapping, properties = about["mappings"], about["mappings"].get("properties", {})
@@ -133,7 +124,7 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
         )
     card.require_complete(plan.index)
     if card.config is None:
-        raise InputError(f"the index {plan.index!r} names no model, so nothing says what to encode with; make another")
+        raise InputError(f"the index {plan.index!r} does not say which model to encode with; make another index")
     plan.config.require_same_index(card.config, f"the index {plan.index!r}")
     if nested != (plan.passage_words is not None):
         has, asks = ("passages", "without") if nested else ("no passages", "with")
@@ -141,7 +132,7 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
             f"the index {plan.index!r} has {has}, and this is a deployment {asks} --passage-words; make another index"
         )
     for name in _DEFAULT_PIPELINES:
-        if (value := _setting(about, name)) not in (None, "_none", plan.pipeline):
+        if (value := about["settings"].get(f"index.{name}")) not in (None, "_none", plan.pipeline):
             raise InputError(
                 f"the index {plan.index!r} has the {name} {value!r} already; remove that setting or make another index"
             )
@@ -160,8 +151,8 @@ def _put_index(client: OpenSearch, plan: Deployment, exists: bool) -> list[str]:
     if not exists:
         client.indices.create(index=plan.index, body=deployed_index(plan))
         return ["index"]
-    (about,) = client.indices.get(index=plan.index).values()
-    if {_setting(about, name) for name in _DEFAULT_PIPELINES} == {plan.pipeline}:
+    (about,) = _get(client, _index_path(plan.index)).values()
+    if {about["settings"].get(f"index.{name}") for name in _DEFAULT_PIPELINES} == {plan.pipeline}:
         return []
     client.indices.put_settings(index=plan.index, body={"index": pipeline_settings(plan)})
     return ["settings of the index"]
@@ -169,7 +160,7 @@ def _put_index(client: OpenSearch, plan: Deployment, exists: bool) -> list[str]:
 
 def _detach_index(client: OpenSearch, index: str, *, delete: bool) -> list[str]:
     removed = []
-    for concrete, about in _get(client, f"/{quote(index)}").items():
+    for concrete, about in _get(client, _index_path(index)).items():
         if delete:
             if META_KEY not in about["mappings"].get("_meta", {}):
                 raise InputError(f"the index {index!r} was not made by splare, so it is not deleted here")
@@ -177,14 +168,14 @@ def _detach_index(client: OpenSearch, index: str, *, delete: bool) -> list[str]:
             removed.append(f"index {concrete}")
             continue
         for name in _DEFAULT_PIPELINES:
-            if _setting(about, name) == pipeline_name(index):
+            if about["settings"].get(f"index.{name}") == pipeline_name(index):
                 client.indices.put_settings(index=concrete, body={f"index.{name}": None})
                 removed.append(f"{name} of {concrete}")
     return removed
 
 
-def _setting(about: Mapping[str, Any], name: str) -> Any:
-    return nested_value(about["settings"]["index"], name)
+def _index_path(index: str) -> str:
+    return f"/{quote(index)}?flat_settings=true"
 
 
 def _pipeline_path(kind: str, name: str) -> str:

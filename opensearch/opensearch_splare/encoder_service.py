@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import urllib3
 from opensearchpy import OpenSearch
 
+from opensearch_splare.connection import cluster_settings
 from opensearch_splare.plan import check_encoder_url
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
@@ -39,9 +40,10 @@ def ask_encoder(url: str, token: str | None = None) -> SplareConfig:
             answer = pool.request("GET", f"{url}/model", headers=headers, preload_content=False)
             status, body = answer.status, answer.read(_LONGEST_ANSWER)
     except urllib3.exceptions.HTTPError as error:
+        # The last part of urllib3's message, without its objects and numbers.
+        reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error).rsplit(": ", maxsplit=1)[-1])
         raise InputError(
-            f"the encoder at {url} cannot be reached ({_reason(error)}); start it with splare serve, or correct "
-            "--encoder-url"
+            f"the encoder at {url} cannot be reached ({reason}); start it with splare serve, or correct --encoder-url"
         ) from error
     if status == 401:
         given = "asks for a token" if token is None else "asks for another token"
@@ -52,23 +54,14 @@ def ask_encoder(url: str, token: str | None = None) -> SplareConfig:
         return SplareConfig.from_dict(json.loads(body)["config"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{url} is not an encoder of this version: {url}/model answered {status} and names no model; give the "
+            f"{url} is not an encoder of this version: {url}/model answered {status} without a model; give the "
             "address that splare serve prints"
         ) from error
 
 
 def trust_encoder(client: OpenSearch, encoder_url: str) -> list[str]:
-    """Let a cluster call an encoder; other endpoints that it trusts stay trusted.
-
-    Args:
-        client: of the cluster; its user must be allowed to change settings.
-        encoder_url: of the encoder.
-
-    Returns:
-        The settings that were changed.
-    """
-    settings = client.cluster.get_settings(params={"flat_settings": "true", "include_defaults": "true"})
-    now = {**settings["defaults"], **settings["persistent"], **settings["transient"]}
+    """Let a cluster call an encoder; other endpoints that it trusts stay trusted. Gives the settings that changed."""
+    now = cluster_settings(client)
     trusted = list(now.get(_ENDPOINTS, []))
     changes: dict[str, object] = {}
     if not any(re.search(pattern, f"{encoder_url}/encode") for pattern in trusted):
@@ -78,11 +71,6 @@ def trust_encoder(client: OpenSearch, encoder_url: str) -> list[str]:
     if changes:
         client.cluster.put_settings(body={"persistent": changes})
     return sorted(changes)
-
-
-def _reason(error: Exception) -> str:
-    """The last part of urllib3's message, without its objects and numbers."""
-    return re.sub(r"^\[Errno -?\d+\] ", "", str(error).rsplit(": ", maxsplit=1)[-1])
 
 
 def _is_private(host: str) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from splare_plugins.errors import InputError
-from splare_plugins.impacts import latent_id
+from splare_plugins.impacts import latent_term
 
 MAX_FEATURES = 1 << 15
 
@@ -32,10 +32,10 @@ class FeatureMap:
     """
 
     def __init__(self, latents: np.ndarray, width: int) -> None:
-        self.width = width
         self._used = np.zeros(width, dtype=bool)
         self._used[latents] = True
-        self._numbers = np.cumsum(self._used) - 1
+        used = np.flatnonzero(self._used).tolist()
+        self._numbers = {latent_term(latent): str(number) for number, latent in enumerate(used)}
         if len(self) > MAX_FEATURES:
             raise InputError(
                 f"{len(self)} latents are in use and a sparse_vector field holds {MAX_FEATURES}; prune the documents "
@@ -48,7 +48,7 @@ class FeatureMap:
         return cls(np.unique(impacts.indices), impacts.shape[1])
 
     def __len__(self) -> int:
-        return int(self._used.sum())
+        return len(self._numbers)
 
     def document(self, impacts: Mapping[str, int], docid: str) -> dict[str, int]:
         """A document's latents by number.
@@ -56,12 +56,17 @@ class FeatureMap:
         Raises:
             InputError: for a latent that was not in use when the map was made.
         """
-        return {self._key(term, docid): impact for term, impact in impacts.items()}
+        try:
+            return {self._numbers[term]: impact for term, impact in impacts.items()}
+        except KeyError as error:
+            raise InputError(
+                f"the document {docid!r} has the latent {error.args[0]}, which the index's map of features lacks; "
+                "make the index again with a map of all documents"
+            ) from None
 
     def query(self, tokens: Mapping[str, float]) -> dict[str, float]:
         """A query's tokens by number; latents that no document has are left out, since they find nothing."""
-        numbers = {term: self._number(term) for term in tokens}
-        return {str(numbers[term]): weight for term, weight in tokens.items() if numbers[term] is not None}
+        return {self._numbers[term]: weight for term, weight in tokens.items() if term in self._numbers}
 
     def to_text(self) -> str:
         """The map as text, for the mapping's ``_meta``: a compressed bit for each latent."""
@@ -82,16 +87,3 @@ class FeatureMap:
         if len(used) != width:
             raise InputError(f"the index's map of features is not of {width} latents; make the index again")
         return cls(np.flatnonzero(used), width)
-
-    def _key(self, term: str, docid: str) -> str:
-        number = self._number(term)
-        if number is None:
-            raise InputError(
-                f"the document {docid!r} has the latent {term}, which the index's map of features lacks; make the "
-                "index again with a map of all documents"
-            )
-        return str(number)
-
-    def _number(self, term: str) -> int | None:
-        latent = latent_id(term)
-        return int(self._numbers[latent]) if latent < self.width and self._used[latent] else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from opensearchpy import OpenSearch, TransportError
+from opensearchpy import OpenSearch
 
 from opensearch_splare.bulk import BulkSender, Failure, raise_failures
 from opensearch_splare.checkpoint import Checkpoint
@@ -48,16 +48,8 @@ class IndexReport:
     failures: list[Failure] = field(default_factory=list)
 
 
-def read_records(documents: Iterable[Document | Mapping[str, Any]], further: Further) -> Iterator[Document]:
-    """Documents as the encoder takes them.
-
-    Args:
-        documents: as for ``SplareIndex.index``.
-        further: filled with the other fields of mappings, by id.
-
-    Raises:
-        InputError: for a mapping without ``_id`` or ``text``.
-    """
+def _read(documents: Iterable[Document | Mapping[str, Any]], further: Further) -> Iterator[Document]:
+    """Documents as the encoder takes them; ``further`` gets the other fields of mappings, by id."""
     for document in documents:
         if isinstance(document, Document):
             yield document
@@ -77,8 +69,7 @@ def fill_index(
     index: IndexHandle,
     encode: Encode,
     *,
-    documents: Iterable[Document] = (),
-    further: Further | None = None,
+    documents: Iterable[Document | Mapping[str, Any]] = (),
     checkpoint: Path | None = None,
     on_error: OnError = "raise",
     on_progress: Progress | None = None,
@@ -88,15 +79,20 @@ def fill_index(
     card, features = index.card, feature_map(index.card)
     width = card.config.width if card.config else None
     seen: set[str] = set()
+    further: Further = {}
     sender = BulkSender(index.client, index.name, **options)
     begun = _begin(index, checkpoint)
     state, resumed = begun, begun.documents - begun.refused
-    rest = documents if checkpoint is None else state.skip(documents, seen, checkpoint)
+    rest = _read(documents, further)
+    if checkpoint is not None:
+        rest = state.skip(rest, seen, checkpoint)
     with _refresh_off(index.client, index.name, begun), closing(overlapped(encode(rest), ahead=2)) as stream:
         for batch in stream:
             check_ids(batch.docids)
             check_batch(batch.docids, batch.impacts, seen, width)
-            fields = _stored_fields(batch, further or {})
+            fields = batch.documents
+            if fields is not None:
+                fields = [{**kept, **further.pop(docid, {})} for docid, kept in zip(batch.docids, fields, strict=True)]
             sources = to_sources(batch.docids, batch.impacts, card.field, fields=fields, features=features)
             failures = sender.send(zip(batch.docids, sources, strict=True))
             if on_error == "raise":
@@ -147,23 +143,16 @@ def _refresh_off(client: OpenSearch, name: str, begun: Checkpoint) -> Iterator[N
     """New documents become visible at the end, which spares the server a segment a second."""
 
     def set_interval(interval: str | None) -> None:
-        client.indices.put_settings(index=name, body={"index": {"refresh_interval": interval}})
+        with server_errors(client, name):
+            client.indices.put_settings(index=name, body={"index": {"refresh_interval": interval}})
 
-    with server_errors(client, name):
-        set_interval("-1")
+    set_interval("-1")
     try:
         yield
     except BaseException:
         try:
             set_interval(begun.refresh_interval)
-        except TransportError as error:
+        except InputError as error:
             log.warning("the refresh_interval of the index %r is still -1: %s", name, error)
         raise
-    with server_errors(client, name):
-        set_interval(begun.refresh_interval)
-
-
-def _stored_fields(batch: EncodedBatch, further: Further) -> list[dict[str, Any]] | None:
-    if batch.documents is None:
-        return None
-    return [{**fields, **further.pop(docid, {})} for docid, fields in zip(batch.docids, batch.documents, strict=True)]
+    set_interval(begun.refresh_interval)

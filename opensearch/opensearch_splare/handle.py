@@ -13,14 +13,7 @@ from scipy.sparse import csr_array
 from opensearch_splare.connection import Version, address, require, server_errors, server_version
 from opensearch_splare.features import FeatureMap
 from opensearch_splare.location import check_name
-from opensearch_splare.mapping import (
-    DEFAULT_FIELD,
-    FieldType,
-    IndexCard,
-    index_body,
-    seismic_parameters,
-    single_index,
-)
+from opensearch_splare.mapping import DEFAULT_FIELD, FieldType, IndexCard, index_body, seismic_parameters, single_index
 from opensearch_splare.msearch import SearchLimits, read_limits
 from opensearch_splare.queries import IMPACT_UNIT
 from splare_plugins.config import SplareConfig
@@ -28,16 +21,7 @@ from splare_plugins.errors import InputError
 
 
 class IndexHandle:
-    """An index by name, and the config that its vectors must have been made with.
-
-    Args:
-        client: of the cluster.
-        name: of the index.
-        config: of the model at hand; ``None`` for vectors of unknown origin.
-
-    Raises:
-        InputError: for a name that OpenSearch does not allow.
-    """
+    """An index by name, and the config that its vectors must have been made with; ``None`` for any."""
 
     def __init__(self, client: OpenSearch, name: str, config: SplareConfig | None) -> None:
         self.client = client
@@ -61,14 +45,10 @@ class IndexHandle:
         """Make the index: strict mapping, text fields for BM25, the model's config in ``_meta``.
 
         Args:
-            field: name of the field with the vectors.
+            field: name of the field with the vectors; other arguments that are not listed are those of
+                :func:`index_body`.
             field_type: ``rank_features`` searches exactly; ``sparse_vector`` (OpenSearch 3.3 on) approximately, in
                 large collections.
-            shards: primary shards.
-            replicas: copies of each; ``None`` keeps one as soon as there is a second node.
-            store_vectors: keep vectors in ``_source``, which reindexing and partial updates need.
-            analyzer: of the text fields; ``None`` for the standard one.
-            fields: mappings of further fields, for filters.
             sample: with ``sparse_vector``, the impacts of all documents: they say which latents are in use, and how
                 large an impact can be.
             query_sample: with ``sparse_vector``, impacts of typical queries; else the largest that there can be.

@@ -35,15 +35,7 @@ def explain_hit(
 ) -> Explanation:
     """The contributions are the server's, of what is indexed; the words are the model's, from the stored text.
 
-    Args:
-        client: of the cluster.
-        index: name.
-        body: the query; ``None`` if it has no latent.
-        docid: id of the document.
-        model: the index's model.
-        query: the query's text.
-        impacts: of the query, shape ``(1, width)``.
-        top: most latents listed.
+    ``impacts`` are the query's, shape ``(1, width)``, and ``body`` asks for them; ``None`` if there are none.
 
     Raises:
         InputError: if there is no such document, or its text is not stored.
@@ -51,7 +43,10 @@ def explain_hit(
     text = _stored_text(client, index, docid)
     now = explain(model, query, text, top=model.config.width)
     words = {match.term: (match.query_word, match.document_word) for match in now.matches}
-    indexed = _document_impacts(client, index, body, docid) if body is not None else {}
+    indexed: dict[str, int] = {}  # of the latents that query and document share
+    if body is not None:
+        answer = client.explain(index=index, id=docid, body={"query": body})
+        indexed = dict(_features(answer.get("explanation", {})))
     (asked,) = to_dicts(impacts)
     parts = {term: asked[term] * impact for term, impact in indexed.items()}
     score = sum(parts.values())
@@ -87,12 +82,6 @@ def _stored_text(client: OpenSearch, index: str, docid: str) -> str:
     if "text" not in source:
         raise InputError(f"the index {index!r} holds no text of the document {docid!r}; index it with its text")
     return Document(docid, source["text"], source.get("title", "")).content
-
-
-def _document_impacts(client: OpenSearch, index: str, body: Body, docid: str) -> dict[str, int]:
-    """Impacts of the latents that query and document share."""
-    answer = client.explain(index=index, id=docid, body={"query": body})
-    return dict(_features(answer.get("explanation", {})))
 
 
 def _features(node: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
 from scipy.sparse import csr_array
 
-from opensearch_splare.connection import (
-    FEATURES,
-    require,
-    server_errors,
-)
-from opensearch_splare.filling import IndexReport, OnError, fill_index, read_records
+from opensearch_splare.connection import FEATURES, require, server_errors
+from opensearch_splare.filling import IndexReport, OnError, fill_index
 from opensearch_splare.handle import IndexHandle
 from opensearch_splare.hit_explanation import explain_hit
-from opensearch_splare.mapping import (
-    TEXT_FIELDS,
-    feature_map,
-)
+from opensearch_splare.mapping import TEXT_FIELDS, feature_map
 from opensearch_splare.msearch import run_searches
 from opensearch_splare.payload import check_query_impacts
 from opensearch_splare.queries import (
@@ -31,7 +25,6 @@ from opensearch_splare.queries import (
     check_two_phase_window,
     hybrid,
     hybrid_pipeline,
-    match_text,
     query_tokens,
     search_body,
     sparse_query,
@@ -105,12 +98,10 @@ class SplareIndex(IndexHandle):
             IdentityError: if the index was made with another model.
         """
         model = self._require_model()
-        further: dict[str, Mapping[str, Any]] = {}
         return fill_index(
             self,
             lambda rest: encode_documents(model, rest, top_k=top_k, store_text=True),
-            documents=read_records(documents, further),
-            further=further,
+            documents=documents,
             checkpoint=Path(checkpoint) if checkpoint is not None else None,
             on_error=on_error,
             on_progress=on_progress,
@@ -125,13 +116,9 @@ class SplareIndex(IndexHandle):
         on_progress: Progress | None = None,
         **options: Any,
     ) -> IndexReport:
-        """Index documents that were encoded before, for example ``EncodedFolder.batches()``.
+        """Index impacts that this index's model made before, for example ``EncodedFolder.batches()``.
 
-        Args:
-            batches: of impacts that this index's model made.
-            on_error: as for :meth:`index`.
-            on_progress: as for :meth:`index`.
-            **options: of :class:`BulkSender`.
+        The options are those of :meth:`index`.
         """
         return fill_index(self, lambda _: batches, on_error=on_error, on_progress=on_progress, **options)
 
@@ -166,9 +153,7 @@ class SplareIndex(IndexHandle):
         self, impacts: csr_array, k: int = 10, *, filter: Body | None = None, two_phase: bool = False
     ) -> list[Hits]:
         """Like :meth:`search`, for queries that are impacts already: int32, shape ``(n, width)``."""
-        check_k(k)
-        pipeline = None
-        size = self._size(k)
+        size, pipeline = self._size(k), None
         if two_phase:
             require("the two-phase processor", self.version)
             check_two_phase_window(size)
@@ -190,35 +175,30 @@ class SplareIndex(IndexHandle):
         """SPLARE and BM25 together: the scores of each are scaled to 0..1 and added.
 
         Args:
-            queries: texts.
-            k: most documents per query.
+            queries: texts; ``k``, ``filter`` and ``top_k`` are as for :meth:`search`.
             weight: of SPLARE's score, 0..1; BM25 has the rest.
-            filter: a query that hits must match.
-            top_k: latents kept of a query; ``None`` keeps all.
 
         Returns:
             For each query ids and combined scores in 0..1, best first.
         """
         require("hybrid queries", self.version)
-        check_k(k)
         size = self._size(k)
         pipeline = hybrid_pipeline([weight, 1 - weight])
         bodies: list[Body | None] = []
         for text, query in zip(queries, self._queries(self._encode(queries, top_k), size), strict=True):
+            # By words, a document counts with its better field.
+            words = {"multi_match": {"query": text, "fields": list(TEXT_FIELDS)}}
+            parts = [query or {"match_none": {}}, words]
             # Normalisation is per sub-query, so the filter stands in each.
-            parts = [query or {"match_none": {}}, match_text(TEXT_FIELDS, text)]
             if filter is not None:
                 parts = [{"bool": {"must": [part], "filter": [filter]}} for part in parts]
             bodies.append(self._body(hybrid(parts), size, None, pipeline))
         return run_searches(self.client, self.name, bodies, preference=self._preference)
 
     def explain(self, query: str, docid: str, *, top: int = 10) -> Explanation:
-        """Take the score of a query and an indexed document apart, by what the index holds.
+        """Take the score of a query's text and an indexed document apart, by what the index holds.
 
-        Args:
-            query: the query's text.
-            docid: id of the document.
-            top: most latents listed.
+        At most ``top`` latents are listed.
 
         Raises:
             InputError: if there is no such document.
@@ -247,16 +227,12 @@ class SplareIndex(IndexHandle):
         check_query_impacts(impacts)
         if self.form == "neural_sparse":
             require("neural_sparse queries with query_tokens", self.version)
-        clauses = self.limits.max_clauses
-        rows = query_tokens(impacts)
+        rows, clauses = query_tokens(impacts), self.limits.max_clauses
+        query: Callable[..., Body] = partial(sparse_query, self.form, card.field)
         if (features := feature_map(card)) is not None:
             rows = [features.query(tokens) for tokens in rows]
-            return [
-                sparse_vector(card.field, tokens, k=size, max_clauses=clauses) if tokens else None for tokens in rows
-            ]
-        return [
-            sparse_query(self.form, card.field, tokens, max_clauses=clauses) if tokens else None for tokens in rows
-        ]
+            query = partial(sparse_vector, card.field, k=size)
+        return [query(tokens, max_clauses=clauses) if tokens else None for tokens in rows]
 
     def _body(self, query: Body, size: int, filter: Body | None, pipeline: Body | None) -> Body:
         known = self.version >= FEATURES["search pipelines in a search's body"]
@@ -264,6 +240,7 @@ class SplareIndex(IndexHandle):
 
     def _size(self, k: int) -> int:
         """Hits to ask for: no more than the server gives, unless that would leave some out."""
+        check_k(k)
         if k <= self.limits.max_hits:
             return k
         if (documents := self.count()) <= self.limits.max_hits:

@@ -25,7 +25,7 @@ def split_location(location: str) -> tuple[str, str]:
     """The cluster's URL and the name of the index in ``http://host:9200/name``; a name alone: the default cluster.
 
     Raises:
-        InputError: if it is not of this form, or the name is none that OpenSearch allows.
+        InputError: if it is not of this form, or OpenSearch does not allow the name.
     """
     if "/" not in location:
         return default_url().rstrip("/"), check_name(location)
@@ -33,17 +33,14 @@ def split_location(location: str) -> tuple[str, str]:
     url, _, name = location.rpartition("/")
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path in ("", "/"):
         raise InputError(
-            f"{without_password(location)!r} names no index in OpenSearch; give URL and name, as in {DEFAULT_URL}/docs"
+            f"{without_password(location)!r} does not name an index in OpenSearch; give URL and name, as in "
+            f"{DEFAULT_URL}/docs"
         )
     return url, check_name(name)
 
 
 def check_name(name: str) -> str:
-    """``name``, if an index may be called so.
-
-    Raises:
-        InputError: saying what OpenSearch allows.
-    """
+    """``name``, if an index may be called so; else an ``InputError`` that says what OpenSearch allows."""
     if not name or name[0] in "_-+." or _BAD_IN_NAME.search(name) or len(name.encode()) > _LONGEST_NAME:
         raise InputError(
             f"an index of OpenSearch cannot be called {name!r}; use lower-case letters, digits, - and _, at most "

@@ -49,11 +49,7 @@ class IndexCard:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], name: str) -> IndexCard:
-        """Read the card of an index, and check that its field is there.
-
-        Args:
-            mapping: what the server gives as ``mappings`` of the index.
-            name: of the index, for messages.
+        """Read the card of the index ``name`` from its ``mappings``, and check that its field is there.
 
         Raises:
             InputError: if splare did not make it, it is of another version, or its field is missing or of another
@@ -62,7 +58,7 @@ class IndexCard:
         values = dict(mapping.get("_meta", {}).get(META_KEY) or {})
         if not values:
             raise InputError(
-                f"the index {name!r} was not made by splare: its mapping names no model; make one with "
+                f"the index {name!r} was not made by splare: its mapping does not name a model; make one with "
                 "splare index opensearch or SplareIndex.create"
             )
         if (version := values.pop("format", None)) != FORMAT_VERSION:
@@ -79,21 +75,13 @@ class IndexCard:
         return card
 
     def require_complete(self, name: str) -> None:
-        """Refuse the index ``name`` while a writer has not finished it.
-
-        Raises:
-            InputError: saying so.
-        """
+        """Raise an ``InputError`` while a writer has not finished the index ``name``."""
         if self.state != COMPLETE:
             raise InputError(f"the index {name!r} is not complete; go on with what began it, or delete it")
 
 
 def single_index(found: Mapping[str, Any], name: str) -> Any:
-    """What the server says of the one index that ``name`` stands for.
-
-    Raises:
-        InputError: if it is an alias of several.
-    """
+    """What the server says of the one index that ``name`` stands for; an ``InputError`` for an alias of several."""
     if len(found) != 1:
         raise InputError(f"{name!r} stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
     (about,) = found.values()
@@ -121,7 +109,7 @@ def index_body(
         store_vectors: keep vectors in ``_source``, where reindexing and partial updates need them; takes about as
             much room again.
         analyzer: of the two text fields, for BM25; ``None`` for the standard one.
-        fields: mappings of further fields.
+        fields: mappings of further fields, for filters.
         method: parameters of a ``sparse_vector`` field, from :func:`seismic_parameters`.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from opensearchpy import AuthorizationException, NotFoundError, OpenSearch
 
-from opensearch_splare.connection import address, error_reason, explain_reason, nested_value, server_errors
+from opensearch_splare.connection import address, cluster_settings, error_reason, explain_reason, server_errors
 from opensearch_splare.queries import DEFAULT_MAX_CLAUSES, Body
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
@@ -17,7 +17,6 @@ BATCH = 64
 """Queries of one request."""
 
 _WANTED = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.timed_out,responses.status"
-_CLAUSES = "indices.query.bool.max_clause_count"
 
 
 class SearchLimits(NamedTuple):
@@ -31,20 +30,16 @@ class SearchLimits(NamedTuple):
 
 def read_limits(client: OpenSearch, index: str) -> SearchLimits:
     """Ask for the limits; where the user may not ask, those of an untouched cluster are assumed."""
-    return SearchLimits(_max_clauses(client), int(_index_setting(client, index, "max_result_window") or 10_000))
+    with server_errors(client, index):
+        settings = client.indices.get_settings(index=index, name="index.max_result_window")
+    found = [each["settings"]["index"] for each in settings.values() if each.get("settings")]
+    return SearchLimits(_max_clauses(client), min((int(each["max_result_window"]) for each in found), default=10_000))
 
 
-def run_searches(
-    client: OpenSearch, index: str, bodies: Sequence[Body | None], *, preference: str, batch: int = BATCH
-) -> list[Hits]:
+def run_searches(client: OpenSearch, index: str, bodies: Sequence[Body | None], *, preference: str) -> list[Hits]:
     """Answer searches in their order; ``None`` has no hits.
 
-    Args:
-        client: of the cluster.
-        index: name.
-        bodies: of searches.
-        preference: searches with the same word see the same copy of each shard, so that ties keep their order.
-        batch: searches of one request.
+    Searches with the same ``preference`` see the same copy of each shard, so that ties keep their order.
 
     Raises:
         InputError: if a search is refused, or a part of the index does not answer: hits are never missing silently.
@@ -52,8 +47,8 @@ def run_searches(
     answers = [Hits([], np.zeros(0)) for _ in bodies]
     asked = [number for number, body in enumerate(bodies) if body is not None]
     header = {"index": index, "preference": preference, "allow_partial_search_results": False}
-    for start in range(0, len(asked), batch):
-        numbers = asked[start : start + batch]
+    for start in range(0, len(asked), BATCH):
+        numbers = asked[start : start + BATCH]
         lines = [line for number in numbers for line in (header, bodies[number])]
         with server_errors(client, index):
             found = client.msearch(body=lines, params={"filter_path": _WANTED})
@@ -76,17 +71,6 @@ def _hits(response: Mapping[str, Any], client: OpenSearch, index: str) -> Hits:
 def _max_clauses(client: OpenSearch) -> int:
     with server_errors(client):
         try:
-            settings = client.cluster.get_settings(params={"include_defaults": "true", "filter_path": f"*.{_CLAUSES}"})
+            return int(cluster_settings(client).get("indices.query.bool.max_clause_count", DEFAULT_MAX_CLAUSES))
         except (AuthorizationException, NotFoundError):  # managed clusters may not tell
             return DEFAULT_MAX_CLAUSES
-    for level in ("transient", "persistent", "defaults"):
-        if (value := nested_value(settings, f"{level}.{_CLAUSES}")) is not None:
-            return int(value)
-    return DEFAULT_MAX_CLAUSES
-
-
-def _index_setting(client: OpenSearch, index: str, name: str) -> str | None:
-    with server_errors(client, index):
-        settings = client.indices.get_settings(index=index, name=f"index.{name}")
-    values = [each["settings"]["index"][name] for each in settings.values() if each.get("settings")]
-    return min(values, key=int) if values else None

@@ -25,21 +25,13 @@ _WEIGHTS = np.array([str(weight) for weight in range(MAX_DOCUMENT_IMPACT + 1)], 
 
 
 def check_ids(docids: Sequence[str]) -> None:
-    """Refuse ids that OpenSearch or a run cannot hold: empty, longer than 512 bytes, with white space.
-
-    Raises:
-        InputError: naming the id.
-    """
+    """Raise an ``InputError`` for an id that is empty, longer than 512 bytes, or has white space."""
     for docid in docids:
         check_id(docid, "a document")
 
 
 def check_document_impacts(docids: Sequence[str], impacts: csr_array) -> None:
-    """Refuse impacts that the field would not keep exactly.
-
-    Raises:
-        InputError: naming the document.
-    """
+    """Raise an ``InputError`` that names the document with an impact that the field would not keep exactly."""
     row, impact = _largest(impacts)
     if impact > MAX_DOCUMENT_IMPACT:
         raise InputError(
@@ -49,11 +41,7 @@ def check_document_impacts(docids: Sequence[str], impacts: csr_array) -> None:
 
 
 def check_query_impacts(impacts: csr_array) -> None:
-    """Refuse impacts beyond what a query can carry.
-
-    Raises:
-        InputError: naming the row.
-    """
+    """Raise an ``InputError`` that names the row with an impact beyond what a query can carry."""
     row, impact = _largest(impacts)
     if impact > MAX_QUERY_IMPACT:
         raise InputError(

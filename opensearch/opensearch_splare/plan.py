@@ -60,11 +60,7 @@ class Deployment:
 
 
 def check_encoder_url(url: str) -> str:
-    """``url`` without a slash at its end.
-
-    Raises:
-        InputError: if it is not an address.
-    """
+    """``url`` without a slash at its end; an ``InputError`` if it is not an address."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
         raise InputError(f"{url!r} is not an address of an encoder; give the one that splare serve prints")

@@ -59,22 +59,12 @@ def neural_sparse(field: str, tokens: Mapping[str, float], *, max_clauses: int =
 def rank_feature(field: str, tokens: Mapping[str, float], *, max_clauses: int = DEFAULT_MAX_CLAUSES) -> Body:
     """Equal scores from OpenSearch's core alone, for clusters without neural-search.
 
-    ``linear`` matters: without it the server takes the saturation function, which is not a dot product.
-
-    Args:
-        field: of type ``rank_features``.
-        tokens: at least one, with weights > 0.
-        max_clauses: the cluster's ``indices.query.bool.max_clause_count``.
-
-    Raises:
-        InputError: for tokens that the server would refuse.
+    Arguments and errors are those of :func:`neural_sparse`, but a weight may be any number above 0. ``linear``
+    matters: without it the server takes the saturation function, which is not a dot product.
     """
     check_tokens(tokens, max_weight=math.inf, max_clauses=max_clauses)
-    clauses = [
-        {"rank_feature": {"field": f"{field}.{token}", "linear": {}, "boost": weight}}
-        for token, weight in tokens.items()
-    ]
-    return {"bool": {"should": clauses}}
+    features = ({"field": f"{field}.{token}", "linear": {}, "boost": weight} for token, weight in tokens.items())
+    return {"bool": {"should": [{"rank_feature": feature} for feature in features]}}
 
 
 def sparse_query(form: QueryForm, field: str, tokens: Mapping[str, float], *, max_clauses: int) -> Body:
@@ -116,12 +106,8 @@ def sparse_vector(
     if wrong := next((token for token in tokens if not (token.isascii() and token.isdigit())), None):
         raise InputError(f"the token {wrong!r} of a sparse_vector field must be a whole number; use the index's map")
     top_n = len(tokens) if top_n is None else top_n
-    check_values(
-        *(
-            (f"{name} of a sparse_vector query must be above 0", value, value > 0)
-            for name, value in (("k", k), ("top_n", top_n), ("heap_factor", heap_factor))
-        )
-    )
+    for name, value in (("k", k), ("top_n", top_n), ("heap_factor", heap_factor)):
+        check_values((f"{name} of a sparse_vector query must be above 0", value, value > 0))
     parameters: Body = {"k": k, "top_n": top_n, "heap_factor": heap_factor}
     if filter is not None:
         parameters["filter"] = filter
@@ -159,21 +145,12 @@ def two_phase_pipeline(
 
 
 def check_two_phase_window(size: int) -> None:
-    """Refuse a search of more hits than the window of the default :func:`two_phase_pipeline` has room for.
-
-    Raises:
-        InputError: naming the largest size.
-    """
+    """Raise an ``InputError`` for more hits than the window of the default :func:`two_phase_pipeline` has room for."""
     if size * _EXPANSION_RATE > _MAX_WINDOW:
         raise InputError(
             f"a two-phase search of {size} hits would rescore more than max_window_size={_MAX_WINDOW} documents; "
             f"ask for at most {int(_MAX_WINDOW / _EXPANSION_RATE)} hits, or search in one phase"
         )
-
-
-def match_text(fields: Sequence[str], text: str) -> Body:
-    """BM25 over text fields; each document counts with its best field."""
-    return {"multi_match": {"query": text, "fields": list(fields)}}
 
 
 def hybrid(queries: Sequence[Body]) -> Body:
@@ -217,25 +194,14 @@ def search_body(
 
 
 def check_values(*rules: tuple[str, float | None, bool]) -> None:
-    """Refuse the first value that breaks its rule.
-
-    Args:
-        *rules: each in words, the value, and whether the value keeps it.
-
-    Raises:
-        InputError: with the rule and the value.
-    """
+    """Raise an ``InputError`` for the first value that breaks its rule: its words, the value, whether it is kept."""
     for rule, value, kept in rules:
         if not kept:
             raise InputError(f"{rule}, not {value}")
 
 
 def check_tokens(tokens: Mapping[str, float], *, max_weight: float, max_clauses: int) -> None:
-    """Refuse what the server would answer with an error, or silently omit.
-
-    Raises:
-        InputError: for no tokens, too many, or a weight that is not in (0, ``max_weight``].
-    """
+    """Raise an ``InputError`` for no tokens, too many, or a weight that is not in (0, ``max_weight``]."""
     if not tokens:
         raise InputError("a query without tokens finds nothing; omit it")
     for token, weight in tokens.items():

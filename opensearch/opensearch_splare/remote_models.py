@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from opensearchpy import ConflictError, OpenSearch, TransportError
 
@@ -19,13 +18,10 @@ from splare_plugins.errors import InputError
 
 log = logging.getLogger(__name__)
 
-_ML = "/_plugins/_ml"
 _MOST_FOUND = 100
 # After a cold start the cluster makes the key that it encrypts credentials with; until then it refuses connectors.
 _PATIENCE = 60.0
 _PAUSE = 2.0
-
-Kind = Literal["connectors", "models", "model_groups"]
 
 
 def find_model(client: OpenSearch, plan: Deployment, side: Side) -> str | None:
@@ -35,10 +31,10 @@ def find_model(client: OpenSearch, plan: Deployment, side: Side) -> str | None:
     del wanted["credential"]  # the server keeps it to itself; an answer says whether it is right
     fitting = {
         found
-        for found, source in _search(client, "connectors", name)
+        for found, source in _search(client.ml.search_connectors, name)
         if _holds(source, wanted) and len(source["actions"][0]["headers"]) == len(wanted["actions"][0]["headers"])
     }
-    for found, source in _search(client, "models", name):
+    for found, source in _search(client.ml.search_models, name):
         if source.get("connector_id") in fitting and _trouble(client, found) is None:
             return found
     return None
@@ -56,9 +52,8 @@ def make_model(client: OpenSearch, plan: Deployment, side: Side) -> str:
     """
     created = _create_connector(client, plan, side)
     try:
-        post = partial(client.transport.perform_request, "POST")
-        found = str(post(f"{_ML}/models/_register", body=model_body(plan, side, created))["model_id"])
-        post(f"{_ML}/models/{found}/_deploy")
+        found = str(client.ml.register_model(body=model_body(plan, side, created))["model_id"])
+        client.ml.deploy_model(model_id=found)
         _wait_until_deployed(client, found)
         if (trouble := _trouble(client, found)) is not None:
             raise InputError(_unusable(client, plan, trouble))
@@ -81,10 +76,7 @@ def _create_connector(client: OpenSearch, plan: Deployment, side: Side) -> str:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            body = connector_body(plan, side)
-            return str(
-                client.transport.perform_request("POST", f"{_ML}/connectors/_create", body=body)["connector_id"]
-            )
+            return str(client.ml.create_connector(body=connector_body(plan, side))["connector_id"])
         except TransportError as error:
             reason = error_reason(error.info)
             if "master key" in reason and time.monotonic() < deadline:
@@ -99,7 +91,7 @@ def _create_connector(client: OpenSearch, plan: Deployment, side: Side) -> str:
 def _wait_until_deployed(client: OpenSearch, model: str) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
-        about = client.transport.perform_request("GET", f"{_ML}/models/{model}")
+        about = client.ml.get_model(model_id=model)
         state = about.get("model_state")
         if state in ("DEPLOYED", "PARTIALLY_DEPLOYED"):
             return
@@ -113,9 +105,8 @@ def _wait_until_deployed(client: OpenSearch, model: str) -> None:
 
 def _trouble(client: OpenSearch, model: str) -> str | None:
     """Why a model gives no vectors; ``None`` if it does."""
-    question = {"parameters": {"input": ["trial"]}}
     try:
-        answer = client.transport.perform_request("POST", f"{_ML}/models/{model}/_predict", body=question)
+        answer = client.ml.predict_model(model_id=model, body={"parameters": {"input": ["trial"]}})
         (vector,) = answer["inference_results"][0]["output"][0]["dataAsMap"]["response"]
     except TransportError as error:
         return error_reason(error.info)
@@ -138,16 +129,15 @@ def _remove(client: OpenSearch, name: str, chosen: Callable[[str, str], bool]) -
     """Remove models of a name, connectors that no model of it has, and its group if it is empty then."""
     removed: list[str] = []
     kept: list[str] = []
-    delete = partial(client.transport.perform_request, "DELETE")
-    for model, source in _search(client, "models", name):
+    for model, source in _search(client.ml.search_models, name):
         connector = source.get("connector_id", "")
         if not chosen(model, connector):
             kept.append(connector)
             continue
-        client.transport.perform_request("POST", f"{_ML}/models/{model}/_undeploy")
-        delete(f"{_ML}/models/{model}")
+        client.ml.undeploy_model(model_id=model)
+        client.ml.delete_model(model_id=model)
         removed.append(f"model {name}")
-    for connector, _ in _search(client, "connectors", name):
+    for connector, _ in _search(client.ml.search_connectors, name):
         if connector not in kept and chosen("", connector):
             if _delete_connector(client, connector):
                 removed.append(f"connector {name}")
@@ -158,8 +148,8 @@ def _remove(client: OpenSearch, name: str, chosen: Callable[[str, str], bool]) -
                     connector,
                     name,
                 )
-    for group, _ in [] if kept else _search(client, "model_groups", name):
-        delete(f"{_ML}/model_groups/{group}")
+    for group, _ in [] if kept else _search(client.ml.search_model_group, name):
+        client.ml.delete_model_group(model_group_id=group)
         removed.append(f"model group {name}")
     return removed
 
@@ -170,18 +160,16 @@ def _delete_connector(client: OpenSearch, connector: str) -> bool:
     ml-commons asks for its models by a field of analysed text, so that ids with equal parts between hyphens match.
     """
     try:
-        client.transport.perform_request("DELETE", f"{_ML}/connectors/{connector}")
+        client.ml.delete_connector(connector_id=connector)
     except ConflictError:
-        query = {"term": {"connector_id.keyword": connector}}
-        if client.transport.perform_request("POST", f"{_ML}/models/_search", body={"query": query})["hits"]["hits"]:
+        if any(_search(client.ml.search_models, connector, field="connector_id")):
             raise
         return False
     return True
 
 
-def _search(client: OpenSearch, kind: Kind, name: str) -> Iterator[tuple[str, Body]]:
-    body = {"size": _MOST_FOUND, "query": {"term": {"name.keyword": name}}}
-    found = client.transport.perform_request("POST", f"{_ML}/{kind}/_search", body=body)
+def _search(search: Callable[..., Any], value: str, *, field: str = "name") -> Iterator[tuple[str, Body]]:
+    found = search(body={"size": _MOST_FOUND, "query": {"term": {f"{field}.keyword": value}}})
     return ((hit["_id"], hit["_source"]) for hit in found["hits"]["hits"])
 
 

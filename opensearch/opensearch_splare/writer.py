@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opensearchpy import OpenSearch, TransportError
+from opensearchpy import TransportError
 from scipy.sparse import csr_array
 
 from opensearch_splare.bulk import BulkSender, raise_failures
@@ -34,11 +34,8 @@ class OpenSearchWriter(IndexWriter):
         run: a word for what is being indexed. With one, an error or a killed client leaves the unfinished index, and
             a writer with the same word goes on: what is in is not written again.
         store_text: keep the titles and texts that :meth:`add` gets, for BM25 and for people.
-        store_vectors: keep vectors in ``_source``; see :func:`index_body`.
-        field: name of the field with the vectors.
-        shards: primary shards.
-        replicas: copies of each; ``None`` keeps one as soon as there is a second node.
-        analyzer: of the text fields; ``None`` for the standard one.
+        field: name of the field with the vectors; ``store_vectors``, ``shards``, ``replicas`` and ``analyzer`` are
+            those of :func:`index_body`.
         **options: of :class:`BulkSender`.
 
     Attributes:
@@ -72,12 +69,9 @@ class OpenSearchWriter(IndexWriter):
         self._seen: set[str] = set()
         server_version(self.client)
         with server_errors(self.client, self.name):
-            places = _Places(self.client, self.name)
-            places.check_name(overwrite=overwrite)
-            self._replaced = places.published
-            self.building = self._unfinished(places, overwrite=overwrite)
-            if self.building is None:
-                self.building = places.next_name()
+            self._replaced = self._published(overwrite=overwrite)
+            self.building, begun = self._place(overwrite=overwrite)
+            if not begun:
                 body = index_body(
                     self._card, shards=shards, replicas=replicas, store_vectors=store_vectors, analyzer=analyzer
                 )
@@ -87,10 +81,7 @@ class OpenSearchWriter(IndexWriter):
         self.counts = self._sender.counts
 
     def add(
-        self,
-        docids: Sequence[str],
-        impacts: csr_array,
-        documents: Sequence[Mapping[str, Any]] | None = None,
+        self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """See :meth:`IndexWriter.add`; ids have at most 512 bytes, impacts are at most 512."""
         check_ids([docid for docid in docids if docid])
@@ -136,58 +127,38 @@ class OpenSearchWriter(IndexWriter):
                 log.warning("the unfinished index %r is still there: %s", self.building, error)
         self.client.close()
 
-    def _unfinished(self, places: _Places, *, overwrite: bool) -> str | None:
-        """The index that an earlier run left, if this run can go on with it."""
-        for name, card in places.unfinished.items():
-            same = card.config == self._card.config and card.field == self._card.field
-            if same and card.run is not None and card.run == self._card.run:
+    def _published(self, *, overwrite: bool) -> list[str]:
+        """The indexes that the name stands for, all of them ours."""
+        if not self.client.indices.exists(index=self.name):
+            return []
+        if not overwrite:
+            raise InputError(
+                f"the index {self.name!r} at {address(self.client)} exists already; choose another name, or ask to "
+                "overwrite it"
+            )
+        found = self.client.indices.get_mapping(index=self.name)
+        for name, about in found.items():
+            IndexCard.from_mapping(about["mappings"], name)
+        return sorted(found)
+
+    def _place(self, *, overwrite: bool) -> tuple[str, bool]:
+        """The name of the index to build, and whether an earlier run began it, so that this one can go on."""
+        mappings = self.client.indices.get_mapping(index=f"{self.name}-*", params={"expand_wildcards": "all"})
+        numbers = {name: int(name[-6:]) for name in mappings if re.fullmatch(re.escape(self.name) + r"-\d{6}", name)}
+        for name in numbers:
+            mapping = mappings[name]["mappings"]
+            if META_KEY not in mapping.get("_meta", {}):
+                continue
+            card = IndexCard.from_mapping(mapping, name)
+            if card.state != LOADING:
+                continue
+            if card.run is not None and card == self._card:
                 log.info("going on with the unfinished index %s", name)
-                return name
+                return name, True
             if not overwrite:
                 raise InputError(
                     f"{name!r} at {address(self.client)} is an unfinished index that another run began; let that one "
                     "end or run it again, or overwrite it"
                 )
             self.client.indices.delete(index=name)
-        return None
-
-
-class _Places:
-    """What stands at a name: an index or an alias, and indexes that runs left unpublished."""
-
-    def __init__(self, client: OpenSearch, name: str) -> None:
-        self._client, self._name = client, name
-        self.published: list[str] = []
-        if client.indices.exists(index=name):
-            self.published = sorted(client.indices.get_alias(index=name))
-        numbered = re.compile(re.escape(name) + r"-(\d{6})")
-        mappings = client.indices.get_mapping(index=f"{name}-*", params={"expand_wildcards": "all"})
-        generations = {each: numbered.fullmatch(each) for each in mappings}
-        self._last = max((int(match.group(1)) for match in generations.values() if match), default=0)
-        self.unfinished: dict[str, IndexCard] = {}
-        for each, match in generations.items():
-            mapping = mappings[each]["mappings"]
-            if match and META_KEY in mapping.get("_meta", {}):
-                card = IndexCard.from_mapping(mapping, each)
-                if card.state == LOADING:
-                    self.unfinished[each] = card
-
-    def check_name(self, *, overwrite: bool) -> None:
-        """Refuse a name that is taken.
-
-        Raises:
-            InputError: unless it may be overwritten and stands for one of our indexes.
-        """
-        if not self.published:
-            return
-        if not overwrite:
-            raise InputError(
-                f"the index {self._name!r} at {address(self._client)} exists already; choose another name, or ask to "
-                "overwrite it"
-            )
-        for name, found in self._client.indices.get_mapping(index=self._name).items():
-            IndexCard.from_mapping(found["mappings"], name)
-
-    def next_name(self) -> str:
-        """The name of the index to build."""
-        return f"{self._name}-{self._last + 1:06d}"
+        return f"{self.name}-{max(numbers.values(), default=0) + 1:06d}", False

@@ -54,8 +54,8 @@ def serve(
     The address goes to standard output, logs go to standard error, one JSON object a line.
     """
     try:
-        from splare_plugins.serving.logs import log_as_json
         from splare_plugins.serving.security import read_token
+        from splare_plugins.serving.server import log_as_json
         from splare_plugins.serving.server import serve as serve_until_signal
     except ModuleNotFoundError as error:
         raise MissingPartError(

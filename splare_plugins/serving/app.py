@@ -10,7 +10,7 @@ from typing import Any
 
 import prometheus_client
 import torch
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.security import HTTPBearer
 from starlette.requests import ClientDisconnect
 
@@ -45,10 +45,8 @@ def create_app(
 ) -> FastAPI:
     """The application; its lifespan starts and stops the service.
 
-    Args:
-        service: not started yet.
-        token: what ``/encode``, ``/model`` and ``/metrics`` ask for as a bearer token; ``None`` asks for nothing.
-        on_failure: called from another thread if a model cannot be loaded.
+    ``/encode``, ``/model`` and ``/metrics`` ask for the ``token``, if there is one, as a bearer token;
+    ``on_failure`` is called from another thread if a model cannot be loaded.
     """
 
     @asynccontextmanager
@@ -61,12 +59,12 @@ def create_app(
         title="SPLARE encoder", version=__version__, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
     app.add_middleware(Observe, metrics=service.metrics, paths=PATHS)
-    guarded: dict[str, Any] = {}
+    guarded = APIRouter()
     if token is not None:
-        guarded = {"dependencies": [Depends(_Bearer(token))], "responses": _problems(401)}
-    _add_encode(app, service, guarded)
+        guarded = APIRouter(dependencies=[Depends(_Bearer(token))], responses=_problems(401))
+    _add_encode(guarded, service)
 
-    @app.get("/model", **_with(guarded, 503))
+    @guarded.get("/model", responses=_problems(503))
     async def model() -> ModelInfo:
         """Which model answers."""
         _require_ready(service)
@@ -97,11 +95,12 @@ def create_app(
             return Status(status="draining" if service.draining else "loading")
         return Status(status="ready")
 
-    @app.get("/metrics", response_class=_Exposition, **guarded)
+    @guarded.get("/metrics", response_class=_Exposition)
     async def metrics() -> Response:
         """Counters in Prometheus' text format."""
         return _Exposition(service.metrics.expose())
 
+    app.include_router(guarded)
     return app
 
 
@@ -109,7 +108,7 @@ class _Exposition(Response):
     media_type = prometheus_client.CONTENT_TYPE_LATEST
 
 
-def _add_encode(app: FastAPI, service: Service, guarded: dict[str, Any]) -> None:
+def _add_encode(router: APIRouter, service: Service) -> None:
     schema = EncodeRequest.model_json_schema()
     limits = service.limits
     # In words: what is beyond them is answered 413, not 422.
@@ -117,12 +116,12 @@ def _add_encode(app: FastAPI, service: Service, guarded: dict[str, Any]) -> None
         f" At most {limits.texts} texts of at most {limits.text_characters} characters."
     )
 
-    @app.post(
+    @router.post(
         "/encode",
         response_model=list[dict[str, float]] | list[SparseArrays],
         # The body is read by hand: within its limit, and parsed once.
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
-        **_with(guarded, 408, 409, 413, 422, 429, 500, 503),
+        responses=_problems(408, 409, 413, 422, 429, 500, 503),
     )
     async def encode(request: Request) -> Response:
         """Sparse weights of texts, in their order."""
@@ -187,7 +186,3 @@ class _Bearer(HTTPBearer):
 
 def _problems(*statuses: int) -> dict[int | str, Any]:
     return {status: {"model": Problem} for status in statuses}
-
-
-def _with(guarded: dict[str, Any], *statuses: int) -> dict[str, Any]:
-    return {**guarded, "responses": {**guarded.get("responses", {}), **_problems(*statuses)}}

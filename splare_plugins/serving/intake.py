@@ -7,11 +7,11 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from splare_plugins.errors import InputError
 from splare_plugins.serving.limits import Limits
-from splare_plugins.serving.schemas import EncodeRequest, parse_request
+from splare_plugins.serving.schemas import EncodeRequest
 
 Answer = TypeVar("Answer")
 
@@ -35,9 +35,12 @@ async def read_request(request: Request, limits: Limits) -> EncodeRequest:
             408, f"the body did not arrive within {limits.body_seconds:g} seconds", headers=_HANG_UP
         ) from None
     try:
-        parsed = parse_request(body)
-    except InputError as error:
-        raise HTTPException(422, str(error)) from None
+        parsed = EncodeRequest.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        hint = "; an escape from \\ud800 to \\udfff must be one of a pair" if "hex escape" in first["msg"] else ""
+        raise HTTPException(422, f"{where}: {first['msg']}{hint}") from None
     if len(parsed.texts) > limits.texts:
         raise HTTPException(
             413, f"{len(parsed.texts)} texts are more than the {limits.texts} of a request; send fewer"

@@ -1,12 +1,18 @@
-"""What one server takes before it says no, and where it listens: the one place with the defaults of both."""
+"""What one server takes before it says no, where it listens, and the words of its clients, with all defaults."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from splare_plugins.config import Side
 from splare_plugins.errors import InputError
+
+ContentType = Literal["query", "passage"]
+CONTENT_TYPES: dict[Side, ContentType] = {"document": "passage", "query": "query"}
+"""What clients, metrics and names on an OpenSearch cluster call the two sides."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
-from typing import Protocol
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from splare_plugins.config import Side
-from splare_plugins.serving.schemas import CONTENT_TYPES
+from splare_plugins.serving.limits import CONTENT_TYPES
+from splare_plugins.serving.queue import TokenQueue
 
 _SIZES = [2.0**power for power in range(11)]
 _TOKENS = [2.0**power for power in range(4, 18)]
 _SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
 
-class _Queue(Sized, Protocol):
-    tokens: int
-
-
 class Metrics:
     """The counters of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        self._requests = Counter("splare_requests", "Requests answered.", ["path", "status"], registry=registry)
-        self._latency = Histogram(
-            "splare_request_seconds",
-            "From a request's first byte to its answer's last.",
-            ["path"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.in_flight = Gauge("splare_requests_in_flight", "Requests without an answer yet.", registry=registry)
-        self._queue_tokens = Gauge("splare_queue_tokens", "Estimated tokens that wait.", registry=registry)
-        self._queue_requests = Gauge("splare_queue_requests", "Requests that wait.", registry=registry)
-        self._texts = Counter("splare_texts", "Texts encoded.", ["content_type"], registry=registry)
-        self._tokens = Counter("splare_tokens", "Estimated tokens encoded.", ["content_type"], registry=registry)
-        self._batch_requests = Histogram(
-            "splare_batch_requests", "Requests encoded together.", buckets=_SIZES, registry=registry
-        )
-        self._batch_texts = Histogram(
-            "splare_batch_texts", "Texts encoded together.", buckets=_SIZES, registry=registry
-        )
-        self._batch_tokens = Histogram(
-            "splare_batch_tokens", "Estimated tokens encoded together.", buckets=_TOKENS, registry=registry
-        )
-        self._batch_seconds = Histogram(
-            "splare_batch_seconds", "Time the encoder took for a batch.", buckets=_SECONDS, registry=registry
-        )
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        counter, gauge, histogram = (partial(kind, registry=self._registry) for kind in (Counter, Gauge, Histogram))
+        taken = "From a request's first byte to its answer's last."
+        self._requests = counter("splare_requests", "Requests answered.", ["path", "status"])
+        self._latency = histogram("splare_request_seconds", taken, ["path"], buckets=_SECONDS)
+        self.in_flight = gauge("splare_requests_in_flight", "Requests without an answer yet.")
+        self._queue_tokens = gauge("splare_queue_tokens", "Estimated tokens that wait.")
+        self._queue_requests = gauge("splare_queue_requests", "Requests that wait.")
+        self._texts = counter("splare_texts", "Texts encoded.", ["content_type"])
+        self._tokens = counter("splare_tokens", "Estimated tokens encoded.", ["content_type"])
+        self._batch_requests = histogram("splare_batch_requests", "Requests encoded together.", buckets=_SIZES)
+        self._batch_texts = histogram("splare_batch_texts", "Texts encoded together.", buckets=_SIZES)
+        self._batch_tokens = histogram("splare_batch_tokens", "Estimated tokens encoded together.", buckets=_TOKENS)
+        self._batch_seconds = histogram("splare_batch_seconds", "Time the encoder took for a batch.", buckets=_SECONDS)
 
-    def watch_queue(self, queue: _Queue) -> None:
+    def watch_queue(self, queue: TokenQueue) -> None:
         """Read the two gauges of waiting work from ``queue`` whenever they are asked for."""
         self._queue_tokens.set_function(lambda: queue.tokens)
         self._queue_requests.set_function(lambda: len(queue))

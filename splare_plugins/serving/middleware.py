@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -11,6 +10,8 @@ import uuid
 from collections.abc import Collection, MutableMapping
 from typing import Any
 
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from splare_plugins.serving.metrics import Metrics
@@ -25,10 +26,7 @@ _USABLE_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 class Observe:
     """Pure ASGI, so that the application underneath still sees its client go away.
 
-    Args:
-        app: the application.
-        metrics: where requests are counted.
-        paths: those counted by name; all others are one.
+    Requests are counted in ``metrics``, those of ``paths`` by name and all others as one.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, paths: Collection[str]) -> None:
@@ -41,7 +39,8 @@ class Observe:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
         fields: dict[str, Any] = {"request_id": request_id, "method": scope["method"], "path": scope["path"]}
         # The application adds what it knows of the work.
         scope.setdefault("state", {})["fields"] = fields
@@ -61,11 +60,11 @@ class Observe:
             except asyncio.CancelledError:
                 # Only an end that took too long does this.
                 if not status:
-                    await _send_problem(send_on, 503, "the server is shutting down")
+                    await JSONResponse({"detail": "the server is shutting down"}, 503)(scope, receive, send_on)
             except Exception:
                 logger.exception("request failed", extra={"fields": fields})
                 if not status:
-                    await _send_problem(send_on, 500, _UNFORESEEN)
+                    await JSONResponse({"detail": _UNFORESEEN}, 500)(scope, receive, send_on)
             finally:
                 seconds = time.perf_counter() - start
                 path = scope["path"] if scope["path"] in self._paths else "other"
@@ -78,18 +77,3 @@ class Observe:
         # Probes come every few seconds, and what they are told is not news.
         probe = scope["path"] in ("/healthz", "/readyz", "/metrics") and status in (200, 503)
         logger.log(logging.DEBUG if probe else logging.INFO, "request", extra={"fields": fields})
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-            return given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
-    return uuid.uuid4().hex
-
-
-async def _send_problem(send: Send, status: int, detail: str) -> None:
-    body = json.dumps({"detail": detail})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body.encode()})

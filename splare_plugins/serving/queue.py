@@ -48,11 +48,7 @@ class Job:
 
 
 class QueueFullError(Exception):
-    """No room for a request.
-
-    Args:
-        retry_after: seconds until there probably is.
-    """
+    """No room for a request; in ``retry_after`` seconds there probably is."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(retry_after)
@@ -62,13 +58,11 @@ class QueueFullError(Exception):
 class TokenQueue:
     """First come, first served; jobs of the first one's kind come along as far as the batch has room.
 
-    Args:
-        max_tokens: estimated tokens that may wait.
-        workers: how many threads take from it.
+    At most ``max_tokens`` estimated tokens wait for ``workers`` threads.
     """
 
     def __init__(self, max_tokens: int, workers: int) -> None:
-        self._max_tokens = max_tokens
+        self.max_tokens = max_tokens
         self._workers = workers
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
@@ -86,7 +80,7 @@ class TokenQueue:
             QueueFullError: if its tokens do not fit beside those that wait.
         """
         with self._changed:
-            if self.tokens and self.tokens + job.tokens > self._max_tokens:
+            if self.tokens and self.tokens + job.tokens > self.max_tokens:
                 seconds = self.tokens * self._seconds_per_token / self._workers
                 raise QueueFullError(min(max(1, math.ceil(seconds)), _LONGEST_RETRY))
             self._jobs.append(job)

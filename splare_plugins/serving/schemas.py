@@ -7,16 +7,12 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_array
 
 from splare_plugins.config import Side
-from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer, latent_terms
-
-ContentType = Literal["query", "passage"]
-CONTENT_TYPES: dict[Side, ContentType] = {"query": "query", "document": "passage"}
-"""What requests and metrics call the two sides; everything behind them says what the rest of the project says."""
+from splare_plugins.serving.limits import CONTENT_TYPES, ContentType
 
 # OpenSearch takes query weights up to 64; a power of two is exact, so scores keep their order.
 OPENSEARCH_QUERY_DIVISOR = 4
@@ -32,9 +28,8 @@ class EncodeRequest(BaseModel):
     content_type: ContentType = Field("passage", description="Queries and passages have their own prompt and top-k.")
     sparse_embedding_format: Literal["word", "token_id", "arrays"] = Field(
         "word",
-        description='`word`: `{"f123": 87}`; `token_id`: `{"123": 87}`; `arrays`: '
-        '`{"indices": [123], "values": [87]}`; '
-        "in any case of letters.",
+        description='`word`: `{"f123": 87}`; `token_id`: `{"123": 87}`; `arrays`: `{"indices": [123], '
+        '"values": [87]}`; in any case of letters.',
     )
     weights: Literal["opensearch", "impact", "float"] = Field(
         "opensearch",
@@ -99,28 +94,8 @@ class ModelInfo(BaseModel):
     config: dict[str, Any] = Field(description="What an index stores of its model, the fingerprint's source.")
 
 
-def parse_request(body: bytes) -> EncodeRequest:
-    """Read a request's body.
-
-    Raises:
-        InputError: with one sentence for the first thing that is wrong.
-    """
-    try:
-        return EncodeRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        hint = "; an escape from \\ud800 to \\udfff must be one of a pair" if "hex escape" in first["msg"] else ""
-        raise InputError(f"{where or 'body'}: {first['msg']}{hint}") from None
-
-
 def render(weights: csr_array, request: EncodeRequest, quantizer: Quantizer) -> str:
-    """The answer's body.
-
-    Args:
-        weights: latent weights, float32, shape ``(texts, width)``.
-        request: says the side, the scale and the format.
-        quantizer: the model's.
+    """The answer's body, from latent weights, float32, shape ``(texts, width)``.
 
     Raises:
         InputError: if the model made a weight that is not a finite number >= 0.

@@ -1,12 +1,14 @@
-"""The process: its socket, its signals, its end."""
+"""The process: its socket, its logs, its signals, its end."""
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from types import FrameType
 
 import uvicorn
@@ -34,12 +36,7 @@ def serve(
 ) -> None:
     """Serve until a signal comes, then finish what was taken.
 
-    Args:
-        load: gives the model on a device.
-        devices: one model and one thread each.
-        limits: what is refused.
-        options: where and how to listen.
-        on_listening: called with the address, before the models are loaded.
+    ``load`` gives the model on a device; ``on_listening`` is called with the address before it.
 
     Raises:
         InputError: if the address or the TLS files cannot be used; and whatever loading a model raises.
@@ -85,10 +82,7 @@ def build_server(service: Service, options: ServerOptions) -> DrainingServer:
 class DrainingServer(uvicorn.Server):
     """uvicorn's server with a way out in two steps, and status 0 after an orderly end.
 
-    Args:
-        config: uvicorn's.
-        service: told to be no longer ready.
-        drain_seconds: between the signal and the closing of the socket.
+    ``drain_seconds`` after the signal, in which the service says that it is no longer ready, the socket closes.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, drain_seconds: float) -> None:
@@ -110,6 +104,33 @@ class DrainingServer(uvicorn.Server):
         if self._close_at is not None and time.monotonic() >= self._close_at:
             self.should_exit = True
         return await super().on_tick(counter)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and what the call gave as ``extra={"fields": {...}}``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; texts never appear in it."""
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def log_as_json() -> None:
+    """Send every log record of this process to stderr as JSON."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in ("splare_plugins", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    logging.captureWarnings(True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

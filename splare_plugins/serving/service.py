@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 
 from splare_plugins.config import Side, SplareConfig
 from splare_plugins.impacts import Quantizer
@@ -29,6 +30,11 @@ class Service:
         devices: one thread and one model each; naming a device twice gives it two.
         limits: of the queue and of a batch.
         metrics: where work is counted.
+
+    Attributes:
+        ready: whether every model is loaded, so that jobs are taken.
+        draining: whether it is about to stop.
+        failure: why a model could not be loaded.
     """
 
     def __init__(
@@ -37,21 +43,17 @@ class Service:
         self.limits = limits
         self.metrics = metrics
         self.failure: Exception | None = None
-        self.draining = False
+        self.ready = self.draining = False
         self._load = load
         self._threads = [
             threading.Thread(target=self._work, args=(device,), name=f"model-{number}-{device}", daemon=True)
             for number, device in enumerate(devices)
         ]
         self._models: list[Encoder] = []
-        self._queue: TokenQueue | None = None
+        self._queue = TokenQueue(limits.queue_tokens or 0, len(devices))
+        metrics.watch_queue(self._queue)
         self._all_loaded = threading.Barrier(len(devices), action=self._open)
         self._on_failure: Callable[[], None] = lambda: None
-
-    @property
-    def ready(self) -> bool:
-        """Whether every model is loaded, so that jobs are taken."""
-        return self._queue is not None
 
     @property
     def config(self) -> SplareConfig:
@@ -64,8 +66,7 @@ class Service:
         return self._models[0].quantizer
 
     def start(self, on_failure: Callable[[], None]) -> None:
-        """Load the models in the background; ``on_failure`` is called from there if that fails, and then
-        :attr:`failure` says why."""
+        """Load the models in the background; ``on_failure`` is called from there if that fails."""
         self._on_failure = on_failure
         for thread in self._threads:
             thread.start()
@@ -77,7 +78,6 @@ class Service:
             QueueFullError: if there is no room.
             UnicodeEncodeError: for a lone surrogate.
         """
-        assert self._queue is not None
         how = self.config.side(side)
         job = Job(texts, side, top_k, sum(estimate_tokens(text, how) for text in texts))
         self._queue.put(job)
@@ -85,13 +85,12 @@ class Service:
 
     def discard(self, job: Job) -> None:
         """Forget a job whose client went away."""
-        assert self._queue is not None
         self._queue.discard(job)
 
     def stop(self) -> None:
         """Encode what was taken, then end the threads."""
         self.draining = True
-        if self._queue is None:
+        if not self.ready:
             self._all_loaded.abort()
             return
         self._queue.close()
@@ -100,10 +99,10 @@ class Service:
 
     def _open(self) -> None:
         """Called once, when the last model is there."""
-        passes = sum(default_tokens(model.device) for model in self._models)
-        queue = TokenQueue(self.limits.queue_tokens or _QUEUED_PASSES * passes, len(self._models))
-        self.metrics.watch_queue(queue)
-        self._queue = queue
+        if self.limits.queue_tokens is None:
+            passes = sum(default_tokens(model.device) for model in self._models)
+            self._queue.max_tokens = _QUEUED_PASSES * passes
+        self.ready = True
         logger.info("ready: %s", self.config.describe())
 
     def _work(self, device: str) -> None:
@@ -122,14 +121,12 @@ class Service:
             self._all_loaded.abort()
             self._on_failure()
             return
-        assert self._queue is not None
         batch_tokens = self.limits.batch_tokens or _PASSES_PER_BATCH * default_tokens(model.device)
         while jobs := self._queue.take(batch_tokens):
             self._run(model, jobs)
 
     def _run(self, model: Encoder, jobs: list[Job]) -> None:
         """Answer jobs of one kind with one call of the encoder."""
-        assert self._queue is not None
         side, top_k = jobs[0].kind
         texts = [text for job in jobs for text in job.texts]
         tokens = sum(job.tokens for job in jobs)
@@ -147,8 +144,6 @@ class Service:
         seconds = time.perf_counter() - start
         self._queue.measured(tokens, seconds)
         self.metrics.encoded(side, requests=len(jobs), texts=len(texts), tokens=tokens, seconds=seconds)
-        begin = 0
-        for job in jobs:
-            end = begin + len(job.texts)
+        bounds = accumulate((len(job.texts) for job in jobs), initial=0)
+        for job, (begin, end) in zip(jobs, pairwise(bounds), strict=True):
             job.answer.set_result(weights[begin:end])
-            begin = end

@@ -9,9 +9,10 @@ from urllib.parse import quote
 from opensearchpy import OpenSearch
 
 from opensearch_splare import Deployment, deploy, undeploy
-from opensearch_splare.bodies import CONTENT_TYPES, model_name
+from opensearch_splare.bodies import model_name
 from opensearch_splare.plan import pipeline_name
 from splare_plugins.model.splare import SplareModel
+from splare_plugins.serving.limits import CONTENT_TYPES
 from tests.serving.conftest import Client, running
 
 DOCUMENTS: dict[str, dict[str, str]] = {

@@ -170,5 +170,5 @@ def test_locations(monkeypatch):
     assert split_location("https://u:p@host:9200/docs") == ("https://u:p@host:9200", "docs")
     assert without_password("https://u:p@host:9200/docs") == "https://host:9200/docs"
     for bad in ("folder/docs", "http://host:9200", "http://host:9200/", "http:///docs", "ftp://host/docs"):
-        with pytest.raises(InputError, match="names no index"):
+        with pytest.raises(InputError, match="does not name an index"):
             split_location(bad)

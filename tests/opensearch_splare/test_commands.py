@@ -98,7 +98,7 @@ def test_another_model_is_refused(splare, opensearch_url, name, tiny_folder, cor
         (["search", "opensearch", "CORPUS", "--url", "URL", "-o", "run"], "wants --index"),
         (["inspect", "URL/nowhere"], "nowhere"),
         (["inspect", "http://u:secret@127.0.0.1:9/docs"], "cannot be reached"),
-        (["inspect", "URL"], "names no index"),
+        (["inspect", "URL"], "does not name an index"),
         (["index", "opensearch", "CORPUS", "--url", "URL", "-i", "UPPER"], "cannot be called"),
         (["index", "opensearch", "CORPUS", "--url", "http://u:secret@127.0.0.1:9", "-i", "docs"], "cannot be reached"),
         (["index", "opensearch", "nothing.jsonl", "--url", "URL", "-i", "docs"], "does not exist"),
@@ -193,7 +193,7 @@ def test_start_status_stop(splare, tmp_path, monkeypatch):
         assert started.facts["url"] == f"http://127.0.0.1:{port}", started.err
         second = splare("opensearch", "start", *place, "--port", free_port())
         assert second.status == 2
-        assert "runs already" in second.err
+        assert "is running in" in second.err
         taken = splare("opensearch", "start", "--folder", tmp_path / "other", "--port", port)
         assert taken.status == 2
         assert "taken" in taken.err

@@ -180,7 +180,7 @@ def test_indexes_that_are_not_for_this(splare, opensearch_url, client, name, ser
         [
             (foreign, "not made by splare"),
             (elsewhere, "has its vectors in 'tokens'"),
-            (unknown, "names no model"),
+            (unknown, "does not say which model"),
             (busy, "default_pipeline 'mine' already"),
             (half, "not complete"),
         ]

@@ -23,9 +23,8 @@ import requests
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.serving.logs import JsonFormatter
 from splare_plugins.serving.security import is_loopback, read_token, require_tls_files
-from splare_plugins.serving.server import ServerOptions, _warn_if_open
+from splare_plugins.serving.server import JsonFormatter, ServerOptions, _warn_if_open
 from tests.serving.conftest import GatedModel, running, wait_until
 
 PROGRAM = str(Path(sys.executable).with_name("splare"))

@@ -28,11 +28,6 @@ class BackgroundNode:
     folder: str
     log: str
 
-    def answers(self) -> bool:
-        """Whether this very process answers at the URL: ids of processes are used again."""
-        nodes = (get_json(f"{self.url}/_nodes/_local/process") or {}).get("nodes", {})
-        return any(node.get("process", {}).get("id") == self.pid for node in nodes.values())
-
 
 def start_background(folder: Path, *, port: int, heap: str) -> BackgroundNode:
     """Start a node and leave it running.
@@ -41,15 +36,10 @@ def start_background(folder: Path, *, port: int, heap: str) -> BackgroundNode:
         InputError: if one runs in this folder already, or the port is taken.
         SplareError: if it does not start.
     """
-    before = _read(folder)
-    if before is not None and before.answers():
-        raise InputError(f"a node of {folder} runs already at {before.url}; stop it first: splare opensearch stop")
+    if before := _running(folder):
+        raise InputError(f"a node is running in {folder} at {before.url}; stop it first: splare opensearch stop")
     node = Node(folder, port=port, heap=heap, tethered=False)
-    try:
-        node.start()
-    except BaseException:
-        node.stop()
-        raise
+    node.start()
     state = BackgroundNode(url=node.url, pid=node.pid or 0, folder=str(folder), log=str(node.log))
     with replacing(folder / _NOTE) as beside:
         beside.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
@@ -63,9 +53,8 @@ def stop_background(folder: Path) -> BackgroundNode:
         InputError: if none runs.
         SplareError: if it does not end.
     """
-    state = _read(folder)
-    if state is None or not state.answers():
-        raise InputError(f"no node of {folder} runs that splare started")
+    if (state := _running(folder)) is None:
+        raise InputError(f"no node that splare started is running in {folder}")
     os.kill(state.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while _is_alive(state.pid):
@@ -78,8 +67,7 @@ def stop_background(folder: Path) -> BackgroundNode:
 
 def node_status(folder: Path) -> dict[str, Any]:
     """Whether a node of ``folder`` runs, where, and what it holds."""
-    state = _read(folder)
-    if state is None or not state.answers():
+    if (state := _running(folder)) is None:
         return {"running": False, "folder": str(folder)}
     health = get_json(f"{state.url}/_cluster/health") or {}
     counts = (get_json(f"{state.url}/_stats/docs") or {}).get("indices", {})
@@ -96,13 +84,16 @@ def node_status(folder: Path) -> dict[str, Any]:
     }
 
 
-def _read(folder: Path) -> BackgroundNode | None:
+def _running(folder: Path) -> BackgroundNode | None:
+    """The node of the note, if that very process answers at its URL: ids of processes are used again."""
     try:
-        return BackgroundNode(**json.loads((folder / _NOTE).read_text(encoding="utf-8")))
+        state = BackgroundNode(**json.loads((folder / _NOTE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (TypeError, ValueError) as error:
         raise InputError(f"{folder / _NOTE} is damaged ({error}); remove it") from error
+    nodes = (get_json(f"{state.url}/_nodes/_local/process") or {}).get("nodes", {})
+    return state if any(node.get("process", {}).get("id") == state.pid for node in nodes.values()) else None
 
 
 def _is_alive(pid: int) -> bool:

@@ -64,7 +64,7 @@ def node_home(on_progress: Progress | None = None) -> Path:
 
     Raises:
         InputError: if a piece cannot be fetched.
-        MissingPartError: if there is no Java.
+        MissingPartError: if Java is missing.
     """
     home = cache_root() / f"opensearch-{VERSION}-{_recipe()}"
     artifacts = read_artifacts()
@@ -90,12 +90,14 @@ def _recipe() -> str:
 
 def _is_whole(home: Path, artifacts: Sequence[Artifact]) -> bool:
     """Whether the folder was published and no jar has been lost or cut off since."""
-    jars = [artifact for artifact in artifacts if artifact.folder != _COMPILER and not _is_bundle(artifact)]
-    bundles = [artifact.folder for artifact in artifacts if _is_bundle(artifact)]
-    sizes = {home / jar.folder / jar.name: jar.size for jar in jars}
-    return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items()) and all(
-        (home / folder / "plugin-descriptor.properties").is_file() for folder in bundles
-    )
+
+    def is_there(artifact: Artifact) -> bool:
+        if _is_bundle(artifact):
+            return (home / artifact.folder / "plugin-descriptor.properties").is_file()
+        jar = home / artifact.folder / artifact.name
+        return jar.is_file() and jar.stat().st_size == artifact.size
+
+    return all(is_there(artifact) for artifact in artifacts if artifact.folder != _COMPILER)
 
 
 def _build(home: Path, artifacts: Sequence[Artifact], on_progress: Progress | None) -> None:

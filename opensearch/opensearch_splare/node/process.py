@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import URLError
@@ -86,14 +87,18 @@ class Node:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start the node and wait until it answers.
+        """Start the node and wait until it answers; nothing runs after a failure.
 
         Raises:
             InputError: if the port is taken.
             SplareError: if the node ends or does not answer; the message holds the end of its log.
         """
-        self.launch()
-        self.wait()
+        try:
+            self.launch()
+            self.wait()
+        except BaseException:
+            self.stop()
+            raise
 
     def launch(self) -> None:
         """Start the process without waiting for it."""
@@ -119,50 +124,34 @@ class Node:
         path = f"/_cluster/health?wait_for_status=yellow&wait_for_nodes=ge({nodes})&timeout=1s"
         while time.monotonic() < deadline:
             if self.pid is None:
-                raise SplareError(
-                    f"the OpenSearch node ended while it started; its log {self.log} ends:\n{self._tail()}"
-                )
+                raise SplareError(f"the OpenSearch node ended while it started; {self._log_end()}")
             health = get_json(self.url + path)
             if health is not None and not health["timed_out"]:
                 return
             time.sleep(0.2)
         self.stop()
-        raise SplareError(
-            f"the OpenSearch node did not answer within {_START_SECONDS} seconds; its log {self.log} ends:\n"
-            f"{self._tail()}"
-        )
+        raise SplareError(f"the OpenSearch node did not answer within {_START_SECONDS} seconds; {self._log_end()}")
 
     def stop(self) -> None:
         """Let the node finish what it does and end."""
         if self._process is not None:
             self._process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.kill()
-            self._close()
+            self.kill()
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._close()
+            with self._process:  # closes its input, and waits
+                self._process.kill()
 
     def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def _close(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
 
     def _command(self) -> list[str]:
         home = node_home()
@@ -190,17 +179,15 @@ class Node:
             *(f"{name}={value}" for name, value in settings.items()),
         ]
 
-    def _tail(self) -> str:
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+    def _log_end(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([f"its log {self.log} ends:", *lines[-20:]])
 
 
 def start_cluster(folder: str | Path, nodes: int = 2, **options: Any) -> list[Node]:
-    """Start several nodes that form one cluster; the caller stops each.
+    """Start several nodes that form one cluster, each with a folder in ``folder``; the caller stops each.
 
-    Args:
-        folder: each node gets a folder in it.
-        nodes: how many.
-        **options: of every :class:`Node`.
+    The ``options`` are those of every :class:`Node`.
     """
     ports = [(free_port(), free_port()) for _ in range(nodes)]
     settings = {
