@@ -12,10 +12,18 @@ from opensearch_splare.mapping import DEFAULT_FIELD, IndexCard, index_body
 from opensearch_splare.plan import Deployment
 from opensearch_splare.queries import Body, two_phase_pipeline
 from splare_plugins.config import Side
-from splare_plugins.serving.limits import CONTENT_TYPES
+from splare_plugins.serving.limits import CONTENT_TYPES, Limits
 
 PASSAGES = "passages"
 """Of an index of passages: the field with their texts, in the order of the nested vectors."""
+
+BRACE_ESCAPE = "\ue000"
+"""Stands between a dollar and a brace of a text on its way to the encoder; a character for private use."""
+
+# What a script of an ingest pipeline finds beside the fields of a document.
+_METADATA = ["_index", "_id", "_routing", "_version", "_version_type", "_if_seq_no", "_if_primary_term"]
+# The longest form of a character in JSON, an escape.
+_BYTES_PER_CHARACTER = 6
 
 
 class Request(NamedTuple):
@@ -44,6 +52,8 @@ def connector_body(plan: Deployment, side: Side) -> Body:
         token=plan.token or "none",
         read_timeout=plan.read_timeout,
         connections=plan.connections,
+        # Texts of queries come without a pipeline that could escape them.
+        escape=f',"brace_escape":"{BRACE_ESCAPE}"' if side == "document" else "",
     )
     if plan.token is not None:
         body["actions"][0]["headers"]["Authorization"] = "Bearer ${credential.token}"
@@ -56,16 +66,33 @@ def model_body(plan: Deployment, side: Side, connector_id: str) -> Body:
 
 
 def ingest_pipeline(plan: Deployment, model_id: str) -> Body:
-    """From texts to vectors: title and text are joined as on the client, an empty text gets no vector."""
-    return _fill(
-        "ingest_pipeline.json" if plan.passage_words is None else "ingest_pipeline_passages.json",
+    """From texts to vectors: title and text are joined as on the client, an empty text gets no vector.
+
+    ``sparse_encoding`` of OpenSearch 2.19 damages what it is not asked to encode (neural-search issue 1260), so all
+    other fields wait in the metadata of the ingestion, which no processor looks at. ``${parameters...}`` in a text
+    would be taken for a placeholder by ml-commons (its issue 2712), so the dollar is told apart from the brace.
+    """
+    body = _fill(
+        "ingest_pipeline.json",
         index=plan.index,
         field=DEFAULT_FIELD,
-        content_script=_read("content.painless"),
+        set_aside=_read("set_aside.painless"),
+        escape=_read("escape.painless"),
+        restore=_read("restore.painless"),
+        metadata=_METADATA,
+        characters=_most_characters(plan),
+        sign=BRACE_ESCAPE,
         model_id=model_id,
         batch_size=plan.batch_size,
-        passage_words=plan.passage_words,
     )
+    if plan.passage_words is not None:
+        body["processors"].insert(2, _fill("text_chunking.json", passage_words=plan.passage_words))
+    return body
+
+
+def _most_characters(plan: Deployment) -> int:
+    """Of a text, so that a call with a whole batch is a request that the encoder takes."""
+    return max(1, min(Limits.text_characters, Limits.body_bytes // (_BYTES_PER_CHARACTER * plan.batch_size) - 1))
 
 
 def search_pipeline(plan: Deployment, model_id: str) -> Body:

@@ -32,7 +32,7 @@ def serve(
     ] = None,
     max_body_bytes: Annotated[int, typer.Option(help="Largest request.")] = Limits.body_bytes,
     max_texts: Annotated[int, typer.Option(help="Most texts of a request.")] = Limits.texts,
-    max_text_characters: Annotated[int, typer.Option(help="Longest text.")] = Limits.text_characters,
+    max_text_characters: Annotated[int, typer.Option(help="What is read of a text.")] = Limits.text_characters,
     max_connections: Annotated[
         int, typer.Option(min=1, help="More at a time are answered 503.")
     ] = ServerOptions.max_connections,

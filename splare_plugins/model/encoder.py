@@ -146,6 +146,7 @@ class Encoder(ABC):
         top_k: TopK = "model",
         tokens_per_batch: int | None = None,
         on_progress: Progress | None = None,
+        on_truncated: Progress | None = None,
     ) -> csr_array:
         """Latent weights of texts.
 
@@ -155,6 +156,7 @@ class Encoder(ABC):
             top_k: latents kept per text; ``"model"`` is the model's own number, ``None`` keeps all.
             tokens_per_batch: padded tokens of one forward pass; default by device.
             on_progress: called with the number of texts just encoded.
+            on_truncated: called once with the number of texts that were cut to the model's length.
 
         Returns:
             float32, shape ``(len(texts), width)``, sorted column ids, no explicit zeros.
@@ -162,7 +164,10 @@ class Encoder(ABC):
         Raises:
             InputError: for a string instead of a list, a top-k below 1, or a text that is not valid Unicode.
         """
-        return self._encode(texts, side, top_k, tokens_per_batch, on_progress)[0]
+        weights, truncated = self._encode(texts, side, top_k, tokens_per_batch, on_progress)
+        if on_truncated is not None:
+            on_truncated(int(truncated.sum()))
+        return weights
 
     def stream_documents(
         self,

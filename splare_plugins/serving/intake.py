@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -45,12 +46,15 @@ async def read_request(request: Request, limits: Limits) -> EncodeRequest:
         raise HTTPException(
             413, f"{len(parsed.texts)} texts are more than the {limits.texts} of a request; send fewer"
         )
-    for number, text in enumerate(parsed.texts):
-        if len(text) > limits.text_characters:
-            raise HTTPException(
-                413, f"text {number} has {len(text)} characters, more than {limits.text_characters}; shorten it"
-            )
-    return parsed
+    texts = parsed.texts if parsed.brace_escape is None else _unescaped(parsed.texts, parsed.brace_escape)
+    return parsed.model_copy(update={"texts": [text[: limits.text_characters] for text in texts]})
+
+
+def _unescaped(texts: list[str], sign: str) -> list[str]:
+    """Texts without the signs before braces; a doubled sign is one that the text has."""
+    sign = re.escape(sign)
+    escape = re.compile(f"{sign}({sign}|(?={{))")
+    return [escape.sub(r"\1", text) for text in texts]
 
 
 async def answer_or_gone(request: Request, answer: Future[Answer]) -> Answer:

@@ -25,14 +25,15 @@ class Limits:
         batch_tokens: estimated tokens handed to a model at once; ``None`` is two forward passes of the device.
         body_bytes: largest request body.
         texts: most texts of a request.
-        text_characters: longest text. The model cuts it to its own length anyway; this bounds the tokenizer's work.
+        text_characters: what is read of a text. The model cuts it to its own length anyway; this bounds the
+            tokenizer's work.
         body_seconds: time a client has to send its body.
     """
 
     queue_tokens: int | None = None
     batch_tokens: int | None = None
-    body_bytes: int = 8 << 20
-    texts: int = 512
+    body_bytes: int = 32 << 20
+    texts: int = 8192
     text_characters: int = 200_000
     body_seconds: float = 30.0
 

@@ -29,6 +29,7 @@ class Metrics:
         self._queue_tokens = gauge("splare_queue_tokens", "Estimated tokens that wait.")
         self._queue_requests = gauge("splare_queue_requests", "Requests that wait.")
         self._texts = counter("splare_texts", "Texts encoded.", ["content_type"])
+        self._truncated = counter("splare_texts_truncated", "Texts cut to the model's length.", ["content_type"])
         self._tokens = counter("splare_tokens", "Estimated tokens encoded.", ["content_type"])
         self._batch_requests = histogram("splare_batch_requests", "Requests encoded together.", buckets=_SIZES)
         self._batch_texts = histogram("splare_batch_texts", "Texts encoded together.", buckets=_SIZES)
@@ -45,9 +46,10 @@ class Metrics:
         self._requests.labels(path, str(status)).inc()
         self._latency.labels(path).observe(seconds)
 
-    def encoded(self, side: Side, *, requests: int, texts: int, tokens: int, seconds: float) -> None:
+    def encoded(self, side: Side, *, requests: int, texts: int, truncated: int, tokens: int, seconds: float) -> None:
         """Count a batch."""
         self._texts.labels(CONTENT_TYPES[side]).inc(texts)
+        self._truncated.labels(CONTENT_TYPES[side]).inc(truncated)
         self._tokens.labels(CONTENT_TYPES[side]).inc(tokens)
         self._batch_requests.observe(requests)
         self._batch_texts.observe(texts)

@@ -43,6 +43,13 @@ class EncodeRequest(BaseModel):
         None, description="Of the model that must answer, as `GET /model` says it; null takes any."
     )
 
+    brace_escape: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="A character that the sender put before braces of the texts, and doubled where they have it.",
+    )
+
     @property
     def side(self) -> Side:
         """Which of the two the texts are."""

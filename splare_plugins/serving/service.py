@@ -130,9 +130,12 @@ class Service:
         side, top_k = jobs[0].kind
         texts = [text for job in jobs for text in job.texts]
         tokens = sum(job.tokens for job in jobs)
+        truncated: list[int] = []
         start = time.perf_counter()
         try:
-            weights = model.encode(texts, side, top_k="model" if top_k is None else top_k)
+            weights = model.encode(
+                texts, side, top_k="model" if top_k is None else top_k, on_truncated=truncated.append
+            )
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].answer.set_exception(error)
@@ -143,7 +146,9 @@ class Service:
             return
         seconds = time.perf_counter() - start
         self._queue.measured(tokens, seconds)
-        self.metrics.encoded(side, requests=len(jobs), texts=len(texts), tokens=tokens, seconds=seconds)
+        self.metrics.encoded(
+            side, requests=len(jobs), texts=len(texts), truncated=sum(truncated), tokens=tokens, seconds=seconds
+        )
         bounds = accumulate((len(job.texts) for job in jobs), initial=0)
         for job, (begin, end) in zip(jobs, pairwise(bounds), strict=True):
             job.answer.set_result(weights[begin:end])

@@ -30,7 +30,6 @@ def small(tiny):
     [
         (["x" * 450] * 5, "2000 bytes"),
         (["a"] * 5, "5 texts are more than the 4"),
-        (["a", "x" * 501], "text 1 has 501 characters"),
     ],
 )
 def test_too_much_is_413(small, texts, words):
@@ -56,6 +55,32 @@ def test_a_body_without_a_length_is_bounded_too(small):
     with contextlib.suppress(requests.ConnectionError):  # the server hangs up while the client still sends
         assert requests.post(f"{small.url}/encode", data=endless, timeout=20).status_code == 413
     assert small.encode(["a"]).status_code == 200
+
+
+def test_a_long_text_is_cut_and_counted(small):
+    name = 'splare_texts_truncated_total{content_type="passage"}'
+    small.encode(["a"])
+    before = small.metric(name)
+    cut, longest, whole = (small.encode([text]).json() for text in ("ab " * 300, ("ab " * 300)[:500], "ab ab"))
+    assert cut == longest != whole
+    # The model's own length is less.
+    assert small.metric(name) == before + 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ("$\ue000{a}", "${a}"),
+        ("\ue000\ue000{a", "\ue000{a"),
+        ("a\ue000\ue000", "a\ue000"),
+        ("{a", "{a"),
+        ("${a}", "${a}"),
+    ],
+)
+def test_braces_that_the_sender_escaped(serve, tiny, sent, meant):
+    client = serve(lambda device: tiny)
+    assert client.encode([sent], brace_escape="\ue000").json() == client.encode([meant]).json()
+    assert client.encode([sent], brace_escape="two").status_code == 422
 
 
 def test_a_body_that_does_not_come_is_408(small):
