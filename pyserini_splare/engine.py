@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from pyserini_splare.bm25 import bm25_search
 from pyserini_splare.searcher import LuceneSearcher
 from pyserini_splare.writer import LuceneWriter
-from splare_plugins.engines.base import Hits, PairedEngine
+from splare_plugins.engines.base import PairedEngine
 
 
 class LuceneEngine(PairedEngine):
@@ -16,9 +14,4 @@ class LuceneEngine(PairedEngine):
     name = "lucene"
     writer_class = LuceneWriter
     searcher_class = LuceneSearcher
-
-    def bm25(
-        self, documents: Iterable[tuple[str, str]], queries: Mapping[str, str], k: int, *, language: str = "en"
-    ) -> dict[str, Hits]:
-        """See :meth:`TextEngine.bm25`; the settings are Anserini's."""
-        return bm25_search(documents, queries, k, language)
+    bm25 = staticmethod(bm25_search)

@@ -8,24 +8,7 @@ from opensearch_splare.connection import connect
 from opensearch_splare.index import SplareIndex
 from opensearch_splare.location import split_location
 from opensearch_splare.writer import OpenSearchWriter
-from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, Searcher
-
-
-class OpenSearchEngine:
-    """The engine ``opensearch``."""
-
-    name = "opensearch"
-
-    def writer(
-        self, location: str, config: SplareConfig | None, *, overwrite: bool = False, **options: Any
-    ) -> OpenSearchWriter:
-        """Open an :class:`OpenSearchWriter`, which documents the ``options``."""
-        return OpenSearchWriter(location, config, overwrite=overwrite, **options)
-
-    def searcher(self, location: str, **options: Any) -> OpenSearchSearcher:
-        """Open an :class:`OpenSearchSearcher`; the ``options`` are those of :class:`SplareIndex`."""
-        return OpenSearchSearcher(location, **options)
 
 
 class OpenSearchSearcher(Searcher):
@@ -52,3 +35,11 @@ class OpenSearchSearcher(Searcher):
     def close(self) -> None:
         """Close the connections."""
         self.index.client.close()
+
+
+class OpenSearchEngine:
+    """The engine ``opensearch``."""
+
+    name = "opensearch"
+    writer = OpenSearchWriter
+    searcher = OpenSearchSearcher

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from splare_plugins.errors import InputError
 
-URL_VARIABLE = "OPENSEARCH_URL"
 DEFAULT_URL = "http://127.0.0.1:9200"
 
 # What the server forbids in names; a suffix of seven characters is added to names of published indexes.
@@ -18,7 +17,7 @@ _LONGEST_NAME = 240
 
 def default_url() -> str:
     """``OPENSEARCH_URL``, else the local node's."""
-    return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    return os.environ.get("OPENSEARCH_URL") or DEFAULT_URL
 
 
 def split_location(location: str) -> tuple[str, str]:

@@ -13,8 +13,8 @@ from opensearch_splare.queries import DEFAULT_MAX_CLAUSES, Body
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
 
-BATCH = 64
-"""Queries of one request."""
+# Queries of one request.
+_BATCH = 64
 
 _WANTED = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.timed_out,responses.status"
 
@@ -47,8 +47,8 @@ def run_searches(client: OpenSearch, index: str, bodies: Sequence[Body | None], 
     answers = [Hits([], np.zeros(0)) for _ in bodies]
     asked = [number for number, body in enumerate(bodies) if body is not None]
     header = {"index": index, "preference": preference, "allow_partial_search_results": False}
-    for start in range(0, len(asked), BATCH):
-        numbers = asked[start : start + BATCH]
+    for start in range(0, len(asked), _BATCH):
+        numbers = asked[start : start + _BATCH]
         lines = [line for number in numbers for line in (header, bodies[number])]
         with server_errors(client, index):
             found = client.msearch(body=lines, params={"filter_path": _WANTED})

@@ -83,8 +83,6 @@ async def _read_body(request: Request, most: int) -> bytes:
         size += len(chunk)
         if size <= most:
             chunks.append(chunk)
-        else:
-            chunks.clear()
         if size > _READ_ON * most:
             break
     if size > most:
