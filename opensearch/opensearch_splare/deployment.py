@@ -11,6 +11,7 @@ from opensearchpy import NotFoundError, OpenSearch
 from opensearch_splare.bodies import deployed_index, ingest_pipeline, pipeline_settings, search_pipeline
 from opensearch_splare.connection import address, require, server_errors, server_version
 from opensearch_splare.encoder_service import trust_encoder
+from opensearch_splare.generations import generations
 from opensearch_splare.location import check_name
 from opensearch_splare.mapping import DEFAULT_FIELD, META_KEY, IndexCard, single_index
 from opensearch_splare.plan import Deployment, pipeline_name
@@ -160,8 +161,10 @@ def _put_index(client: OpenSearch, plan: Deployment, exists: bool) -> list[str]:
 
 def _detach_index(client: OpenSearch, index: str, *, delete: bool) -> list[str]:
     removed = []
-    for concrete, about in _get(client, _index_path(index)).items():
-        if delete:
+    found = _get(client, _index_path(index))
+    # Earlier generations name the pipelines too, and could not be written to without them.
+    for concrete, about in {**generations(client, index), **found}.items():
+        if delete and concrete in found:
             if META_KEY not in about["mappings"].get("_meta", {}):
                 raise InputError(f"the index {index!r} was not made by splare, so it is not deleted here")
             client.indices.delete(index=concrete)

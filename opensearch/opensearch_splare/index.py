@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy import OpenSearch
 from scipy.sparse import csr_array
 
-from opensearch_splare.connection import FEATURES, require, server_errors
+from opensearch_splare.connection import require, server_errors
 from opensearch_splare.filling import IndexReport, OnError, fill_index
 from opensearch_splare.handle import IndexHandle
 from opensearch_splare.hit_explanation import explain_hit
 from opensearch_splare.mapping import TEXT_FIELDS, feature_map
 from opensearch_splare.msearch import run_searches
-from opensearch_splare.payload import check_query_impacts
+from opensearch_splare.payload import check_query_impacts, check_string
 from opensearch_splare.queries import (
     IMPACT_UNIT,
     Body,
@@ -218,6 +218,8 @@ class SplareIndex(IndexHandle):
         if isinstance(queries, str):
             raise InputError("give a list of queries, not one string")
         asked = [Query(str(number), text) for number, text in enumerate(queries, start=1)]
+        for query in asked:
+            check_string(query.text, f"the query in place {query.qid}")
         return encode_queries(self._require_model(), asked, top_k=top_k)
 
     def _queries(self, impacts: csr_array, size: int) -> list[Body | None]:
@@ -235,8 +237,7 @@ class SplareIndex(IndexHandle):
         return [query(tokens, max_clauses=clauses) if tokens else None for tokens in rows]
 
     def _body(self, query: Body, size: int, filter: Body | None, pipeline: Body | None) -> Body:
-        known = self.version >= FEATURES["search pipelines in a search's body"]
-        return search_body(query, size, filter=filter, pipeline=pipeline, pipelines_known=known)
+        return search_body(query, size, filter=filter, pipeline=pipeline, pipelines_known=self.pipelines_known)
 
     def _size(self, k: int) -> int:
         """Hits to ask for: no more than the server gives, unless that would leave some out."""

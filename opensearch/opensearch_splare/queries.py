@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from scipy.sparse import csr_array
 
+from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import latent_terms
 
@@ -106,8 +107,9 @@ def sparse_vector(
     if wrong := next((token for token in tokens if not (token.isascii() and token.isdigit())), None):
         raise InputError(f"the token {wrong!r} of a sparse_vector field must be a whole number; use the index's map")
     top_n = len(tokens) if top_n is None else top_n
-    for name, value in (("k", k), ("top_n", top_n), ("heap_factor", heap_factor)):
-        check_values((f"{name} of a sparse_vector query must be above 0", value, value > 0))
+    check_count(k, "k of a sparse_vector query")
+    check_count(top_n, "top_n of a sparse_vector query")
+    check_values(("heap_factor of a sparse_vector query must be above 0", heap_factor, heap_factor > 0))
     parameters: Body = {"k": k, "top_n": top_n, "heap_factor": heap_factor}
     if filter is not None:
         parameters["filter"] = filter
