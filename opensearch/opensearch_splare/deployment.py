@@ -112,12 +112,7 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
     if not (found := _get(client, _index_path(plan.index))):
         return False
     about = single_index(found, plan.index)
-    mapping, properties = about["mappings"], about["mappings"].get("properties", {})
-    vector = properties.get(DEFAULT_FIELD, {})
-    nested = vector.get("type") == "nested"
-    if nested:
-        vector = vector.get("properties", {}).get("sparse_encoding", {})
-    card = IndexCard.from_mapping({**mapping, "properties": {**properties, DEFAULT_FIELD: vector}}, plan.index)
+    card = IndexCard.from_mapping(about["mappings"], plan.index)
     if (card.field, card.field_type) != (DEFAULT_FIELD, "rank_features"):
         raise InputError(
             f"the index {plan.index!r} has its vectors in {card.field!r} of type {card.field_type}, and pipelines "
@@ -127,8 +122,8 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
     if card.config is None:
         raise InputError(f"the index {plan.index!r} does not say which model to encode with; make another index")
     plan.config.require_same_index(card.config, f"the index {plan.index!r}")
-    if nested != (plan.passage_words is not None):
-        has, asks = ("passages", "without") if nested else ("no passages", "with")
+    if card.passages != (plan.passage_words is not None):
+        has, asks = ("passages", "without") if card.passages else ("no passages", "with")
         raise InputError(
             f"the index {plan.index!r} has {has}, and this is a deployment {asks} --passage-words; make another index"
         )

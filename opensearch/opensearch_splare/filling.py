@@ -82,6 +82,7 @@ def fill_index(
 ) -> IndexReport:
     """Index what ``encode`` makes of ``documents``; see ``SplareIndex.index``."""
     card, features = index.card, feature_map(index.card)
+    card.require_whole_texts(index.name, "indexing from here")
     width = card.config.width if card.config else None
     seen: set[str] = set()
     further: Further = {}

@@ -48,7 +48,8 @@ def split_location(location: str) -> tuple[str, str]:
     if "/" not in location:
         return default_url().rstrip("/"), check_name(location)
     url, _, name = location.rpartition("/")
-    if not urlsplit(url).netloc or not name:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or not name:
         raise InputError(
             f"{without_password(location)!r} does not name an index in OpenSearch; give URL and name, as in "
             f"{DEFAULT_URL}/docs"

@@ -195,6 +195,22 @@ def search_body(
     return body
 
 
+def hit_options(
+    text: str, *, source: bool | Sequence[str], highlight: Sequence[str], after: Sequence[Any] | None
+) -> Body:
+    """What a search says of the hits that it wants, as ``SplareIndex.search_hits`` explains."""
+    body: Body = {"_source": source if isinstance(source, bool) else list(source)}
+    if highlight:
+        words = {"multi_match": {"query": text, "fields": list(highlight)}}
+        body["highlight"] = {"fields": {field: {} for field in highlight}, "highlight_query": words}
+    if after is not None:
+        # Ids part documents of the same score, so that none comes twice or never.
+        body["sort"] = [{"_score": "desc"}, {"_id": "asc"}]
+        if after:
+            body["search_after"] = list(after)
+    return body
+
+
 def check_values(*rules: tuple[str, float | None, bool]) -> None:
     """Raise an ``InputError`` for the first value that breaks its rule: its words, the value, whether it is kept."""
     for rule, value, kept in rules:

@@ -82,6 +82,7 @@ def verify(
     card = index.card
     if card.config is not None:
         model.config.require_same_index(card.config, f"the index {index.name!r}")
+    card.require_whole_texts(index.name, "this comparison")
     if card.field_type != "rank_features":
         raise InputError(f"the index {index.name!r} has a {card.field_type} field; only rank_features can be verified")
     found = Verification()

@@ -209,6 +209,7 @@ class OpenSearchWriter(IndexWriter):
             )
         for name, about in found.items():
             card = IndexCard.from_mapping(about["mappings"], name)
+            card.require_whole_texts(name, "what would replace it")
             if encodes_by_itself(about, self.name) and _fingerprint(card.config) != _fingerprint(self._card.config):
                 raise InputError(
                     f"the cluster at {address(self.client)} encodes for {self.name!r} with another model, whose "
