@@ -30,17 +30,21 @@ def start(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9200,
     folder: Folder = None,
     heap: Annotated[str, typer.Option(help="Memory of the JVM, as for java -Xmx.")] = "1g",
+    version: Annotated[
+        str,
+        typer.Option(help="Of OpenSearch: 2, or 3, which comes without plugins (search it with --form rank_feature)."),
+    ] = "2",
     as_json: Json = False,
 ) -> None:
-    """Start a node that runs until `splare opensearch stop`; the first start downloads it (436 MB)."""
+    """Start a node that runs until `splare opensearch stop`; the first start downloads it (436 MB, or 58)."""
     from opensearch_splare.node.background import start_background
     from opensearch_splare.node.home import download_size, node_home
     from splare_plugins.cli.console import console, progress, report
 
-    with progress("downloading OpenSearch", download_size()) as advance:
-        node_home(advance)
+    with progress("downloading OpenSearch", download_size(version)) as advance:
+        node_home(advance, version=version)
     with console.status("starting OpenSearch"):
-        state = start_background(_folder(folder), port=port, heap=heap)
+        state = start_background(_folder(folder), port=port, heap=heap, version=version)
     report(f"OpenSearch runs at {state.url}", _facts(state), as_json=as_json)
 
 
