@@ -46,7 +46,7 @@ def connect(
         url: ``https://user:password@host:9200``, or several such with commas; ``OPENSEARCH_URL`` if not given, else a
             node on this machine.
         ca_certs: PEM file with the certificates to trust; ``OPENSEARCH_CA_CERTS`` if not given.
-        aws_region: sign requests for a domain or collection in this region of AWS, with the credentials that AWS' own
+        aws_region: sign requests for a domain in this region of AWS, with the credentials that AWS' own
             tools would use; ``OPENSEARCH_AWS_REGION`` if not given.
         **options: of ``opensearchpy.OpenSearch``.
 

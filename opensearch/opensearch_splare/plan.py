@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from opensearch_splare.location import check_name
 from splare_plugins.config import SplareConfig
+from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError
 
 
@@ -50,8 +51,8 @@ class Deployment:
         check_name(self.index)
         object.__setattr__(self, "encoder_url", check_encoder_url(self.encoder_url))
         for name in ("batch_size", "read_timeout", "connections", "passage_words"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, not {value}")
+            if (value := getattr(self, name)) is not None:
+                check_count(value, name)
 
     @property
     def pipeline(self) -> str:

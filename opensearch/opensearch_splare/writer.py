@@ -232,6 +232,8 @@ class OpenSearchWriter(IndexWriter):
                 if alias is None:
                     alias = _loading_alias(name)
                     self.client.indices.put_alias(index=name, name=alias)
+                    # Begun by an earlier version, which turned refreshing off.
+                    self.client.indices.put_settings(index=name, body={"index.refresh_interval": None})
                 return name, alias, True
             if not self._overwrite:
                 raise InputError(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ WIDTH = 2048
 
 Answer = tuple[int, Any]
 """Status and JSON."""
-Serve = Callable[[Callable[[str, str, bytes], Answer | None]], AbstractContextManager[str]]
+Serve = Callable[..., AbstractContextManager[str]]
 
 
 @pytest.fixture
@@ -53,10 +55,10 @@ def config() -> SplareConfig:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Run a server on loopback that asks a function for each answer; ``None`` is a 404."""
+    """Run a server on loopback that asks a function for each answer; ``None`` is a 404; ``tls``: certificate, key."""
 
     @contextmanager
-    def run(answer: Callable[[str, str, bytes], Answer | None]) -> Iterator[str]:
+    def run(answer: Callable[[str, str, bytes], Answer | None], tls: tuple[Path, Path] | None = None) -> Iterator[str]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -77,9 +79,13 @@ def serve() -> Serve:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             server.server_close()

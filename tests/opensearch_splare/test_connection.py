@@ -11,8 +11,11 @@ from opensearch_splare import SplareIndex, connect
 from opensearch_splare.connection import address, explain_reason, server_version
 from opensearch_splare.location import split_hosts, split_location, without_password
 from splare_plugins.errors import InputError, MissingPartError
+from tests.serving.test_process import certificate
 
 from .conftest import about
+
+__all__ = ["certificate"]
 
 
 def nodes(*versions):
@@ -122,6 +125,13 @@ def test_certificates(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENSEARCH_CA_CERTS", str(bad))
     with pytest.raises(InputError, match="not a PEM file"):
         connect("https://host:9200")
+
+
+def test_a_certificate_of_ones_own(serve, certificate):
+    with serve(lambda *_: about("2.19.1"), certificate) as url:
+        with pytest.raises(InputError, match=r"certificate that is not trusted.*--ca-certs"):
+            server_version(connect(url))
+        assert server_version(connect(url, ca_certs=certificate[0])) == (2, 19)
 
 
 def test_signing_needs_botocore(monkeypatch):

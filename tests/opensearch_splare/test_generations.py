@@ -144,6 +144,18 @@ def test_a_template_keeps_its_refresh_interval(client, name, config, location):
     assert about(client, name)[1]["settings"]["index.refresh_interval"] == "33s"
 
 
+def test_an_unfinished_index_of_an_earlier_version_is_finished(client, name, config, location):
+    first = OpenSearchWriter(location, config, run="A")
+    first.add(names(1), random_impacts(1, 5))
+    ((alias, _),) = about(client, first.building)[1]["aliases"].items()
+    client.indices.delete_alias(index=first.building, name=alias)
+    client.indices.put_settings(index=first.building, body={"index.refresh_interval": "-1"})
+    load(location, config, run="A")
+    _, found = about(client, name)
+    assert list(found["aliases"]) == [name]
+    assert "index.refresh_interval" not in found["settings"]
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["deleted", "made anew by another run"])
 def test_an_index_that_is_deleted_while_a_writer_fills_it(client, name, config, location, again):
     first = OpenSearchWriter(location, config, run="A")
