@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from splare_plugins.backbone.texts import CONTROL, joined
 from splare_plugins.errors import InputError
 
 MAX_ID_BYTES = 512
@@ -14,8 +15,6 @@ MAX_ID_BYTES = 512
 # White space would break TREC runs, which are split at it.
 _BAD_IN_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-# Tab, line feed and carriage return are white space; NUL and its like end strings early in some engines.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Document(NamedTuple):
@@ -27,8 +26,8 @@ class Document(NamedTuple):
 
     @property
     def content(self) -> str:
-        """What is encoded: title and text joined by one blank, as BEIR does it."""
-        return f"{self.title} {self.text}" if self.title and self.text else self.title or self.text
+        """What is encoded: see :func:`joined`."""
+        return joined(self.title, self.text)
 
 
 class Query(NamedTuple):
@@ -99,7 +98,7 @@ def check_text(value: object, where: str) -> tuple[str, bool]:
         raise InputError(
             f"{where}: character {bad.start() + 1} of the text is {_name(bad.group())}; write the whole character"
         )
-    text, replaced = _CONTROL.subn(" ", value)
+    text, replaced = CONTROL.subn(" ", value)
     return text, replaced > 0
 
 
