@@ -60,7 +60,7 @@ class SplareScorer(Role):
         kind, column = self._columns(side)
         ids = inp[kind].tolist()
         cells = inp[given].tolist() if given in inp.columns else [None] * len(ids)
-        now = inp[column].tolist() if column in inp.columns else [None] * len(ids)
+        now = self._texts(side, inp) if column in inp.columns else [None] * len(ids)
         tokens = {owner: cell for owner, cell in zip(ids, cells, strict=True) if not is_missing(cell)}
         for owner, text in zip(ids, now, strict=True):
             if is_stale(tokens.get(owner), text):
