@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -62,7 +63,8 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if value is not None:
             table.add_row(name.replace("_", " "), Text(_readable(value)))
-    results.print(Text(title, style="bold"), soft_wrap=True)
+    shown = re.sub("//[^/@]*@", "//", title)  # a URL may hold a password
+    results.print(Text(shown, style="bold"), soft_wrap=True)
     results.print(table, highlight=False)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, USUAL, Json, Loading, Model, loading_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Loading, Model, expand_options, load_model
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ class Answer(NamedTuple):
     """Spent searching, encoding not included."""
 
 
-@loading_options
+@expand_options
 def demo(
+    loading: Loading,
     dataset: Annotated[
         DemoSet, typer.Option("--set", help="xquad: minutes; scifact: longer, resumable.")
     ] = DemoSet.xquad,
@@ -63,14 +64,12 @@ def demo(
     ] = None,
     model: Model = DEFAULT_MODEL,
     as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """From text to a searchable Lucene index, measured beside BM25, with one hit explained.
 
     Interrupting loses nothing: documents that were encoded are not encoded again.
     """
     from splare_plugins.cli.console import print_json
-    from splare_plugins.cli.options import load_model
     from splare_plugins.machine.cache import cache_root
 
     started = time.perf_counter()
@@ -136,7 +135,7 @@ def _search(model: Encoder, corpus: Path, tasks: list[Task], location: Path) -> 
     from splare_plugins.corpus import read_documents, read_qrels, read_queries
     from splare_plugins.engines import get_engine, get_text_engine
     from splare_plugins.retrieval.evaluation import evaluate
-    from splare_plugins.retrieval.indexing import encode_queries, search_queries
+    from splare_plugins.retrieval.indexing import query_impacts, search_queries
 
     documents = [(document.docid, document.content) for document in read_documents(corpus)]
     answers = []
@@ -146,7 +145,7 @@ def _search(model: Encoder, corpus: Path, tasks: list[Task], location: Path) -> 
                 qrels = read_qrels(task.qrels)
                 queries = [query for query in read_queries(task.queries) if query.qid in qrels]
                 with progress(f"encoding queries, {task.name}", len(queries)) as advance:
-                    impacts = encode_queries(model, queries, on_progress=advance)
+                    impacts = query_impacts(model, queries, on_progress=advance)
                 begin = time.perf_counter()
                 run = search_queries(searcher, [query.qid for query in queries], impacts, DEPTH)
                 seconds = time.perf_counter() - begin

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,14 +23,10 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Say what something is, which model made it, and how large it is."""
-    from splare_plugins.cli.console import print_facts, print_json
+    from splare_plugins.cli.console import report
 
     facts = _facts(what)
-    if as_json:
-        print_json(facts)
-    else:
-        # A URL may hold a password.
-        print_facts(f"{re.sub('//[^/@]*@', '//', what)} is {facts.pop('kind')}", facts)
+    report(f"{what} is {facts['kind']}", facts if as_json else {**facts, "kind": None}, as_json=as_json)
 
 
 def _facts(what: str) -> dict[str, Any]:
@@ -116,7 +111,7 @@ def _index_facts(folder: Path) -> dict[str, Any]:
             return {**_engine_facts(name, str(folder)), "bytes": _size(folder)}
         except SplareError as error:
             refusals.append(f"{name}: {error}")
-    raise InputError(f"{folder} is no model, encoded corpus or index ({'; '.join(refusals)})")
+    raise InputError(f"{folder} is not a model, an encoded corpus or an index ({'; '.join(refusals)})")
 
 
 def _engine_facts(name: str, location: str) -> dict[str, Any]:

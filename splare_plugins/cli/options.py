@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
 from enum import StrEnum
 from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
@@ -57,21 +58,9 @@ def parse_top_k(value: str) -> int | Literal["model"] | None:
     return int(value)
 
 
-def load_model(name: str, loading: Loading | str) -> Encoder:
-    """The model, with a line that says what is going on: loading takes seconds.
-
-    Args:
-        name: what ``SplareModel.from_pretrained`` takes.
-        loading: the options of the verb, or just a device.
-    """
-    from splare_plugins.cli.console import console
-
-    with console.status(f"loading {name}"):
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
-        how = Loading(device=loading) if isinstance(loading, str) else loading
-        return how.load(name)
+def corpus_source(corpus: list[str]) -> str | list[Path]:
+    """One corpus, which need not be a file, or the several files of one."""
+    return corpus[0] if len(corpus) == 1 else [Path(name) for name in corpus]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,43 +86,51 @@ class Loading:
         ),
     ] = "model"
 
-    def load(self, name: str) -> Encoder:
-        """The model ``name``, loaded so."""
+
+def load_model(name: str, loading: Loading) -> Encoder:
+    """The model that ``SplareModel.from_pretrained`` finds as ``name``, with a line that says what is going on."""
+    from splare_plugins.cli.console import console
+
+    with console.status(f"loading {name}"):
         from splare_plugins.model import SplareModel
 
-        spread = self.device == SPREAD
+        spread = loading.device == SPREAD
         return SplareModel.from_pretrained(
             name,
-            device="auto" if spread else self.device,
+            device="auto" if spread else loading.device,
             device_map="auto" if spread else None,
-            dtype=self.dtype,
-            attention=self.attention,
-            quantization=None if self.quantize == "none" else self.quantize,
+            dtype=loading.dtype,
+            attention=loading.attention,
+            quantization=None if loading.quantize == "none" else loading.quantize,
         )
 
 
-USUAL = Loading()
-
-
-def loading_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the options of :class:`Loading`, which it receives as its parameter ``loading``."""
-    hints = get_type_hints(verb, include_extras=True)
-    own = [
-        parameter.replace(annotation=hints[parameter.name])
-        for parameter in inspect.signature(verb).parameters.values()
-        if parameter.name != "loading"
-    ]
-    types = get_type_hints(Loading, include_extras=True)
-    options = [
-        inspect.Parameter(field.name, own[-1].kind, default=field.default, annotation=types[field.name])
-        for field in fields(Loading)
-    ]
+def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the fields of its parameters that are dataclasses, such as :class:`Loading`, as options."""
+    options = list(_options(verb))
 
     @wraps(verb)
     def with_options(**arguments: Any) -> None:
-        loading = Loading(**{option.name: arguments.pop(option.name) for option in options})
-        verb(**arguments, loading=loading)
+        _call(verb, arguments)
 
-    with_options.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *options]}
+    with_options.__signature__ = Signature(options)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {option.name: option.annotation for option in options}
     return with_options
+
+
+def _options(function: Callable[..., Any]) -> Iterator[Parameter]:
+    hints = get_type_hints(function, include_extras=True)
+    for parameter in signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if is_dataclass(hint):
+            yield from _options(hint)  # type: ignore[arg-type]
+        else:
+            yield parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hint)
+
+
+def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    hints = get_type_hints(function)
+    names = signature(function).parameters
+    return function(
+        **{name: _call(hints[name], arguments) if is_dataclass(hints[name]) else arguments[name] for name in names}
+    )

@@ -142,7 +142,7 @@ def _head_folder(folder: Path) -> Path:
     if (folder / CONFIG_FILE).is_file():
         folder = folder / SplareConfig.load(folder).head
     if not (folder / HEAD_CARD).is_file():
-        raise InputError(f"{folder} is no imported SAE: it has no {HEAD_CARD}; make one with `splare sae import`")
+        raise InputError(f"{folder} is not an imported SAE: it has no {HEAD_CARD}; make one with `splare sae import`")
     return folder
 
 
@@ -163,7 +163,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _measure(folder: Path, backbone: str, texts: list[str], device: str) -> dict[str, Any]:
-    """Mean number of active latents a token that is no special token, on the causal backbone as published."""
+    """Mean number of active latents a token, special ones left out, on the causal backbone as published."""
     import torch
 
     from splare_plugins.heads import SparseAutoencoder
@@ -181,13 +181,11 @@ def _measure(folder: Path, backbone: str, texts: list[str], device: str) -> dict
 
 def _causal_backbone(head: SparseAutoencoder, name: str, device: Any) -> Backbone:
     import torch
-    from transformers.utils import logging as transformers_logging
 
     from splare_plugins.backbone import load_backbone
     from splare_plugins.backbone.source import find_backbone
     from splare_plugins.model.assemble import backbone_settings, require_fit
 
-    transformers_logging.disable_progress_bar()
     config = SplareConfig(name=name, revision="published", backbone=name, width=head.width, bidirectional=False)
     settings = backbone_settings(find_backbone(config, Path(), local_files_only=False))
     config = replace(config, layer=require_fit(head.card, settings, name))

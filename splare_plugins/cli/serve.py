@@ -80,11 +80,8 @@ def serve(
     )
 
     def load(on: str) -> Encoder:
-        from transformers.utils import logging as transformers_logging
-
         from splare_plugins.model import SplareModel
 
-        transformers_logging.disable_progress_bar()
         return SplareModel.from_pretrained(model, device=on)
 
     log_as_json()

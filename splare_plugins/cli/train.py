@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 from splare_plugins.cli.options import Device, Json, Overwrite
 from splare_plugins.cli.train_data import embed, mine, score
 
+Config = Annotated[Path, typer.Argument(help="YAML file with the settings; see docs/training.md.")]
+
 
 class Method(StrEnum):
     """How adapters are averaged."""
@@ -24,8 +26,7 @@ class _ConfigFirst(TyperGroup):
     """``splare train CONFIG.yaml`` is ``splare train run CONFIG.yaml``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        options = {"-h", "--help"}
-        if args and args[0] not in self.commands and args[0] not in options:
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
             args = ["run", *args]
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
@@ -44,7 +45,7 @@ for verb in (mine, score, embed):
 
 @train.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="YAML file with the settings; see docs/training.md.")],
+    config: Config,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -55,11 +56,8 @@ def run(
 
     settings = TrainingConfig.from_yaml(config)
     with progress("training") as advance:
-        from transformers.utils import logging as transformers_logging
-
         from splare_plugins.training.run import train as train_model
 
-        transformers_logging.disable_progress_bar()
         outcome = train_model(settings, overwrite=overwrite, callbacks=[Advance(advance)])
     shown = ("objective", "kl", "active_query", "active_document", "dead_latents", "drift_cosine", "eval_dev")
     facts = {
@@ -153,7 +151,7 @@ def finish(
 
 @train.command()
 def mntp(
-    config: Annotated[Path, typer.Argument(help="YAML file with the settings; see docs/training.md.")],
+    config: Config,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -164,11 +162,8 @@ def mntp(
 
     settings = MntpConfig.from_yaml(config)
     with progress("predicting masked tokens", settings.steps) as advance:
-        from transformers.utils import logging as transformers_logging
-
         from splare_plugins.training.monitor import Advance
 
-        transformers_logging.disable_progress_bar()
         trained = predict_masked(settings, overwrite=overwrite, callbacks=[Advance(advance)])
     folder = Path(settings.output) / "model"
     facts = {"folder": str(folder), "model": f"{trained.name} {trained.revision}"}

@@ -157,11 +157,11 @@ def _search(
     from splare_plugins.corpus import Query
     from splare_plugins.engines import get_engine
     from splare_plugins.model.splare import SplareModel
-    from splare_plugins.retrieval.indexing import encode_queries, search_queries
+    from splare_plugins.retrieval.indexing import query_impacts, search_queries
 
     with get_engine(engine).searcher(index) as searcher:
         loaded = SplareModel.from_pretrained(model, device=device)
         if searcher.config is not None:
             loaded.config.require_same_index(searcher.config, f"the index at {index}")
-        impacts = encode_queries(loaded, [Query(question.qid, question.text) for question in questions])
+        impacts = query_impacts(loaded, [Query(question.qid, question.text) for question in questions])
         return search_queries(searcher, [question.qid for question in questions], impacts, depth)

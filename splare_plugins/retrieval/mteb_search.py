@@ -12,7 +12,7 @@ from splare_plugins.config import TopK
 from splare_plugins.corpus import Document, Query, ReadCounts
 from splare_plugins.engines import get_engine
 from splare_plugins.errors import InputError, MissingPartError
-from splare_plugins.retrieval.indexing import encode_documents, encode_queries, index, search_queries
+from splare_plugins.retrieval.indexing import document_batches, index, query_impacts, search_queries
 
 if TYPE_CHECKING:
     from mteb.models import ModelMeta
@@ -77,7 +77,7 @@ class EngineSearch:
             **_: what mteb has for encoders of its own: batch sizes, progress, processes.
         """
         location = self._location(task_metadata.name, hf_subset, hf_split)
-        batches = encode_documents(self._model, _documents(corpus), top_k=self._document_top_k)
+        batches = document_batches(self._model, _documents(corpus), top_k=self._document_top_k)
         counts = ReadCounts(read=len(corpus))
         with self._engine.writer(str(location), self._model.config, overwrite=True, **self._options) as writer:
             summary = index(batches, writer, counts=counts)
@@ -114,7 +114,7 @@ class EngineSearch:
         if top_ranked is not None:
             raise InputError(f"{task_metadata.name} reranks given documents; evaluate SplareEncoder on it instead")
         asked = list(_queries(queries, task_metadata.name))
-        impacts = encode_queries(self._model, asked, top_k=self._query_top_k)
+        impacts = query_impacts(self._model, asked, top_k=self._query_top_k)
         with self._engine.searcher(str(self._location(task_metadata.name, hf_subset, hf_split))) as searcher:
             run = search_queries(searcher, [query.qid for query in asked], impacts, top_k)
         if self._scratch is not None:
