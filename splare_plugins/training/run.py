@@ -22,12 +22,12 @@ from splare_plugins.training.data.mixture import Collator, prepare
 from splare_plugins.training.data.teachers import Teachers, TeacherVectors
 from splare_plugins.training.development import Development
 from splare_plugins.training.drift import Drift
-from splare_plugins.training.folder import CHECKPOINTS, MODEL, last_checkpoint, open_run, steps_of
+from splare_plugins.training.folder import MODEL, begin, last_checkpoint, steps_of
 from splare_plugins.training.monitor import Guard, Monitor
 from splare_plugins.training.objective import TrainingLoss
-from splare_plugins.training.result import save_result
-from splare_plugins.training.student import Student, in_bfloat16, load_student
-from splare_plugins.training.trainer import SplareTrainer, on_one_device, trained_weights
+from splare_plugins.training.result import publish, write_trained
+from splare_plugins.training.student import Student, load_student
+from splare_plugins.training.trainer import SplareTrainer, arguments, trained_weights
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +58,10 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
             folder holds another run.
         SplareError: if a guard stops the run.
     """
-    state = PartialState(cpu=config.device == "cpu")
+    state = begin(config, overwrite=overwrite)
     output = Path(config.output)
     with state.main_process_first():  # the others find its files
-        if state.is_main_process:
-            open_run(config.to_json(), output, overwrite=overwrite)
         examples = prepare(config, output / "data")
-    if config.batch_size % state.num_processes:
-        raise InputError(f"batch_size {config.batch_size} cannot be shared by {state.num_processes} processes")
     groups = _groups(examples, config)
     per_epoch = sum(size // config.batch_size for size in groups)
     if small := [number for number, size in enumerate(groups) if size < config.batch_size]:
@@ -83,11 +79,7 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
     done = steps_of(checkpoint)
     loss = TrainingLoss(
         student.encoder,
-        weights=config.loss.weights,
-        temperature=config.loss.temperature,
-        budgets=config.loss.budgets,
-        lambda_query=config.loss.lambda_query,
-        lambda_document=config.loss.lambda_document,
+        settings=config.loss,
         mini_batch=config.mini_batch,
         width=student.base.config.width,
         in_batch=bool(config.teachers),
@@ -102,7 +94,7 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         first_epoch=done // per_epoch,
         groups=groups,
         model=student.encoder,
-        args=_arguments(config, output, state),
+        args=_arguments(config, state),
         train_dataset=examples,
         loss=loss,
         evaluator=evaluator,
@@ -119,45 +111,33 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
     student.encoder.eval()
     saved = student.base.config
     if state.is_main_process:
-        saved = save_result(student, config, output / MODEL)
+        saved = publish(output / MODEL, lambda made: write_trained(student, config, made))
     state.wait_for_everyone()
     return Outcome(output / MODEL, saved, trainer.state.global_step, _last_figures(trainer.state.log_history))
 
 
-def _arguments(config: TrainingConfig, output: Path, state: PartialState) -> SparseEncoderTrainingArguments:
+def _arguments(config: TrainingConfig, state: PartialState) -> SparseEncoderTrainingArguments:
     evaluation = config.evaluation
-    arguments = SparseEncoderTrainingArguments(
-        output_dir=str(output / CHECKPOINTS),
-        per_device_train_batch_size=config.batch_size // state.num_processes,
+    return arguments(
+        SparseEncoderTrainingArguments,
+        config,
+        state,
         num_train_epochs=config.epochs,
         max_steps=config.steps or -1,
-        learning_rate=config.learning_rate,
         lr_scheduler_type=config.lr_schedule,
-        warmup_steps=config.warmup,
         adam_beta1=config.betas[0],
         adam_beta2=config.betas[1],
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm or 0.0,
-        bf16=in_bfloat16(config.precision, state.device.type),
-        seed=config.seed,
-        logging_steps=config.log_every,
         logging_nan_inf_filter=False,
-        save_steps=config.save_every,
-        save_total_limit=config.keep,
         eval_strategy="no" if evaluation is None else "steps",
         eval_steps=None if evaluation is None else evaluation.every,
         load_best_model_at_end=config.best,
         metric_for_best_model="eval_dev" if config.best else None,
         greater_is_better=True if config.best else None,
-        use_cpu=config.device == "cpu",
-        remove_unused_columns=False,
         dataloader_drop_last=True,
         dataloader_num_workers=config.workers,
-        dataloader_pin_memory=state.device.type == "cuda",
-        ddp_find_unused_parameters=False,
-        report_to="none",
     )
-    return on_one_device(arguments)
 
 
 def _groups(examples: Dataset, config: TrainingConfig) -> list[int]:
@@ -199,7 +179,4 @@ def _add_tensorboard(trainer: SplareTrainer, output: Path, done: int) -> None:
 
 
 def _last_figures(history: list[dict[str, Any]]) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    for entry in history:
-        figures.update(entry)
-    return figures
+    return {name: value for entry in history for name, value in entry.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SparseEncoderTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 from transformers import TrainingArguments
 
 from splare_plugins.errors import InputError
+from splare_plugins.training.config import RunSettings
+from splare_plugins.training.folder import CHECKPOINTS, steps_of
 from splare_plugins.training.losses import processes
 from splare_plugins.training.monitor import Guard, Monitor
 from splare_plugins.training.objective import TrainingLoss
+from splare_plugins.training.student import in_bfloat16
 
 TRAINED = "trained.safetensors"
 _LAST_ACTIVE = "monitor.last_active"
@@ -86,7 +90,7 @@ class TrainedWeights:
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         path = Path(resume_from_checkpoint) / TRAINED
         tensors: dict[str, Tensor] = load_file(path)
-        self.take_extra_state(tensors, int(path.parent.name.rsplit("-", 1)[-1]))
+        self.take_extra_state(tensors, steps_of(path.parent))
         weights = dict(trained_weights(self.model))
         if weights.keys() != tensors.keys() or any(weights[name].shape != tensors[name].shape for name in weights):
             raise InputError(f"{path} holds other weights than this config trains; use the config it was made with")
@@ -158,11 +162,29 @@ class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
         self.loss.batches = step
 
 
-def on_one_device(arguments: Arguments) -> Arguments:
-    """Keep a process with several devices from splitting batches behind the loss's back; torchrun uses them all."""
-    _ = arguments.device  # which sets the number of devices
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
+def arguments(kind: type[Arguments], config: RunSettings, state: PartialState, **own: Any) -> Arguments:
+    """A trainer's arguments: those of every run, and a run's own."""
+    made = kind(
+        output_dir=str(Path(config.output) / CHECKPOINTS),
+        per_device_train_batch_size=config.batch_size // state.num_processes,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup,
+        bf16=in_bfloat16(config.precision, state.device.type),
+        seed=config.seed,
+        logging_steps=config.log_every,
+        save_steps=config.save_every,
+        save_total_limit=config.keep,
+        use_cpu=config.device == "cpu",
+        remove_unused_columns=False,
+        dataloader_pin_memory=state.device.type == "cuda",
+        ddp_find_unused_parameters=False,
+        report_to="none",
+        **own,
+    )
+    # Keep a process with several devices from splitting batches behind the loss's back; torchrun uses them all.
+    _ = made.device  # which sets the number of devices
+    made._n_gpu = min(made.n_gpu, 1)
+    return made
 
 
 def trained_weights(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
