@@ -31,7 +31,7 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Set a model's quantiser scales from text, so that it can be indexed; its float vectors stay the same."""
-    from splare_plugins.cli.console import console, report
+    from splare_plugins.cli.console import console, report_model
     from splare_plugins.config import CONFIG_FILE
     from splare_plugins.corpus import read_documents, read_queries
     from splare_plugins.corpus.sources import is_irds
@@ -56,12 +56,10 @@ def calibrate(
         loaded.calibrate(asked, documents, percentile)
         loaded.save_pretrained(output)
     facts = {
-        "folder": str(output),
-        "model": f"{loaded.config.name} {loaded.config.revision}",
         "index_fingerprint": loaded.config.index_fingerprint(),
         "queries": len(asked),
         "documents": len(documents),
         "query_scale": loaded.config.query.scale,
         "document_scale": loaded.config.document.scale,
     }
-    report(f"calibrated {output}", facts, as_json=as_json)
+    report_model("calibrated", output, loaded.config, facts, as_json=as_json)

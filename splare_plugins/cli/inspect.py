@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from splare_plugins.cli.options import Json
+from splare_plugins.cli.sae import labels_of
 from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
 from splare_plugins.errors import InputError, SplareError
-from splare_plugins.heads.labels import LABELS, read_labels, summary
 
 
 def inspect(
@@ -60,7 +60,7 @@ def _model_facts(name: str) -> dict[str, Any]:
         "folder": str(folder),
         "head": config.head_kind,
         "latents": config.width,
-        "labels": _labels(folder / config.head / LABELS, config.width),
+        "labels": labels_of(folder / config.head, config.width),
         "backbone": config.backbone,
         "backbone revision": config.backbone_revision,
         "layer": config.layer,
@@ -77,10 +77,6 @@ def _model_facts(name: str) -> dict[str, Any]:
 def _side(side: SideConfig) -> str:
     kept = "all latents" if side.top_k is None else f"top {side.top_k}"
     return f"{kept}, at most {side.max_length} tokens, prompt {side.prompt!r}"
-
-
-def _labels(table: Path, width: int) -> str | None:
-    return summary(read_labels(table, width), width) if table.is_file() else None
 
 
 def _encoded_facts(folder: Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train a model by a config; the same command goes on after an interruption."""
-    from splare_plugins.cli.console import progress, report
+    from splare_plugins.cli.console import progress, report_model
     from splare_plugins.training.config import TrainingConfig
     from splare_plugins.training.monitor import Advance
 
@@ -61,13 +61,11 @@ def run(
         outcome = train_model(settings, overwrite=overwrite, callbacks=[Advance(advance)])
     shown = ("objective", "kl", "active_query", "active_document", "dead_latents", "drift_cosine", "eval_dev")
     facts = {
-        "folder": str(outcome.folder),
-        "model": f"{outcome.config.name} {outcome.config.revision}",
         "steps": outcome.steps,
         **{name: round(outcome.figures[name], 4) for name in shown if name in outcome.figures},
         "next": f"splare train finish {outcome.folder} BEIR-FOLDER",
     }
-    report(f"trained {outcome.folder}", facts, as_json=as_json)
+    report_model("trained", outcome.folder, outcome.config, facts, as_json=as_json)
 
 
 @train.command()
@@ -85,12 +83,12 @@ def average(
     as_json: Json = False,
 ) -> None:
     """The mean of several runs."""
-    from splare_plugins.cli.console import report
+    from splare_plugins.cli.console import report_model
     from splare_plugins.training.average import average_models
 
     config = average_models(models, output, method=method.value, rank=rank, name=name, overwrite=overwrite)
-    facts = {"folder": str(output), "model": f"{config.name} {config.revision}", "of": len(models)}
-    report(f"averaged {output}", {**facts, "next": f"splare train finish {output} BEIR-FOLDER"}, as_json=as_json)
+    facts = {"of": len(models), "next": f"splare train finish {output} BEIR-FOLDER"}
+    report_model("averaged", output, config, facts, as_json=as_json)
 
 
 @train.command()
@@ -103,13 +101,12 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """Put a model's adapter into the weights of its backbone; the vectors stay the same."""
-    from splare_plugins.cli.console import console, report
+    from splare_plugins.cli.console import console, report_model
     from splare_plugins.training.average import merge_model
 
     with console.status(f"merging {model}"):
         config = merge_model(model, output, dtype=dtype, name=name, overwrite=overwrite)
-    facts = {"folder": str(output), "model": f"{config.name} {config.revision}"}
-    report(f"merged {output}", facts, as_json=as_json)
+    report_model("merged", output, config, {}, as_json=as_json)
 
 
 @train.command()
@@ -134,8 +131,10 @@ def finish(
     from splare_plugins.training.config import EvaluationSettings
     from splare_plugins.training.finish import finish as finish_model
 
-    options = {"split": split, "queries": queries, "documents": documents, "measure": measure}
-    sets = [EvaluationSettings(source=corpus, **options) for corpus in corpora]  # type: ignore[arg-type]
+    sets = [
+        EvaluationSettings(source=corpus, split=split, queries=queries, documents=documents, measure=measure)
+        for corpus in corpora
+    ]
     with progress("encoding") as advance:
         rows = finish_model(model, sets, sample=sample, device=device, licence=licence, on_progress=advance)
     if as_json:
@@ -156,7 +155,7 @@ def mntp(
     as_json: Json = False,
 ) -> None:
     """Accustom a language model to looking both ways: masked next token prediction, before training proper."""
-    from splare_plugins.cli.console import progress, report
+    from splare_plugins.cli.console import progress, report_model
     from splare_plugins.training.mntp import MntpConfig
     from splare_plugins.training.mntp import mntp as predict_masked
 
@@ -166,5 +165,5 @@ def mntp(
 
         trained = predict_masked(settings, overwrite=overwrite, callbacks=[Advance(advance)])
     folder = Path(settings.output) / "model"
-    facts = {"folder": str(folder), "model": f"{trained.name} {trained.revision}"}
-    report(f"trained {folder}", {**facts, "next": f"splare train merge {folder} -o BASE"}, as_json=as_json)
+    facts = {"next": f"splare train merge {folder} -o BASE"}
+    report_model("trained", folder, trained, facts, as_json=as_json)

@@ -131,7 +131,7 @@ def _card(schema: pa.Schema, path: Path) -> PartCard:
         counts = EncodedCounts.from_dict(values.pop("counts"))
         return PartCard(counts=counts, **values)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is a Parquet file, but no part of a corpus that splare encode wrote") from error
+        raise InputError(f"{path} is a Parquet file, but not a part of a corpus that splare encode wrote") from error
 
 
 def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
@@ -150,16 +150,13 @@ def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
         matrix.check_format(full_check=True)
     except ValueError as error:
         raise _damaged(path, error) from error
-    documents = None
-    if len(stored) == len(_STORED):
-        documents = table.select(list(_STORED)).to_pylist()
     return EncodedBatch(
         docids=columns["docid"].to_pylist(),
         impacts=matrix,
         truncated=columns["truncated"].to_numpy(zero_copy_only=False),
         clipped=columns["clipped"].to_numpy(),
         dropped=columns["dropped"].to_numpy(),
-        documents=documents,
+        documents=table.select(stored).to_pylist() if len(stored) == len(_STORED) else None,
     )
 
 

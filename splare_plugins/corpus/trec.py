@@ -23,7 +23,7 @@ def write_run(path: str | Path, run: Mapping[str, Hits], tag: str = "splare") ->
     others so that they read back to the same number. Queries without hits have no line.
 
     Raises:
-        InputError: for ids with white space, scores that are no numbers or not in falling order, or a place that
+        InputError: for ids with white space, scores that are not numbers or not in falling order, or a place that
             cannot be written to.
     """
     path = Path(path)
@@ -43,7 +43,7 @@ def read_run(path: str | Path) -> dict[str, Hits]:
     As in trec_eval, the score decides the order, not the rank; equal scores keep the order of the file.
 
     Raises:
-        InputError: for lines without six columns, scores that are no numbers, or a document that comes twice for a
+        InputError: for lines without six columns, scores that are not numbers, or a document that comes twice for a
             query, naming file and line.
     """
     found: dict[str, dict[str, float]] = {}
@@ -70,8 +70,8 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     A folder means the test split of a BEIR folder, ``qrels/test.tsv``.
 
     Raises:
-        InputError: for lines of another form, relevance that is no whole number, a document that is judged twice for a
-            query, or a file without judgements, naming file and line.
+        InputError: for lines of another form, relevance that is not a whole number, a document that is judged twice
+            for a query, or a file without judgements, naming file and line.
     """
     path = _qrels_file(Path(path))
     qrels: dict[str, dict[str, int]] = {}
@@ -134,7 +134,7 @@ def _check_hits(qid: str, hits: Hits) -> None:
         if not name or _WHITE_SPACE.search(name):
             raise InputError(f"the id {name!r} cannot stand in a TREC run, which is split at white space; rename it")
     if not np.isfinite(hits.scores).all():
-        raise InputError(f"the query {qid!r} has a score that is no finite number")
+        raise InputError(f"the query {qid!r} has a score that is not a finite number")
     if (np.diff(hits.scores) > 0).any():
         raise InputError(f"the hits of the query {qid!r} are not in the order of their scores")
 

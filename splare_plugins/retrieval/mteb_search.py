@@ -33,7 +33,7 @@ class EngineSearch:
         engine: name of an engine whose indexes are folders, such as ``"memory"`` or ``"lucene"``.
         folder: where the index of each task is kept; by default it is thrown away after the search.
         query_top_k: latents kept of a query; ``"model"`` is the model's own number, ``None`` keeps all.
-        document_top_k: the same of documents.
+        document_top_k: likewise of documents.
         **options: the options of the engine's writer.
 
     Raises:
@@ -109,7 +109,7 @@ class EngineSearch:
             Scores by document by query: integer dot products of impacts.
 
         Raises:
-            InputError: for a reranking task, or queries that are no texts.
+            InputError: for a reranking task, or queries that are not texts.
         """
         if top_ranked is not None:
             raise InputError(f"{task_metadata.name} reranks given documents; evaluate SplareEncoder on it instead")

@@ -12,13 +12,7 @@ OnBad = Literal["error", "skip"]
 
 
 def require(settings: Any, where: str = "", **right: bool) -> None:
-    """Refuse the first setting whose value is out of its range.
-
-    Args:
-        settings: holds the values.
-        where: what comes before a name in the config.
-        **right: whether the value of each name can be used.
-    """
+    """Refuse the first of the named settings whose value cannot be used; ``where`` is what precedes its name."""
     for name, holds in right.items():
         if not holds:
             value = getattr(settings, name)

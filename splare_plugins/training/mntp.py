@@ -65,7 +65,9 @@ class MntpConfig(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, mask=0 < self.mask < 1, length=self.length >= 1, steps=self.steps >= 1)
+        if not 0 < self.mask < 1:
+            raise InputError(f"the setting 'mask' is a share between 0 and 1, not {self.mask!r}")
+        require(self, length=self.length >= 1, steps=self.steps >= 1)
 
 
 def mntp(

@@ -214,9 +214,9 @@ def encode_again(corpus: Path, folder: Path) -> None:
 
 
 def test_folders_that_are_no_encoded_corpus(corpus: Path, tmp_path: Path, write: Write) -> None:
-    with pytest.raises(InputError, match=r"is no encoded corpus: it has no encoding\.json"):
+    with pytest.raises(InputError, match=r"is not an encoded corpus: it has no encoding\.json"):
         EncodedFolder(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"is not empty and holds no encoded corpus"):
+    with pytest.raises(InputError, match=r"is not empty and does not hold an encoded corpus"):
         encode(corpus, tmp_path)
     for text in ("{", "[]", "{}", '{"format": 1}'):
         write("bad/encoding.json", text)

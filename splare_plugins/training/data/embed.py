@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
 
 from splare_plugins.config import SIDES, Side
 from splare_plugins.errors import InputError, MissingPartError
@@ -54,8 +54,7 @@ def embed_file(
         raise InputError(
             f"none of the originals belongs to a text of {', '.join(sources)}; they must be equal, letter by letter"
         )
-    made = embed_texts(texts, teacher, originals=originals, name=output.stem, on_progress=on_progress)
-    made.save(output)
+    embed_texts(texts, teacher, originals=originals, name=output.stem, on_progress=on_progress).save(output)
     return {side: len(texts[side]) for side in SIDES}
 
 
@@ -176,12 +175,9 @@ def bm25_embedder(language: str) -> Embed:
 
 
 def _counts(tokens: list[list[str]], vocabulary: dict[str, int], width: int) -> csr_array:
-    known = [[vocabulary[token] for token in row if token in vocabulary] for row in tokens]
-    indptr = np.cumsum([0, *map(len, known)])
-    indices = np.array([word for row in known for word in row], dtype=np.int64)
-    counts = csr_array((np.ones(len(indices), dtype=np.float32), indices, indptr), shape=(len(known), width))
-    counts.sum_duplicates()
-    return counts
+    known = [(row, vocabulary[word]) for row, words in enumerate(tokens) for word in words if word in vocabulary]
+    rows, words = np.array(known, dtype=np.int64).reshape(-1, 2).T
+    return coo_array((np.ones(len(known), dtype=np.float32), (rows, words)), shape=(len(tokens), width)).tocsr()
 
 
 def _backbone(name: str, device: str, dtype: str) -> Embed:
@@ -211,19 +207,13 @@ def _bi_encoder(name: str, device: str | None, batch_size: int, max_length: int 
 
     def embed(texts: dict[Side, list[str]], on_progress: Progress | None) -> dict[Side, Matrix]:
         vectors: dict[Side, Matrix] = {}
-        ways: dict[Side, Any] = {"query": model.encode_query, "document": model.encode_document}
-        for side, encode in ways.items():
+        usual: dict[str, Any] = {"normalize_embeddings": True, "convert_to_tensor": True, "show_progress_bar": False}
+        for side in SIDES:
+            encode = model.encode_query if side == "query" else model.encode_document
             parts = []
             for start in range(0, len(texts[side]), 16 * batch_size):
                 chunk = texts[side][start : start + 16 * batch_size]
-                encoded = encode(
-                    chunk,
-                    batch_size=batch_size,
-                    normalize_embeddings=True,
-                    convert_to_tensor=True,
-                    show_progress_bar=False,
-                )
-                parts.append(encoded.half().cpu().numpy())
+                parts.append(encode(chunk, batch_size=batch_size, **usual).half().cpu().numpy())
                 if on_progress is not None:
                     on_progress(len(chunk))
             vectors[side] = np.concatenate(parts)

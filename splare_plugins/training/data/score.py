@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -41,7 +42,7 @@ def load_teacher(
         device: where to run; by default as sentence-transformers chooses.
         batch_size: texts or pairs a forward pass.
         query_prompt: put before queries, for a bi-encoder; by default the model's own.
-        document_prompt: the same of documents.
+        document_prompt: likewise before documents.
 
     Raises:
         InputError: if the model cannot be loaded or is of neither kind.
@@ -54,8 +55,7 @@ def load_teacher(
         if kind == "cross":
             cross = CrossEncoder(name, **options)
         else:
-            sparse = kind == "bi" and _is_sparse(name)
-            bi = (SparseEncoder if sparse else SentenceTransformer)(name, **options)
+            bi = (SparseEncoder if _is_sparse(name) else SentenceTransformer)(name, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(f"cannot load the teacher {name}: {' '.join(str(error).split())}") from error
 
@@ -138,12 +138,12 @@ def _examples(source: str, *, needs_scores: bool) -> Iterator[Example]:
 
 
 def _row(example: Example, scores: list[float], scale: float, add: bool) -> dict[str, Any]:
-    if any(not isinstance(score, float) or score != score or abs(score) == float("inf") for score in scores):
+    if not all(isinstance(score, float) and math.isfinite(score) for score in scores):
         raise InputError(
             f"the teacher gives {str(scores)[:60]} for the documents of {example.query[:60]!r}; it must have one "
             "output that is a finite number"
         )
-    before = [old or 0.0 if add else 0.0 for _, old in example.candidates]
+    before = [(old or 0.0) if add else 0.0 for _, old in example.candidates]
     return {
         "query": example.query,
         "positive": [text for text, _ in example.positives],
