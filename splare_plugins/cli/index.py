@@ -112,12 +112,7 @@ class IndexJob:
 
 
 def index_verb(engine: str, about: str) -> Callable[..., None]:
-    """The command of an engine without options of its own.
-
-    Args:
-        engine: its registered name.
-        about: the command's help.
-    """
+    """The command of a registered engine without options of its own, with its help."""
 
     @expand_options
     def verb(output: Output, job: IndexJob, overwrite: Overwrite = False) -> None:

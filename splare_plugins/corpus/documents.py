@@ -61,11 +61,7 @@ class ReadCounts:
 
 
 def check_id(value: object, where: str) -> str:
-    """An id that every engine and every TREC tool can hold.
-
-    Args:
-        value: what stood in the id field.
-        where: file and line, the start of the error message.
+    """An id that every engine and every TREC tool can hold; ``where`` starts the message about any other.
 
     Raises:
         InputError: if it is not a string, is empty, has more than 512 bytes in UTF-8, or holds white space, control

@@ -67,14 +67,9 @@ class EngineSearch:
         return self._meta
 
     def index(self, corpus: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, **_: Any) -> None:
-        """Encode and index a corpus.
+        """Encode and index rows with ``id``, ``text`` and perhaps ``title``, for a task, subset and split.
 
-        Args:
-            corpus: rows with ``id``, ``text`` and perhaps ``title``.
-            task_metadata: names the task.
-            hf_split: names the split.
-            hf_subset: names the subset.
-            **_: what mteb has for encoders of its own: batch sizes, progress, processes.
+        What else mteb gives (batch sizes, progress, processes) is for encoders of its own.
         """
         location = self._location(task_metadata.name, hf_subset, hf_split)
         batches = document_batches(self._model, _documents(corpus), top_k=self._document_top_k)

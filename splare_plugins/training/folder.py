@@ -32,11 +32,7 @@ def steps_of(checkpoint: Path | None) -> int:
 
 
 def begin(config: RunSettings, *, overwrite: bool) -> PartialState:
-    """Make the folder of a run, or find it to go on with; every process calls this.
-
-    Args:
-        config: of the run.
-        overwrite: throw an earlier run away.
+    """Make the folder of a run, or find it to go on with, unless it is to be thrown away; every process calls this.
 
     Raises:
         InputError: if the folder holds another run, a finished one, or something else, or the processes cannot share

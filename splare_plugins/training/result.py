@@ -18,11 +18,7 @@ from splare_plugins.training.student import Base, Student, read_base, restore_ro
 
 
 def publish(folder: Path, write: Callable[[Path], SplareConfig]) -> SplareConfig:
-    """Make a model folder whole or not at all, with its card.
-
-    Args:
-        folder: replaced if it exists.
-        write: writes the parts into a folder and returns the config.
+    """Make a model folder whole or not at all, with its card; ``write`` puts the parts into a folder.
 
     Raises:
         InputError: if the place cannot be written to.
@@ -60,12 +56,7 @@ def with_backbone(config: SplareConfig, sha256: str, *, name: str) -> SplareConf
 
 
 def write_base(base: Base, made: Path, *, copy_backbone: bool) -> SplareConfig:
-    """Write the head of a base, and its backbone or where that lies.
-
-    Args:
-        base: a SPLARE or a SPLADE model; the file of its head is copied unless it was trained.
-        made: to write into.
-        copy_backbone: copy a backbone on disk instead of naming its place.
+    """Write the head of a base, and a copy of its backbone or where that lies.
 
     Returns:
         its config with the place of both, without scales.
@@ -96,14 +87,6 @@ def write_trained(student: Student, config: TrainingConfig, made: Path) -> Splar
 
     The backbone stays where it lies unless it was trained or ``copy_backbone`` is set. The quantiser's scales are
     dropped: they belonged to the base's weights.
-
-    Args:
-        student: after training.
-        config: of the run.
-        made: to write into.
-
-    Returns:
-        the config of the model.
     """
     model = student.base
     if config.head in ("bias", "calibration"):

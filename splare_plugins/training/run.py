@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from accelerate import PartialState  # type: ignore[import-untyped]
@@ -15,7 +15,7 @@ from sentence_transformers import SparseEncoderTrainingArguments
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.training.config import TrainingConfig
 from splare_plugins.training.data.mixture import Collator, prepare
@@ -26,7 +26,7 @@ from splare_plugins.training.folder import MODEL, begin, last_checkpoint, steps_
 from splare_plugins.training.monitor import Guard, Monitor
 from splare_plugins.training.objective import TrainingLoss
 from splare_plugins.training.result import publish, write_trained
-from splare_plugins.training.student import Student, load_student
+from splare_plugins.training.student import load_student
 from splare_plugins.training.trainer import SplareTrainer, arguments, trained_weights
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,6 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         raise InputError(
             f"{what}: there are {groups[small[0]]} examples, fewer than batch_size {config.batch_size}; lower it"
         )
-    teachers = _teachers(config)
     if config.workers:
         # A forked worker would wait for ever for the threads of its parent's tokenizer.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -98,7 +97,12 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         train_dataset=examples,
         loss=loss,
         evaluator=evaluator,
-        data_collator=_collator(config, student, teachers),
+        data_collator=Collator(
+            student.encoder.preprocess,
+            lengths={"query": config.query_length, "document": config.document_length},
+            side_prompts={side: student.base.config.side(side).prompt for side in SIDES},
+            teachers=_teachers(config),
+        ),
     )
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
@@ -113,7 +117,8 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
     if state.is_main_process:
         saved = publish(output / MODEL, lambda made: write_trained(student, config, made))
     state.wait_for_everyone()
-    return Outcome(output / MODEL, saved, trainer.state.global_step, _last_figures(trainer.state.log_history))
+    figures = {name: value for entry in trainer.state.log_history for name, value in entry.items()}
+    return Outcome(output / MODEL, saved, trainer.state.global_step, figures)
 
 
 def _arguments(config: TrainingConfig, state: PartialState) -> SparseEncoderTrainingArguments:
@@ -158,16 +163,6 @@ def _teachers(config: TrainingConfig) -> list[Teachers]:
     ]
 
 
-def _collator(config: TrainingConfig, student: Student, teachers: Sequence[Teachers]) -> Collator:
-    base = student.base.config
-    return Collator(
-        student.encoder.preprocess,
-        lengths={"query": config.query_length, "document": config.document_length},
-        side_prompts={"query": base.query.prompt, "document": base.document.prompt},
-        teachers=teachers,
-    )
-
-
 def _add_tensorboard(trainer: SplareTrainer, output: Path, done: int) -> None:
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -176,7 +171,3 @@ def _add_tensorboard(trainer: SplareTrainer, output: Path, done: int) -> None:
         return
     writer = SummaryWriter(str(output / "tensorboard"), purge_step=done + 1 if done else None)
     trainer.add_callback(TensorBoardCallback(tb_writer=writer))
-
-
-def _last_figures(history: list[dict[str, Any]]) -> dict[str, float]:
-    return {name: value for entry in history for name, value in entry.items()}

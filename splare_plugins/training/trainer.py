@@ -74,29 +74,24 @@ class TrainedWeights:
     model: nn.Module
     args: Any
 
-    def extra_state(self) -> dict[str, Tensor]:
-        """Further tensors of a checkpoint."""
-        return {}
-
-    def take_extra_state(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Remove them from ``tensors`` and put them back in place."""
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds, as it is in place."""
+        return dict(trained_weights(self.model))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {**dict(trained_weights(self.model)), **self.extra_state()}
-        save_file({name: each.detach().contiguous().cpu() for name, each in tensors.items()}, folder / TRAINED)
+        tensors = {name: each.detach().contiguous().cpu() for name, each in self.tensors().items()}
+        save_file(tensors, folder / TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         path = Path(resume_from_checkpoint) / TRAINED
-        tensors: dict[str, Tensor] = load_file(path)
-        self.take_extra_state(tensors, steps_of(path.parent))
-        weights = dict(trained_weights(self.model))
-        if weights.keys() != tensors.keys() or any(weights[name].shape != tensors[name].shape for name in weights):
+        saved, tensors = load_file(path), self.tensors()
+        if tensors.keys() != saved.keys() or any(tensors[name].shape != saved[name].shape for name in tensors):
             raise InputError(f"{path} holds other weights than this config trains; use the config it was made with")
         with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(tensors[name])
+            for name, tensor in tensors.items():
+                tensor.copy_(saved[name])
 
 
 class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
@@ -152,14 +147,13 @@ class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: the card is written when training is done."""
 
-    def extra_state(self) -> dict[str, Tensor]:
-        """When each latent was last active."""
-        return {_LAST_ACTIVE: self.loss.last_active}
+    def tensors(self) -> dict[str, Tensor]:
+        """Also when each latent was last active."""
+        return {**super().tensors(), _LAST_ACTIVE: self.loss.last_active}
 
-    def take_extra_state(self, tensors: dict[str, Tensor], step: int) -> None:
-        """The same, read again."""
-        self.loss.last_active.copy_(tensors.pop(_LAST_ACTIVE))
-        self.loss.batches = step
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.loss.batches = steps_of(Path(resume_from_checkpoint))
 
 
 def arguments(kind: type[Arguments], config: RunSettings, state: PartialState, **own: Any) -> Arguments:

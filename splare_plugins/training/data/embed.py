@@ -14,6 +14,7 @@ from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine import Progress
 from splare_plugins.training.data.examples import read_example
 from splare_plugins.training.data.rows import read_rows
+from splare_plugins.training.data.score import load_sentence_model
 from splare_plugins.training.data.teachers import Matrix, TeacherVectors, text_key
 
 BM25 = "bm25"
@@ -198,10 +199,7 @@ def _bi_encoder(name: str, device: str | None, batch_size: int, max_length: int 
     import torch
     from sentence_transformers import SentenceTransformer
 
-    try:
-        model = SentenceTransformer(name, device=device, trust_remote_code=False).to(getattr(torch, dtype))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InputError(f"cannot load the teacher {name}: {' '.join(str(error).split())}") from error
+    model = load_sentence_model(SentenceTransformer, name, device).to(getattr(torch, dtype))
     if max_length is not None:
         model.max_seq_length = max_length
 

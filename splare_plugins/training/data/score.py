@@ -50,31 +50,37 @@ def load_teacher(
     from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 
     kind = _kind(name) if kind == "auto" else kind
-    options: dict[str, Any] = {"device": device, "trust_remote_code": False}
-    try:
-        if kind == "cross":
-            cross = CrossEncoder(name, **options)
-        else:
-            bi = (SparseEncoder if _is_sparse(name) else SentenceTransformer)(name, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InputError(f"cannot load the teacher {name}: {' '.join(str(error).split())}") from error
+    bi_encoder = SparseEncoder if _is_sparse(name) else SentenceTransformer
+    model = load_sentence_model(CrossEncoder if kind == "cross" else bi_encoder, name, device)
 
     def by_pairs(examples: list[Example]) -> list[list[float]]:
         pairs = [(example.query, text) for example in examples for text, _ in example.candidates]
-        scores = iter(cross.predict(pairs, batch_size=batch_size, show_progress_bar=False).tolist())
+        scores = iter(model.predict(pairs, batch_size=batch_size, show_progress_bar=False).tolist())
         return [list(islice(scores, len(example.candidates))) for example in examples]
 
     def by_vectors(examples: list[Example]) -> list[list[float]]:
         texts = list(dict.fromkeys(text for example in examples for text, _ in example.candidates))
         usual = {"batch_size": batch_size, "show_progress_bar": False, "convert_to_tensor": True}
-        queries = bi.encode_query([example.query for example in examples], prompt=query_prompt, **usual)
-        table = bi.similarity(queries, bi.encode_document(texts, prompt=document_prompt, **usual)).tolist()
+        queries = model.encode_query([example.query for example in examples], prompt=query_prompt, **usual)
+        table = model.similarity(queries, model.encode_document(texts, prompt=document_prompt, **usual)).tolist()
         place = {text: number for number, text in enumerate(texts)}
         return [
             [row[place[text]] for text, _ in example.candidates] for row, example in zip(table, examples, strict=True)
         ]
 
     return by_pairs if kind == "cross" else by_vectors
+
+
+def load_sentence_model(kind: Callable[..., Any], name: str, device: str | None) -> Any:
+    """A model of one of the classes of sentence-transformers, by its folder or hub id.
+
+    Raises:
+        InputError: if it cannot be loaded.
+    """
+    try:
+        return kind(name, device=device, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"cannot load the teacher {name}: {' '.join(str(error).split())}") from error
 
 
 def score_file(
