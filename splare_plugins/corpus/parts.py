@@ -120,7 +120,7 @@ def read_part(path: Path) -> tuple[EncodedBatch, PartCard]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
         card = _card(table.schema, path)
-        return _batch(table.combine_chunks(), card.width, path), card
+        return _batch(table, card.width, path), card
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
@@ -139,7 +139,7 @@ def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
     expected = [*_COLUMNS, *(pa.field(name, pa.string(), nullable=False) for name in stored)]
     if not table.schema.equals(pa.schema(expected)):
         raise InputError(f"{path} does not have the columns of an encoded corpus; encode this part again")
-    columns = {name: _array(table.column(name)) for name in table.column_names}
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
     latents, impacts = columns["latents"], columns["impacts"]
     bounds = latents.offsets.to_numpy()
     if not np.array_equal(bounds, impacts.offsets.to_numpy()):
@@ -158,10 +158,6 @@ def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
         dropped=columns["dropped"].to_numpy(),
         documents=table.select(stored).to_pylist() if len(stored) == len(_STORED) else None,
     )
-
-
-def _array(column: pa.ChunkedArray) -> Any:
-    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

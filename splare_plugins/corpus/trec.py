@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,7 @@ def read_run(path: str | Path) -> dict[str, Hits]:
             query, naming file and line.
     """
     found: dict[str, dict[str, float]] = {}
-    for number, line in numbered_lines(Path(path)):
-        columns = line.split()
-        if not columns:
-            continue
-        where = f"{path}:{number}"
+    for where, columns in _lines(Path(path)):
         if len(columns) != 6:
             raise InputError(
                 f"{where}: a line of a run is 'qid Q0 docid rank score tag', but this has {len(columns)} columns"
@@ -76,21 +72,14 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     path = _qrels_file(Path(path))
     qrels: dict[str, dict[str, int]] = {}
     width = 0
-    for number, line in numbered_lines(path):
-        columns = tuple(line.split())
-        if not columns:
-            continue
-        where = f"{path}:{number}"
+    for where, columns in _lines(path):
         if not width:
-            width = 3 if columns in _QRELS_HEADERS else 4
+            width = 3 if tuple(columns) in _QRELS_HEADERS else 4
             if width == 3:
                 continue
         if len(columns) != width:
-            form = (
-                "query-id, corpus-id, score"
-                if width == 3
-                else "qid, 0, docid, relevance (or start with BEIR's header)"
-            )
+            trec = "qid, 0, docid, relevance (or start with BEIR's header)"
+            form = "query-id, corpus-id, score" if width == 3 else trec
             raise InputError(f"{where}: this line has {len(columns)} columns; it must be {form}")
         qid, docid, relevance = columns[0], columns[-2], columns[-1]
         judged = qrels.setdefault(qid, {})
@@ -117,6 +106,13 @@ def split_qrels(folder: Path, split: str) -> Path:
     if (found := next((path for path in paths if path.is_file()), None)) is None:
         raise InputError(f"{folder} has no {split} split: there is no {paths[0]}")
     return found
+
+
+def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The place and the columns of each line that has some."""
+    for number, line in numbered_lines(path):
+        if columns := line.split():
+            yield f"{path}:{number}", columns
 
 
 def _qrels_file(path: Path) -> Path:

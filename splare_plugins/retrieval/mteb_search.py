@@ -91,14 +91,7 @@ class EngineSearch:
     ) -> dict[str, dict[str, float]]:
         """Search what :meth:`index` indexed last for this task, subset and split.
 
-        Args:
-            queries: rows with ``id``, ``text`` and perhaps ``instruction``.
-            task_metadata: names the task.
-            hf_split: names the split.
-            hf_subset: names the subset.
-            top_k: most documents of a query.
-            top_ranked: documents to rerank; refused.
-            **_: what mteb has for encoders of its own.
+        Queries are rows with ``id``, ``text`` and perhaps ``instruction``; each gets ``top_k`` documents at most.
 
         Returns:
             Scores by document by query: integer dot products of impacts.

@@ -108,7 +108,7 @@ class Guard:
         Args:
             figures: what :class:`TrainingLoss` recorded.
             step: for the message.
-            share: part of the FLOPS weights in force; dense texts are no fault before they are full.
+            share: part of the FLOPS weights in force; dense texts are not a fault before they are full.
 
         Raises:
             SplareError: naming the setting to turn.
