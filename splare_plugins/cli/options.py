@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # Written out here because importing the package of the built-in model for it would be slow.
 DEFAULT_MODEL = "splare-e5-small"
 SPREAD = "spread"
-_PANEL = "Loading the model"
 
 Model = Annotated[str, typer.Option("--model", "-M", help="Built-in name, model folder, hub id, or st:FOLDER.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -63,26 +62,23 @@ def corpus_source(corpus: list[str]) -> str | list[Path]:
     return corpus[0] if len(corpus) == 1 else [Path(name) for name in corpus]
 
 
+def _loading_option(about: str) -> Any:
+    return typer.Option(help=about, rich_help_panel="Loading the model")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loading:
     """How a model is loaded; the fields are the options."""
 
-    device: Annotated[
-        str,
-        typer.Option(help="auto, cpu, cuda, cuda:1, mps; spread: over all devices there are.", rich_help_panel=_PANEL),
-    ] = "auto"
-    dtype: Annotated[
-        str, typer.Option(help="Of the weights: auto, float32, bfloat16, float16.", rich_help_panel=_PANEL)
-    ] = "auto"
-    attention: Annotated[
-        str,
-        typer.Option(help="auto, eager, sdpa, flex_attention, flash_attention_2.", rich_help_panel=_PANEL),
-    ] = "auto"
+    device: Annotated[str, _loading_option("auto, cpu, cuda, cuda:1, mps; spread: over all devices there are.")] = (
+        "auto"
+    )
+    dtype: Annotated[str, _loading_option("Of the weights: auto, float32, bfloat16, float16.")] = "auto"
+    attention: Annotated[str, _loading_option("auto, eager, sdpa, flex_attention, flash_attention_2.")] = "auto"
     quantize: Annotated[
         str,
-        typer.Option(
-            help="Weights of the backbone in 8bit or 4bit, which makes another index; none; or as the model says.",
-            rich_help_panel=_PANEL,
+        _loading_option(
+            "Weights of the backbone in 8bit or 4bit, which makes another index; none; or as the model says."
         ),
     ] = "model"
 
