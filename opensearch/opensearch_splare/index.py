@@ -38,7 +38,7 @@ from splare_plugins.engines.checks import check_impacts, check_k
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.retrieval.explain import Explanation
-from splare_plugins.retrieval.indexing import encode_documents, encode_queries
+from splare_plugins.retrieval.indexing import document_batches, query_impacts
 
 if TYPE_CHECKING:  # torch
     from splare_plugins.model.encoder import Encoder
@@ -100,7 +100,7 @@ class SplareIndex(IndexHandle):
         model = self._require_model()
         return fill_index(
             self,
-            lambda rest: encode_documents(model, rest, top_k=top_k, store_text=True),
+            lambda rest: document_batches(model, rest, top_k=top_k, store_text=True),
             documents=documents,
             checkpoint=Path(checkpoint) if checkpoint is not None else None,
             on_error=on_error,
@@ -218,7 +218,7 @@ class SplareIndex(IndexHandle):
         if isinstance(queries, str):
             raise InputError("give a list of queries, not one string")
         asked = [Query(str(number), text) for number, text in enumerate(queries, start=1)]
-        return encode_queries(self._require_model(), asked, top_k=top_k)
+        return query_impacts(self._require_model(), asked, top_k=top_k)
 
     def _queries(self, impacts: csr_array, size: int) -> list[Body | None]:
         """Each row as a query body; ``None`` for an empty row."""

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, report_index
-from splare_plugins.cli.options import USUAL, Duplicates, Json, Loading, OnDuplicateOption, TopKOption, loading_options
+from splare_plugins.cli.index import IndexJob
+from splare_plugins.cli.options import corpus_source, expand_options
 
 Url = Annotated[
     str | None,
@@ -16,14 +16,11 @@ Url = Annotated[
 ]
 
 
-@loading_options
+@expand_options
 def opensearch(
-    corpus: Corpus,
     name: Annotated[str, typer.Option("--index", "-i", help="Name of the index.")],
+    job: IndexJob,
     url: Url = None,
-    model: EncodingModel = None,
-    encoded: Encoded = None,
-    top_k: TopKOption = "model",
     store_text: Annotated[
         bool,
         typer.Option("--store-text/--no-text", help="Store titles and texts, for BM25 and hybrid search."),
@@ -37,29 +34,17 @@ def opensearch(
     ] = None,
     analyzer: Annotated[str | None, typer.Option(help="OpenSearch's analyzer of the texts.")] = None,
     chunk_mb: Annotated[float, typer.Option(min=0.01, help="Most megabytes of one request.")] = 8,
-    on_duplicate: OnDuplicateOption = Duplicates.error,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index of this name.")] = False,
-    as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """Index into an OpenSearch cluster, with vectors made here.
 
     The index appears, or is replaced, when all documents are in. After an error or an interrupt the same command
     goes on: documents that are in are not written again; with --encoded they are not encoded again either.
     """
-    from opensearch_splare.location import default_url, without_password
+    from opensearch_splare.location import default_url
 
-    source = IndexSource(
-        corpus=corpus,
-        model=model,
-        loading=loading,
-        encoded=encoded,
-        top_k=top_k,
-        store_text=store_text,
-        on_duplicate=on_duplicate,
-    )
     options = {
-        "run": _run(corpus, top_k, store_text, on_duplicate),
+        "run": _run(job, store_text=store_text),
         "store_text": store_text,
         "store_vectors": store_vectors,
         "shards": shards,
@@ -68,19 +53,18 @@ def opensearch(
         "chunk_bytes": int(chunk_mb * (1 << 20)),
     }
     location = f"{(url or default_url()).rstrip('/')}/{name}"
-    summary = source.index_into("opensearch", location, overwrite=overwrite, **options)
-    report_index(summary, without_password(location), as_json=as_json)
+    job.run("opensearch", location, overwrite=overwrite, **options)
 
 
-def _run(corpus: list[str], top_k: str, store_text: bool, on_duplicate: Duplicates) -> str:
+def _run(job: IndexJob, *, store_text: bool) -> str:
     """What tells this run from those that would index something else under the same name."""
     from splare_plugins.corpus import source_identity
     from splare_plugins.corpus.manifest import MANIFEST_FILE, load_encoding
 
-    folder = Path(corpus[0])
-    if len(corpus) == 1 and (folder / MANIFEST_FILE).is_file():
+    folder = Path(job.corpus[0])
+    if len(job.corpus) == 1 and (folder / MANIFEST_FILE).is_file():
         encoding = load_encoding(folder)
         parts = [encoding.corpus, encoding.top_k]
     else:
-        parts = [source_identity(corpus[0] if len(corpus) == 1 else corpus), top_k, on_duplicate.value]
+        parts = [source_identity(corpus_source(job.corpus)), job.top_k, job.on_duplicate.value]
     return " ".join(map(str, [*parts, "text" if store_text else "no text"]))

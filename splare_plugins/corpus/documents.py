@@ -60,14 +60,10 @@ class ReadCounts:
 
 
 def check_id(value: object, where: str) -> str:
-    """An id that every engine and every TREC tool can hold.
-
-    Args:
-        value: what stood in the id field.
-        where: file and line, the start of the error message.
+    """An id that every engine and every TREC tool can hold; ``where`` starts the message about any other.
 
     Raises:
-        InputError: if it is no string, is empty, has more than 512 bytes in UTF-8, or holds white space, control
+        InputError: if it is not a string, is empty, has more than 512 bytes in UTF-8, or holds white space, control
             characters or lone surrogates.
     """
     if not isinstance(value, str):
@@ -90,7 +86,7 @@ def check_text(value: object, where: str) -> tuple[str, bool]:
     """A text that every engine can store, and whether control characters in it became blanks.
 
     Raises:
-        InputError: if it is no string, or holds a lone surrogate (half a character, which no encoding can write).
+        InputError: if it is not a string, or holds a lone surrogate (half a character, which no encoding can write).
     """
     if not isinstance(value, str):
         raise InputError(f"{where}: the text must be a string in quotes, not {str(value)[:80]!r}")

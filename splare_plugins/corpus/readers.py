@@ -50,11 +50,10 @@ def read_documents(
 
     Raises:
         InputError: at once for a source that does not exist or is not known; while reading for broken JSON, text
-            that is no UTF-8, a missing, repeated or unusable id, or a missing text, naming file, line and id.
+            that is not UTF-8, a missing, repeated or unusable id, or a missing text, naming file, line and id.
         MissingPartError: if ``irds:`` is asked for and ``ir_datasets`` is not installed.
     """
-    counts = counts if counts is not None else ReadCounts()
-    records = _checked(_records(source, "document"), "document", on_duplicate, counts)
+    records = _records(source, "document", on_duplicate, counts)
     return (Document(docid, text, title) for docid, title, text in records)
 
 
@@ -68,19 +67,25 @@ def read_queries(
     Raises:
         InputError: also if there is no query at all.
     """
-    counts = counts if counts is not None else ReadCounts()
-    records = _checked(_records(source, "query"), "query", on_duplicate, counts)
-    queries = [Query(qid, text) for qid, _, text in records]
+    queries = [Query(qid, text) for qid, _, text in _records(source, "query", on_duplicate, counts)]
     if not queries:
         raise InputError(f"{source} holds no query")
     return queries
 
 
-def _records(source: Source, side: Side) -> Iterator[Record]:
+def _records(
+    source: Source, side: Side, on_duplicate: OnDuplicate, counts: ReadCounts | None
+) -> Iterator[tuple[str, str, str]]:
+    """Id, title and text of each record that is kept."""
+    if on_duplicate not in ("error", "first"):
+        raise InputError(f"on_duplicate must be 'error' or 'first', not {on_duplicate!r}")
+    records: Iterator[Record]
     if isinstance(source, str) and is_irds(source):
-        return (Record(*fields) for fields in irds_records(source, side))
-    files = source_files(source, side)
-    return (record for path in files for record in _file_records(path, side))
+        records = (Record(*fields) for fields in irds_records(source, side))
+    else:
+        files = source_files(source, side)
+        records = (record for path in files for record in _file_records(path, side))
+    return _checked(records, side, on_duplicate, ReadCounts() if counts is None else counts)
 
 
 def _file_records(path: Path, side: Side) -> Iterator[Record]:
@@ -115,14 +120,6 @@ def _parse_tsv(line: str, where: str, side: Side) -> Record:
 
 
 def _checked(
-    records: Iterator[Record], side: Side, on_duplicate: OnDuplicate, counts: ReadCounts
-) -> Iterator[tuple[str, str, str]]:
-    if on_duplicate not in ("error", "first"):
-        raise InputError(f"on_duplicate must be 'error' or 'first', not {on_duplicate!r}")
-    return _check_each(records, side, on_duplicate, counts)
-
-
-def _check_each(
     records: Iterator[Record], side: Side, on_duplicate: OnDuplicate, counts: ReadCounts
 ) -> Iterator[tuple[str, str, str]]:
     seen: set[str] = set()

@@ -75,9 +75,7 @@ def _known_file(path: Path) -> Path:
     if path.is_dir():
         raise InputError(f"{path} is a folder; among several files only files are taken")
     if file_format(path) is None:
-        raise InputError(
-            f"{path} is of no known format; its name must end in .jsonl, .json, .tsv or one of them + .gz"
-        )
+        raise InputError(f"{path} has no known format; its name must end in .jsonl, .json, .tsv or one of them + .gz")
     return path
 
 

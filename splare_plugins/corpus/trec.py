@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ def write_run(path: str | Path, run: Mapping[str, Hits], tag: str = "splare") ->
     others so that they read back to the same number. Queries without hits have no line.
 
     Raises:
-        InputError: for ids with white space, scores that are no numbers or not in falling order, or a place that
+        InputError: for ids with white space, scores that are not numbers or not in falling order, or a place that
             cannot be written to.
     """
     path = Path(path)
@@ -43,15 +43,11 @@ def read_run(path: str | Path) -> dict[str, Hits]:
     As in trec_eval, the score decides the order, not the rank; equal scores keep the order of the file.
 
     Raises:
-        InputError: for lines without six columns, scores that are no numbers, or a document that comes twice for a
+        InputError: for lines without six columns, scores that are not numbers, or a document that comes twice for a
             query, naming file and line.
     """
     found: dict[str, dict[str, float]] = {}
-    for number, line in numbered_lines(Path(path)):
-        columns = line.split()
-        if not columns:
-            continue
-        where = f"{path}:{number}"
+    for where, columns in _lines(Path(path)):
         if len(columns) != 6:
             raise InputError(
                 f"{where}: a line of a run is 'qid Q0 docid rank score tag', but this has {len(columns)} columns"
@@ -70,27 +66,20 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     A folder means the test split of a BEIR folder, ``qrels/test.tsv``.
 
     Raises:
-        InputError: for lines of another form, relevance that is no whole number, a document that is judged twice for a
-            query, or a file without judgements, naming file and line.
+        InputError: for lines of another form, relevance that is not a whole number, a document that is judged twice
+            for a query, or a file without judgements, naming file and line.
     """
     path = _qrels_file(Path(path))
     qrels: dict[str, dict[str, int]] = {}
     width = 0
-    for number, line in numbered_lines(path):
-        columns = tuple(line.split())
-        if not columns:
-            continue
-        where = f"{path}:{number}"
+    for where, columns in _lines(path):
         if not width:
-            width = 3 if columns in _QRELS_HEADERS else 4
+            width = 3 if tuple(columns) in _QRELS_HEADERS else 4
             if width == 3:
                 continue
         if len(columns) != width:
-            form = (
-                "query-id, corpus-id, score"
-                if width == 3
-                else "qid, 0, docid, relevance (or start with BEIR's header)"
-            )
+            trec = "qid, 0, docid, relevance (or start with BEIR's header)"
+            form = "query-id, corpus-id, score" if width == 3 else trec
             raise InputError(f"{where}: this line has {len(columns)} columns; it must be {form}")
         qid, docid, relevance = columns[0], columns[-2], columns[-1]
         judged = qrels.setdefault(qid, {})
@@ -119,6 +108,13 @@ def split_qrels(folder: Path, split: str) -> Path:
     return found
 
 
+def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The place and the columns of each line that has some."""
+    for number, line in numbered_lines(path):
+        if columns := line.split():
+            yield f"{path}:{number}", columns
+
+
 def _qrels_file(path: Path) -> Path:
     if not path.is_dir():
         return path
@@ -134,7 +130,7 @@ def _check_hits(qid: str, hits: Hits) -> None:
         if not name or _WHITE_SPACE.search(name):
             raise InputError(f"the id {name!r} cannot stand in a TREC run, which is split at white space; rename it")
     if not np.isfinite(hits.scores).all():
-        raise InputError(f"the query {qid!r} has a score that is no finite number")
+        raise InputError(f"the query {qid!r} has a score that is not a finite number")
     if (np.diff(hits.scores) > 0).any():
         raise InputError(f"the hits of the query {qid!r} are not in the order of their scores")
 

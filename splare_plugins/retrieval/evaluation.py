@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from splare_plugins.engines.base import Hits
@@ -48,10 +48,7 @@ def evaluate(qrels: Qrels, run: Run, measures: Sequence[str] = DEFAULT_MEASURES)
     import ir_measures
 
     parsed = _parse(measures, qrels)
-    try:
-        values = ir_measures.calc_aggregate(list(parsed.values()), _plain(qrels), _strictly_ordered(qrels, run))
-    except ValueError as error:
-        raise _cannot_compute(error) from error
+    values = _calculated(ir_measures.calc_aggregate, parsed, qrels, run)
     return {name: float(values[measure]) for name, measure in parsed.items()}
 
 
@@ -62,12 +59,8 @@ def evaluate_per_query(
     import ir_measures
 
     parsed = _parse(measures, qrels)
-    values: dict[tuple[str, Any], float] = {}
-    try:
-        for metric in ir_measures.iter_calc(list(parsed.values()), _plain(qrels), _strictly_ordered(qrels, run)):
-            values[metric.query_id, metric.measure] = float(metric.value)
-    except ValueError as error:
-        raise _cannot_compute(error) from error
+    found = _calculated(lambda *asked: list(ir_measures.iter_calc(*asked)), parsed, qrels, run)
+    values = {(metric.query_id, metric.measure): float(metric.value) for metric in found}
     return {qid: {name: values.get((qid, measure), 0.0) for name, measure in parsed.items()} for qid in qrels}
 
 
@@ -94,8 +87,13 @@ def _parse(measures: Sequence[str], qrels: Qrels) -> dict[str, Any]:
     return parsed
 
 
-def _plain(qrels: Qrels) -> dict[str, dict[str, int]]:
-    return {qid: dict(judged) for qid, judged in qrels.items()}
+def _calculated(calculate: Callable[..., Any], parsed: dict[str, Any], qrels: Qrels, run: Run) -> Any:
+    plain = {qid: dict(judged) for qid, judged in qrels.items()}
+    try:
+        return calculate(list(parsed.values()), plain, _strictly_ordered(qrels, run))
+    except ValueError as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"ir-measures cannot compute what was asked for: {detail}") from error
 
 
 def _strictly_ordered(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
@@ -107,8 +105,3 @@ def _strictly_ordered(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
             docids = [docid for _, docid in sorted(pairs, reverse=True)]
             ordered[qid] = {docid: float(len(docids) - rank) for rank, docid in enumerate(docids)}
     return ordered
-
-
-def _cannot_compute(error: ValueError) -> InputError:
-    detail = " ".join(str(error).split())
-    return InputError(f"ir-measures cannot compute what was asked for: {detail}")

@@ -80,7 +80,7 @@ class Summary:
         return dataclasses.asdict(self)
 
 
-def encode_documents(
+def document_batches(
     model: Encoder,
     documents: Iterable[Document],
     *,
@@ -115,7 +115,7 @@ def encode_documents(
         )
 
 
-def encode_queries(
+def query_impacts(
     model: Encoder, queries: Sequence[Query], *, top_k: TopK = "model", on_progress: Progress | None = None
 ) -> csr_array:
     """Impacts of queries, int32, shape ``(len(queries), width)``."""
@@ -137,7 +137,7 @@ def index(
     comes out here; so does an interrupt, which leaves a batch that is being encoded to end on its own.
 
     Args:
-        batches: from :func:`encode_documents` or ``EncodedFolder.batches``.
+        batches: from :func:`document_batches` or ``EncodedFolder.batches``.
         writer: open; the caller's ``with`` block publishes the index after this returns.
         counts: filled by the reader while ``batches`` is consumed, or those of an ``EncodedFolder``.
         on_progress: called with the number of documents just written.
@@ -201,7 +201,7 @@ def encode_shard(
         encoding,
         shard,
         read_documents(source, on_duplicate=on_duplicate, counts=counts),
-        lambda part: encode_documents(model, part, top_k=top_k, store_text=store_text, on_progress=on_progress),
+        lambda part: document_batches(model, part, top_k=top_k, store_text=store_text, on_progress=on_progress),
         counts=counts,
         on_finished=on_progress,
     )
@@ -234,3 +234,7 @@ def search_queries(
         if on_progress is not None:
             on_progress(len(batch))
     return run
+
+
+# Their former names, which programs import; an encoder has methods of the same names that give float weights.
+encode_documents, encode_queries = document_batches, query_impacts

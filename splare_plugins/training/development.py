@@ -24,9 +24,6 @@ _ROWS = 256
 class JudgedSet:
     """Queries, documents and judgements of a BEIR folder, searched exactly.
 
-    Args:
-        settings: where the set lies and how much of it is used.
-
     Raises:
         InputError: if it has no such split or no judged query.
     """
@@ -63,11 +60,7 @@ class JudgedSet:
 
 
 class Development(BaseEvaluator):
-    """The measure with float weights, at the model's top-k (``dev``) and with all latents (``dev_all_latents``).
-
-    Args:
-        settings: names the set.
-    """
+    """The measure with float weights, at the model's top-k (``dev``) and with all latents (``dev_all_latents``)."""
 
     def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from accelerate import PartialState  # type: ignore[import-untyped]
+
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import replacing
 from splare_plugins.machine.folders import replacing_folder
+from splare_plugins.training.config import RunSettings
 
 CONFIG = "config.json"
 MODEL = "model"
@@ -28,17 +31,23 @@ def steps_of(checkpoint: Path | None) -> int:
     return 0 if checkpoint is None else int(checkpoint.name.rsplit("-", 1)[-1])
 
 
-def open_run(config: str, output: Path, *, overwrite: bool) -> None:
-    """Make the folder of a run, or find it to go on with.
-
-    Args:
-        config: all settings of the run, as JSON.
-        output: the folder.
-        overwrite: throw an earlier run away.
+def begin(config: RunSettings, *, overwrite: bool) -> PartialState:
+    """Make the folder of a run, or find it to go on with, unless it is to be thrown away; every process calls this.
 
     Raises:
-        InputError: if it holds another run, a finished one, or something else.
+        InputError: if the folder holds another run, a finished one, or something else, or the processes cannot share
+            a batch.
     """
+    state = PartialState(cpu=config.device == "cpu")
+    with state.main_process_first():  # the others find its files
+        if state.is_main_process:
+            _open(config.to_json(), Path(config.output), overwrite=overwrite)
+    if config.batch_size % state.num_processes:
+        raise InputError(f"batch_size {config.batch_size} cannot be shared by {state.num_processes} processes")
+    return state
+
+
+def _open(config: str, output: Path, *, overwrite: bool) -> None:
     path = output / CONFIG
     if output.exists() and any(output.iterdir()):
         if not path.is_file():

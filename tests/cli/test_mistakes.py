@@ -70,7 +70,7 @@ def test_an_index_of_another_model_is_refused(splare, tiny_folder, small_data, t
         (["search", "x", "q.tsv", "-o", "run", "--engine", "nothing"], "memory"),
         (["evaluate", "nowhere", "run"], "nowhere"),
         (["evaluate", "odd[/name]", "run"], "odd[/name]"),
-        (["inspect", "."], "no model"),
+        (["inspect", "."], "not a model"),
     ],
 )
 def test_wrong_arguments(splare, tiny_folder, tmp_path, monkeypatch, arguments, word):

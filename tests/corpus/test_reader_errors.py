@@ -99,7 +99,7 @@ def test_sources_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
         "empty": "holds no corpus",
         "both": "holds both corpus.jsonl and corpus.jsonl.gz",
         "parts": "holds both a.jsonl and a.jsonl.gz",
-        "text.docx": "is of no known format",
+        "text.docx": "has no known format",
     }.items():
         with pytest.raises(InputError, match=message):
             read_documents(tmp_path / name)

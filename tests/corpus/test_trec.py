@@ -79,7 +79,7 @@ def test_bad_lines_of_a_run(write: Write, line: str, message: str) -> None:
         ({"a b": hits(d=1)}, r"'a b' cannot stand in a TREC run"),
         ({"q": Hits(["d\u00a0"], np.array([1.0]))}, r"cannot stand"),
         ({"q": Hits([""], np.array([1.0]))}, r"cannot stand"),
-        ({"q": hits(d=float("nan"))}, r"'q' has a score that is no finite number"),
+        ({"q": hits(d=float("nan"))}, r"'q' has a score that is not a finite number"),
         ({"q": hits(a=1, b=2)}, r"'q' are not in the order of their scores"),
     ],
 )

@@ -273,7 +273,7 @@ def test_a_source_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"no parquet")
-    with pytest.raises(InputError, match=r"a\.parquet is no Parquet file"):
+    with pytest.raises(InputError, match=r"a\.parquet is not a Parquet file"):
         list(read_rows(str(tmp_path / "a.parquet")))
     (tmp_path / "a.jsonl").write_text('{"query": "q"\n', encoding="utf-8")
     with pytest.raises(InputError, match=r"a\.jsonl:1: this line is not valid JSON"):
