@@ -207,7 +207,8 @@ def _downloaded(name: str, kind: str, setting: str) -> Path | None:
 def _wanted_version(setting: str) -> str | None:
     """What ``pt.terrier.set_version`` or ``set_helper_version`` was told, else the environment."""
     terrier = sys.modules.get("pyterrier.terrier.java")
-    told = None if terrier is None else terrier.configure[setting]
+    # Afterwards it is the version that runs.
+    told = None if terrier is None or terrier.pt.java.started() else terrier.configure[setting]
     return str(told) if told else os.environ.get(f"TERRIER_{setting.upper().removeprefix('TERRIER_')}")
 
 
