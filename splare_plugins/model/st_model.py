@@ -89,6 +89,11 @@ class StModel(Encoder):
         device: torch.device = self.encoder.device
         return device
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What its weights are in."""
+        return next((weight.dtype for weight in self.encoder.parameters()), None)
+
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
         """Copy the checkpoint and write the config with its scales beside it; both sides can load the copy."""
         folder = Path(folder)

@@ -20,7 +20,7 @@ from splare_plugins.backbone import Backbone
 from splare_plugins.backbone.adapter import WEIGHTS, save_adapter
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import read_documents
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, SplareError
 from splare_plugins.machine.files import file_sha256, replacing
 from splare_plugins.training.config import LoraSettings, RunSettings, require
 from splare_plugins.training.folder import MODEL, begin, last_checkpoint
@@ -137,7 +137,13 @@ class _MaskedTrainer(TrainedWeights, Trainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *_: Any, **__: Any) -> Tensor:
         labels = inputs.pop("labels")
         states = model(**inputs).last_hidden_state
-        return masked_loss(states, labels, self.language.head, decoder=self.language.decoder)
+        loss = masked_loss(states, labels, self.language.head, decoder=self.language.decoder)
+        if not bool(loss.isfinite()):
+            raise SplareError(
+                f"step {self.state.global_step + 1}: the loss is {loss.item()}; lower learning_rate, or set "
+                "precision: float32"
+            )
+        return loss
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
