@@ -25,7 +25,7 @@ EXPORTED = {
     "SplareIndexer SplareRetriever TerrierSplareIndex",
     "opensearch_splare": "BulkSender Deployment FeatureMap IndexReport Node OpenSearchEngine OpenSearchSearcher "
     "OpenSearchWriter SplareIndex ask_encoder connect deploy hybrid hybrid_pipeline index_body neural_sparse "
-    "query_tokens rank_feature sparse_vector start_cluster two_phase_pipeline undeploy",
+    "query_tokens rank_feature sparse_vector start_cluster two_phase_pipeline undeploy verify",
     "opensearch_splare.node": "VERSION Node node_home start_cluster",
 }
 """What the packages export."""

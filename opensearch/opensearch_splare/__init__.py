@@ -31,6 +31,7 @@ _HOMES = {
     "start_cluster": "node.process",
     "two_phase_pipeline": "queries",
     "undeploy": "deployment",
+    "verify": "verifying",
 }
 
 __all__ = sorted(_HOMES)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from opensearch_splare.mapping import DEFAULT_FIELD, IndexCard, index_body
+from opensearch_splare.mapping import DEFAULT_FIELD, PASSAGE_VECTOR, IndexCard, index_body
 from opensearch_splare.plan import Deployment
 from opensearch_splare.queries import Body, two_phase_pipeline
 from splare_plugins.config import Side
@@ -115,7 +115,7 @@ def deployed_index(plan: Deployment) -> Body:
     if plan.passage_words is not None:
         properties = body["mappings"]["properties"]
         properties[PASSAGES] = {"type": "text", "index": False}
-        properties[DEFAULT_FIELD] = {"type": "nested", "properties": {"sparse_encoding": properties[DEFAULT_FIELD]}}
+        properties[DEFAULT_FIELD] = {"type": "nested", "properties": {PASSAGE_VECTOR: properties[DEFAULT_FIELD]}}
     body["settings"]["index"].update(pipeline_settings(plan))
     return body
 

@@ -58,6 +58,7 @@ class BulkSender:
         chunk_bytes: most bytes of a request.
         chunk_documents: most documents of a request.
         requests: how many are under way at a time; a node works at each with one thread.
+        require_alias: write only while ``index`` is an alias, so that the server never makes an index of this name.
         patience: seconds without any progress after which a busy or lost cluster is given up.
         counts: of all documents so far.
     """
@@ -69,6 +70,7 @@ class BulkSender:
     chunk_bytes: int = 8 << 20
     chunk_documents: int = 500
     requests: int = 2
+    require_alias: bool = False
     patience: float = 300.0
     counts: BulkCounts = field(init=False, default_factory=BulkCounts)
 
@@ -115,6 +117,8 @@ class BulkSender:
             raise_on_error=False,
             raise_on_exception=False,
             index=self.index,
+            # The client takes a False for something to send, too.
+            **({"require_alias": True} if self.require_alias else {}),
             chunk_size=self.chunk_documents,
             max_chunk_bytes=self.chunk_bytes,
             thread_count=self.requests,
@@ -123,10 +127,10 @@ class BulkSender:
             (item,) = answer.values()
             status, error = item["status"], item.get("exception")
             if status in _PASSING:
-                trouble = explain_error(error, address(self.client), self.index) if error else _reason(item)
+                trouble = explain_error(error, self.client, self.index) if error else _reason(item)
                 continue
             if isinstance(error, TransportError):
-                raise InputError(explain_error(error, address(self.client), self.index)) from error
+                raise InputError(explain_error(error, self.client, self.index)) from error
             self._settle(item, failures)
             del pending[item["_id"]]
         return trouble
@@ -141,6 +145,11 @@ class BulkSender:
             raise InputError(
                 f"the index {self.index!r} at {address(self.client)} cannot be written: {_reason(item)}; remove the "
                 "block in its settings and run again"
+            )
+        elif "[require_alias]" in str(item.get("error")):
+            raise InputError(
+                f"the index behind {self.index!r} at {address(self.client)} was deleted or published while it was "
+                "loaded, by another run or by hand; see that only one run loads it, and run again"
             )
         else:
             failures.append(Failure(item["_id"], status, _reason(item)))

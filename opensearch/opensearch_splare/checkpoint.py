@@ -26,7 +26,6 @@ class Checkpoint:
         documents: the first so many documents of the collection are settled.
         refused: of these, documents that the server refused.
         last: id of the last of them.
-        refresh_interval: of the index before loading began; ``None`` for the default.
     """
 
     index: str
@@ -34,7 +33,6 @@ class Checkpoint:
     documents: int = 0
     refused: int = 0
     last: str | None = None
-    refresh_interval: str | None = None
 
     def save(self, path: Path) -> None:
         """Replace the file in one step."""
@@ -52,6 +50,7 @@ class Checkpoint:
             values = json.loads(path.read_text(encoding="utf-8"))
             if values.pop("format") != FORMAT_VERSION:
                 raise ValueError("another format")
+            values.pop("refresh_interval", None)  # of earlier versions
             return cls(**values)
         except FileNotFoundError:
             return None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opensearch_splare.index_command import Url
+from opensearch_splare.index_command import AwsRegion, CaCerts, Url
 from opensearch_splare.plan import Deployment
-from splare_plugins.cli.options import Json
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Loading, TopKOption, expand_options
 from splare_plugins.serving.limits import ServerOptions
 
 if TYPE_CHECKING:
@@ -30,17 +30,21 @@ def start(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9200,
     folder: Folder = None,
     heap: Annotated[str, typer.Option(help="Memory of the JVM, as for java -Xmx.")] = "1g",
+    version: Annotated[
+        str,
+        typer.Option(help="Of OpenSearch: 2, or 3, which comes without plugins (search it with --form rank_feature)."),
+    ] = "2",
     as_json: Json = False,
 ) -> None:
-    """Start a node that runs until `splare opensearch stop`; the first start downloads it (436 MB)."""
+    """Start a node that runs until `splare opensearch stop`; the first start downloads it (436 MB, or 58)."""
     from opensearch_splare.node.background import start_background
     from opensearch_splare.node.home import download_size, node_home
     from splare_plugins.cli.console import console, progress, report
 
-    with progress("downloading OpenSearch", download_size()) as advance:
-        node_home(advance)
+    with progress("downloading OpenSearch", download_size(version)) as advance:
+        node_home(advance, version=version)
     with console.status("starting OpenSearch"):
-        state = start_background(_folder(folder), port=port, heap=heap)
+        state = start_background(_folder(folder), port=port, heap=heap, version=version)
     report(f"OpenSearch runs at {state.url}", _facts(state), as_json=as_json)
 
 
@@ -101,6 +105,8 @@ def deploy(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the requests for an empty cluster, and send none.")
     ] = False,
+    ca_certs: CaCerts = None,
+    aws_region: AwsRegion = None,
     as_json: Json = False,
 ) -> None:
     """Let a cluster encode by itself: texts while it indexes, and queries, through a running `splare serve`.
@@ -141,7 +147,7 @@ def deploy(
                 typer.echo(json.dumps(body, indent=2, ensure_ascii=False))
             typer.echo()
         return
-    with connect(url) as client, console.status(f"deploying {index}"):
+    with connect(url, ca_certs=ca_certs, aws_region=aws_region) as client, console.status(f"deploying {index}"):
         outcome = make(client, plan, trust=trust_encoder)
     facts = {
         "index": index,
@@ -159,6 +165,8 @@ def undeploy(
     index: IndexName,
     url: Url = None,
     with_index: Annotated[bool, typer.Option("--with-index", help="Delete the index and its documents too.")] = False,
+    ca_certs: CaCerts = None,
+    aws_region: AwsRegion = None,
     as_json: Json = False,
 ) -> None:
     """Remove what `splare opensearch deploy` made for an index; its documents stay unless you say --with-index."""
@@ -166,10 +174,61 @@ def undeploy(
     from opensearch_splare.deployment import undeploy as remove
     from splare_plugins.cli.console import console, report
 
-    with connect(url) as client, console.status(f"removing the deployment of {index}"):
+    with (
+        connect(url, ca_certs=ca_certs, aws_region=aws_region) as client,
+        console.status(f"removing the deployment of {index}"),
+    ):
         removed = remove(client, index, with_index=with_index)
     facts = {"index": index, "removed": removed if as_json else ", ".join(removed) or "nothing; nothing was there"}
     report(f"the cluster no longer encodes for {index}", facts, as_json=as_json)
+
+
+@app.command()
+@expand_options
+def verify(
+    index: IndexName,
+    loading: Loading,
+    url: Url = None,
+    model: Annotated[
+        str, typer.Option("--model", "-M", help="The model that made the index: built-in name, folder or hub id.")
+    ] = DEFAULT_MODEL,
+    sample: Annotated[int, typer.Option(min=1, help="Documents to look at, chosen at random.")] = 1000,
+    everything: Annotated[bool, typer.Option("--all", help="Look at all documents.")] = False,
+    top_k: TopKOption = "model",
+    ca_certs: CaCerts = None,
+    aws_region: AwsRegion = None,
+    as_json: Json = False,
+) -> None:
+    """Find documents whose vector does not match their text, such as those that were changed in part.
+
+    The status is 1 if there are any; index them again.
+    """
+    from opensearch_splare.connection import connect
+    from opensearch_splare.index import SplareIndex
+    from opensearch_splare.verifying import verify as compare
+    from splare_plugins.cli.console import progress, report
+    from splare_plugins.cli.options import load_model, parse_top_k
+
+    kept = parse_top_k(top_k)
+    with connect(url, ca_certs=ca_certs, aws_region=aws_region) as client:
+        opened = SplareIndex(client, index)
+        total = opened.count() if everything else min(sample, opened.count())
+        _ = opened.card
+        loaded = load_model(model, loading)
+        with progress("comparing", total) as advance:
+            size = None if everything else sample
+            found = compare(opened, loaded, sample=size, top_k=kept, on_progress=advance)
+    facts = {"index": index, "documents": opened.count(), **asdict(found)}
+    if not as_json:
+        facts |= {name: _listed(getattr(found, name)) for name in ("different", "missing")}
+    report("vectors do not match texts" if found.bad else "vectors match texts", facts, as_json=as_json)
+    if found.bad:
+        raise typer.Exit(1)
+
+
+def _listed(docids: list[str]) -> str:
+    more = f" and {len(docids) - 20:,} others; --json lists all" if len(docids) > 20 else ""
+    return (" ".join(docids[:20]) or "none") + more
 
 
 def _folder(folder: Path | None) -> Path:

@@ -11,6 +11,7 @@ from opensearchpy import NotFoundError, OpenSearch
 from opensearch_splare.bodies import deployed_index, ingest_pipeline, pipeline_settings, search_pipeline
 from opensearch_splare.connection import address, require, server_errors, server_version
 from opensearch_splare.encoder_service import trust_encoder
+from opensearch_splare.generations import generations
 from opensearch_splare.location import check_name
 from opensearch_splare.mapping import DEFAULT_FIELD, META_KEY, IndexCard, single_index
 from opensearch_splare.plan import Deployment, pipeline_name
@@ -111,12 +112,7 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
     if not (found := _get(client, _index_path(plan.index))):
         return False
     about = single_index(found, plan.index)
-    mapping, properties = about["mappings"], about["mappings"].get("properties", {})
-    vector = properties.get(DEFAULT_FIELD, {})
-    nested = vector.get("type") == "nested"
-    if nested:
-        vector = vector.get("properties", {}).get("sparse_encoding", {})
-    card = IndexCard.from_mapping({**mapping, "properties": {**properties, DEFAULT_FIELD: vector}}, plan.index)
+    card = IndexCard.from_mapping(about["mappings"], plan.index)
     if (card.field, card.field_type) != (DEFAULT_FIELD, "rank_features"):
         raise InputError(
             f"the index {plan.index!r} has its vectors in {card.field!r} of type {card.field_type}, and pipelines "
@@ -126,8 +122,8 @@ def _check_index(client: OpenSearch, plan: Deployment) -> bool:
     if card.config is None:
         raise InputError(f"the index {plan.index!r} does not say which model to encode with; make another index")
     plan.config.require_same_index(card.config, f"the index {plan.index!r}")
-    if nested != (plan.passage_words is not None):
-        has, asks = ("passages", "without") if nested else ("no passages", "with")
+    if card.passages != (plan.passage_words is not None):
+        has, asks = ("passages", "without") if card.passages else ("no passages", "with")
         raise InputError(
             f"the index {plan.index!r} has {has}, and this is a deployment {asks} --passage-words; make another index"
         )
@@ -160,8 +156,10 @@ def _put_index(client: OpenSearch, plan: Deployment, exists: bool) -> list[str]:
 
 def _detach_index(client: OpenSearch, index: str, *, delete: bool) -> list[str]:
     removed = []
-    for concrete, about in _get(client, _index_path(index)).items():
-        if delete:
+    found = _get(client, _index_path(index))
+    # Earlier generations name the pipelines too, and could not be written to without them.
+    for concrete, about in {**generations(client, index), **found}.items():
+        if delete and concrete in found:
             if META_KEY not in about["mappings"].get("_meta", {}):
                 raise InputError(f"the index {index!r} was not made by splare, so it is not deleted here")
             client.indices.delete(index=concrete)

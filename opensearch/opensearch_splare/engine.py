@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from opensearch_splare.connection import connect
@@ -16,15 +17,16 @@ class OpenSearchSearcher(Searcher):
 
     Args:
         location: URL and name of the index.
+        connection: options of :func:`connect`.
         **options: of :class:`SplareIndex`.
 
     Raises:
         InputError: if there is no such index, splare did not make it, or it is not complete.
     """
 
-    def __init__(self, location: str, **options: Any) -> None:
+    def __init__(self, location: str, *, connection: Mapping[str, Any] | None = None, **options: Any) -> None:
         url, name = split_location(location)
-        self.index = SplareIndex(connect(url), name, **options)
+        self.index = SplareIndex(connect(url, **(connection or {})), name, **options)
         self.config = self.index.card.config
         self.num_docs = self.index.count()
 

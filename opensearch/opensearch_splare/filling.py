@@ -1,30 +1,29 @@
-"""Fills an index from a stream of encoded documents: refresh off, exactly once by id, on from a checkpoint."""
+"""Fills an index from a stream of encoded documents: exactly once by id, on from a checkpoint.
+
+The index's ``refresh_interval`` is left alone: the server refreshes an index that nobody searches only if it was told
+to, and what is turned off here would stay off after a killed client, or after two that overlap.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from opensearchpy import OpenSearch
-
 from opensearch_splare.bulk import BulkSender, Failure, raise_failures
 from opensearch_splare.checkpoint import Checkpoint
-from opensearch_splare.connection import server_errors
+from opensearch_splare.connection import address, server_errors
 from opensearch_splare.handle import IndexHandle
-from opensearch_splare.mapping import feature_map
-from opensearch_splare.payload import check_ids, to_sources
+from opensearch_splare.mapping import feature_map, single_index
+from opensearch_splare.payload import check_ids, check_string, to_sources
 from splare_plugins.corpus import Document, EncodedBatch
 from splare_plugins.engines.checks import check_batch
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.overlap import overlapped
-
-log = logging.getLogger(__name__)
 
 OnError = Literal["raise", "report"]
 Encode = Callable[[Iterable[Document]], Iterable[EncodedBatch]]
@@ -52,7 +51,7 @@ def _read(documents: Iterable[Document | Mapping[str, Any]], further: Further) -
     """Documents as the encoder takes them; ``further`` gets the other fields of mappings, by id."""
     for document in documents:
         if isinstance(document, Document):
-            yield document
+            yield _checked(document)
             continue
         rest = dict(document)
         try:
@@ -62,7 +61,13 @@ def _read(documents: Iterable[Document | Mapping[str, Any]], further: Further) -
         check_ids([docid])
         if rest:
             further[docid] = rest
-        yield Document(docid, text, title)
+        yield _checked(Document(docid, text, title))
+
+
+def _checked(document: Document) -> Document:
+    for what, value in (("text", document.text), ("title", document.title)):
+        check_string(value, f"the {what} of the document {document.docid!r}")
+    return document
 
 
 def fill_index(
@@ -77,6 +82,7 @@ def fill_index(
 ) -> IndexReport:
     """Index what ``encode`` makes of ``documents``; see ``SplareIndex.index``."""
     card, features = index.card, feature_map(index.card)
+    card.require_whole_texts(index.name, "indexing from here")
     width = card.config.width if card.config else None
     seen: set[str] = set()
     further: Further = {}
@@ -86,7 +92,7 @@ def fill_index(
     rest = _read(documents, further)
     if checkpoint is not None:
         rest = state.skip(rest, seen, checkpoint)
-    with _refresh_off(index.client, index.name, begun), closing(overlapped(encode(rest), ahead=2)) as stream:
+    with closing(overlapped(encode(rest), ahead=2)) as stream:
         for batch in stream:
             check_ids(batch.docids)
             check_batch(batch.docids, batch.impacts, seen, width)
@@ -94,7 +100,9 @@ def fill_index(
             if fields is not None:
                 fields = [{**kept, **further.pop(docid, {})} for docid, kept in zip(batch.docids, fields, strict=True)]
             sources = to_sources(batch.docids, batch.impacts, card.field, fields=fields, features=features)
+            _require_same(index, begun.uuid)
             failures = sender.send(zip(batch.docids, sources, strict=True))
+            _require_same(index, begun.uuid)
             if on_error == "raise":
                 raise_failures(failures, f"the index {index.name!r}")
             state = dataclasses.replace(
@@ -120,10 +128,7 @@ def fill_index(
 
 
 def _begin(index: IndexHandle, path: Path | None) -> Checkpoint:
-    with server_errors(index.client, index.name):
-        (settings,) = index.client.indices.get_settings(index=index.name).values()
-    values = settings["settings"]["index"]
-    fresh = Checkpoint(index=index.name, uuid=values["uuid"], refresh_interval=values.get("refresh_interval"))
+    fresh = Checkpoint(index=index.name, uuid=index_uuid(index))
     found = Checkpoint.load(path) if path is not None else None
     if found is not None:
         if (found.index, found.uuid) != (fresh.index, fresh.uuid):
@@ -132,27 +137,25 @@ def _begin(index: IndexHandle, path: Path | None) -> Checkpoint:
                 "remove the checkpoint to begin anew"
             )
         return found
-    if path is not None:
-        # Before refreshing is turned off: a killed client must not leave it so for good.
-        fresh.save(path)
     return fresh
 
 
-@contextmanager
-def _refresh_off(client: OpenSearch, name: str, begun: Checkpoint) -> Iterator[None]:
-    """New documents become visible at the end, which spares the server a segment a second."""
-
-    def set_interval(interval: str | None) -> None:
-        with server_errors(client, name):
-            client.indices.put_settings(index=name, body={"index": {"refresh_interval": interval}})
-
-    set_interval("-1")
+def _require_same(index: IndexHandle, uuid: str) -> None:
+    """The server makes an index for documents whose own was deleted, with a field for each latent."""
     try:
-        yield
-    except BaseException:
-        try:
-            set_interval(begun.refresh_interval)
-        except InputError as error:
-            log.warning("the refresh_interval of the index %r is still -1: %s", name, error)
-        raise
-    set_interval(begun.refresh_interval)
+        found = index_uuid(index)
+    except InputError:
+        found = None
+    if found != uuid:
+        now = "is gone" if found is None else "stands for another index now"
+        raise InputError(
+            f"{index.name!r} at {address(index.client)} {now}: the index was deleted or replaced while it was loaded; "
+            "make it and load it again"
+        )
+
+
+def index_uuid(index: IndexHandle) -> str:
+    """The server's own name of an index."""
+    with server_errors(index.client, index.name):
+        found = index.client.indices.get_settings(index=index.name)
+    return str(single_index(found, index.name)["settings"]["index"]["uuid"])

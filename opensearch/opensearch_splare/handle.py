@@ -10,7 +10,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 from scipy.sparse import csr_array
 
-from opensearch_splare.connection import Version, address, require, server_errors, server_version
+from opensearch_splare.connection import FEATURES, Version, address, require, server_errors, server_version
 from opensearch_splare.features import FeatureMap
 from opensearch_splare.location import check_name
 from opensearch_splare.mapping import DEFAULT_FIELD, FieldType, IndexCard, index_body, seismic_parameters, single_index
@@ -99,6 +99,11 @@ class IndexHandle:
     def version(self) -> Version:
         """Major and minor version of the server."""
         return server_version(self.client)
+
+    @property
+    def pipelines_known(self) -> bool:
+        """Whether the server knows search pipelines in the body of a search."""
+        return self.version >= FEATURES["search pipelines in a search's body"]
 
     @cached_property
     def card(self) -> IndexCard:

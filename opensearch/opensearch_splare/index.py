@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opensearchpy import OpenSearch
 from scipy.sparse import csr_array
 
-from opensearch_splare.connection import FEATURES, require, server_errors
+from opensearch_splare.asking import AskedIndex
+from opensearch_splare.connection import require, server_errors
 from opensearch_splare.filling import IndexReport, OnError, fill_index
-from opensearch_splare.handle import IndexHandle
 from opensearch_splare.hit_explanation import explain_hit
-from opensearch_splare.mapping import TEXT_FIELDS, feature_map
-from opensearch_splare.msearch import run_searches
-from opensearch_splare.payload import check_query_impacts
+from opensearch_splare.mapping import TEXT_FIELDS
+from opensearch_splare.msearch import run_raw_searches, run_searches
 from opensearch_splare.queries import (
     IMPACT_UNIT,
     Body,
-    QueryForm,
     check_two_phase_window,
+    hit_options,
     hybrid,
     hybrid_pipeline,
-    query_tokens,
-    search_body,
-    sparse_query,
-    sparse_vector,
     two_phase_pipeline,
 )
-from splare_plugins.config import SplareConfig, TopK
-from splare_plugins.corpus import Document, EncodedBatch, Query
+from splare_plugins.config import TopK
+from splare_plugins.corpus import Document, EncodedBatch
 from splare_plugins.engines.base import Hits
-from splare_plugins.engines.checks import check_impacts, check_k
+from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.retrieval.explain import Explanation
-from splare_plugins.retrieval.indexing import document_batches, query_impacts
-
-if TYPE_CHECKING:  # torch
-    from splare_plugins.model.encoder import Encoder
+from splare_plugins.retrieval.indexing import document_batches
 
 
-class SplareIndex(IndexHandle):
+class SplareIndex(AskedIndex):
     """An index on an OpenSearch cluster.
 
     Args:
@@ -57,19 +46,6 @@ class SplareIndex(IndexHandle):
     Raises:
         InputError: for a name that OpenSearch does not allow.
     """
-
-    def __init__(
-        self,
-        client: OpenSearch,
-        name: str,
-        model: Encoder | SplareConfig | None = None,
-        *,
-        form: QueryForm = "neural_sparse",
-    ) -> None:
-        super().__init__(client, name, model if isinstance(model, SplareConfig | None) else model.config)
-        self.form: QueryForm = form
-        self._model = None if isinstance(model, SplareConfig) else model
-        self._preference = secrets.token_hex(8)
 
     def index(
         self,
@@ -163,6 +139,39 @@ class SplareIndex(IndexHandle):
         answers = run_searches(self.client, self.name, bodies, preference=self._preference)
         return [Hits(hits.docids, hits.scores * IMPACT_UNIT) for hits in answers]
 
+    def search_hits(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: Body | None = None,
+        source: bool | Sequence[str] = True,
+        highlight: Sequence[str] = (),
+        after: Sequence[Any] | None = None,
+        top_k: TopK = "model",
+    ) -> list[list[Body]]:
+        """Like :meth:`search`, with each hit as the server gives it, but for its ``_score``, an integer dot product.
+
+        Args:
+            queries: texts; ``k``, ``filter`` and ``top_k`` are as for :meth:`search`.
+            source: fields of ``_source`` to return, ``True`` for all.
+            highlight: text fields in which the words of a query are marked, under ``highlight``; latents have no
+                words of their own, so a hit may have none.
+            after: for one query, page by page: ``[]``, then the ``sort`` of the last hit of the page before.
+
+        Returns:
+            For each query its hits, best first.
+        """
+        if after is not None and len(queries) != 1:
+            raise InputError(f"pages go through the hits of one query, not of {len(queries)}; ask for each on its own")
+        size = self._size(k)
+        bodies: list[Body | None] = []
+        for text, query in zip(queries, self._queries(self._encode(queries, top_k), size), strict=True):
+            more = hit_options(text, source=source, highlight=highlight, after=after)
+            bodies.append(query and {**self._body(query, size, filter, None), **more})
+        answers = run_raw_searches(self.client, self.name, bodies, preference=self._preference)
+        return [[{**hit, "_score": hit["_score"] * IMPACT_UNIT} for hit in hits] for hits in answers]
+
     def search_hybrid(
         self,
         queries: Sequence[str],
@@ -204,48 +213,9 @@ class SplareIndex(IndexHandle):
             InputError: if there is no such document.
         """
         model = self._require_model()
+        check_count(top, "the number of latents to list")
+        self.card.require_whole_texts(self.name, "an explanation")
         impacts = self._encode([query], "model")
         (body,) = self._queries(impacts, 1)
         with server_errors(self.client, self.name):
             return explain_hit(self.client, self.name, body, docid, model, query, impacts, top)
-
-    def _require_model(self) -> Encoder:
-        if self._model is None:
-            raise InputError(f"texts need a model; open the index {self.name!r} with one: SplareIndex(..., model=...)")
-        return self._model
-
-    def _encode(self, queries: Sequence[str], top_k: TopK) -> csr_array:
-        if isinstance(queries, str):
-            raise InputError("give a list of queries, not one string")
-        asked = [Query(str(number), text) for number, text in enumerate(queries, start=1)]
-        return query_impacts(self._require_model(), asked, top_k=top_k)
-
-    def _queries(self, impacts: csr_array, size: int) -> list[Body | None]:
-        """Each row as a query body; ``None`` for an empty row."""
-        card = self.card
-        check_impacts(impacts, card.config.width if card.config else None)
-        check_query_impacts(impacts)
-        if self.form == "neural_sparse":
-            require("neural_sparse queries with query_tokens", self.version)
-        rows, clauses = query_tokens(impacts), self.limits.max_clauses
-        query: Callable[..., Body] = partial(sparse_query, self.form, card.field)
-        if (features := feature_map(card)) is not None:
-            rows = [features.query(tokens) for tokens in rows]
-            query = partial(sparse_vector, card.field, k=size)
-        return [query(tokens, max_clauses=clauses) if tokens else None for tokens in rows]
-
-    def _body(self, query: Body, size: int, filter: Body | None, pipeline: Body | None) -> Body:
-        known = self.version >= FEATURES["search pipelines in a search's body"]
-        return search_body(query, size, filter=filter, pipeline=pipeline, pipelines_known=known)
-
-    def _size(self, k: int) -> int:
-        """Hits to ask for: no more than the server gives, unless that would leave some out."""
-        check_k(k)
-        if k <= self.limits.max_hits:
-            return k
-        if (documents := self.count()) <= self.limits.max_hits:
-            return max(1, documents)
-        raise InputError(
-            f"{k} hits are more than the index {self.name!r} gives ({self.limits.max_hits}); ask for fewer, or raise "
-            "its setting index.max_result_window"
-        )

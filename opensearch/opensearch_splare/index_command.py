@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from splare_plugins.cli.index import IndexJob
 from splare_plugins.cli.options import corpus_source, expand_options
 
+if TYPE_CHECKING:  # the client
+    from opensearch_splare.generations import Swap
+
+_SWAPPED = {
+    "published": "replaced_by",
+    "carried": "taken_over",
+    "kept": "previous_kept",
+    "removed": "previous_removed",
+}
+
 Url = Annotated[
     str | None,
-    typer.Option(help="The cluster, as in https://user:password@host:9200.", show_default="$OPENSEARCH_URL, or 9200"),
+    typer.Option(
+        help="The cluster, as in https://user:password@host:9200; several nodes with commas.",
+        show_default="$OPENSEARCH_URL, or 9200",
+    ),
+]
+CaCerts = Annotated[
+    Path | None,
+    typer.Option(help="PEM file of certificates to trust.", show_default="$OPENSEARCH_CA_CERTS, or the usual ones"),
+]
+AwsRegion = Annotated[
+    str | None,
+    typer.Option(
+        help="Sign requests for AWS in this region, with the credentials of AWS' own tools.",
+        show_default="$OPENSEARCH_AWS_REGION",
+    ),
 ]
 
 
@@ -26,24 +50,52 @@ def opensearch(
         typer.Option("--store-text/--no-text", help="Store titles and texts, for BM25 and hybrid search."),
     ] = True,
     store_vectors: Annotated[
-        bool, typer.Option("--store-vectors", help="Keep vectors in _source, for reindexing and partial updates.")
-    ] = False,
-    shards: Annotated[int, typer.Option(min=1, help="Primary shards.")] = 1,
-    replicas: Annotated[
-        int | None, typer.Option(min=0, help="Copies of each shard.", show_default="1 if there is a second node")
+        bool | None,
+        typer.Option(
+            "--store-vectors/--no-vectors",
+            help="Keep vectors in _source, for reindexing and partial updates.",
+            show_default="as the replaced index, or not",
+        ),
     ] = None,
-    analyzer: Annotated[str | None, typer.Option(help="OpenSearch's analyzer of the texts.")] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="Primary shards.", show_default="as the replaced index, or 1")
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Copies of each shard.", show_default="as the replaced index, or 1 if there is a second node"
+        ),
+    ] = None,
+    analyzer: Annotated[
+        str | None, typer.Option(help="OpenSearch's analyzer of the texts.", show_default="as the replaced index")
+    ] = None,
     chunk_mb: Annotated[float, typer.Option(min=0.01, help="Most megabytes of one request.")] = 8,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index of this name.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the index of this name; its aliases, settings and other fields are taken over.",
+        ),
+    ] = False,
+    keep_previous: Annotated[
+        bool, typer.Option("--keep-previous/--drop-previous", help="Keep what was replaced, or delete it.")
+    ] = True,
+    ca_certs: CaCerts = None,
+    aws_region: AwsRegion = None,
 ) -> None:
     """Index into an OpenSearch cluster, with vectors made here.
 
     The index appears, or is replaced, when all documents are in. After an error or an interrupt the same command
     goes on: documents that are in are not written again; with --encoded they are not encoded again either.
     """
-    from opensearch_splare.location import default_url
+    from opensearch_splare.location import default_url, without_password
+    from splare_plugins.cli.console import report
 
+    swaps: list[Swap] = []
     options = {
+        "connection": {"ca_certs": ca_certs, "aws_region": aws_region},
+        "keep_previous": keep_previous,
+        "on_swap": swaps.append,
         "run": _run(job, store_text=store_text),
         "store_text": store_text,
         "store_vectors": store_vectors,
@@ -53,7 +105,11 @@ def opensearch(
         "chunk_bytes": int(chunk_mb * (1 << 20)),
     }
     location = f"{(url or default_url()).rstrip('/')}/{name}"
-    job.run("opensearch", location, overwrite=overwrite, **options)
+    facts = job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()
+    for swap in swaps:
+        for what, names in swap._asdict().items():
+            facts[_SWAPPED[what]] = names if job.as_json or isinstance(names, str) else ", ".join(names) or None
+    report(f"indexed into {without_password(location)}", facts, as_json=job.as_json)
 
 
 def _run(job: IndexJob, *, store_text: bool) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from splare_plugins.errors import InputError
 
 DEFAULT_URL = "http://127.0.0.1:9200"
+PASSWORD_HINT = "in a URL, the signs / @ : # ? % of a password are written %2F %40 %3A %23 %3F %25"
 
 # What the server forbids in names; a suffix of seven characters is added to names of published indexes.
 _BAD_IN_NAME = re.compile(r'[\s\\/*?"<>|,#:A-Z\x00-\x1f]')
@@ -20,6 +21,24 @@ def default_url() -> str:
     return os.environ.get("OPENSEARCH_URL") or DEFAULT_URL
 
 
+def split_hosts(url: str) -> list[str]:
+    """The addresses of a cluster's nodes: one, or several with commas between."""
+    return [host.strip().rstrip("/") for host in re.split(r",(?=\s*\w+://)", url)]
+
+
+def check_address(url: str) -> None:
+    """Raise an ``InputError`` for what is not the address of a cluster's node."""
+    parts = urlsplit(url)
+    if "@" in url.removeprefix(f"{parts.scheme}://{parts.netloc}"):
+        raise InputError(f"{without_password(url)!r} cannot be told from its password; {PASSWORD_HINT}")
+    try:
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(f"{without_password(url)!r} is not an address of a cluster; give one like {DEFAULT_URL}")
+
+
 def split_location(location: str) -> tuple[str, str]:
     """The cluster's URL and the name of the index in ``http://host:9200/name``; a name alone: the default cluster.
 
@@ -28,13 +47,15 @@ def split_location(location: str) -> tuple[str, str]:
     """
     if "/" not in location:
         return default_url().rstrip("/"), check_name(location)
-    parts = urlsplit(location)
     url, _, name = location.rpartition("/")
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path in ("", "/"):
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or not name:
         raise InputError(
             f"{without_password(location)!r} does not name an index in OpenSearch; give URL and name, as in "
             f"{DEFAULT_URL}/docs"
         )
+    for host in split_hosts(url):
+        check_address(host)
     return url, check_name(name)
 
 
@@ -49,5 +70,6 @@ def check_name(name: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    """The URL, or several, as it may be shown."""
+    # As much as can be: a password may hold a slash, or another @.
+    return ",".join(re.sub(r"//.*@", "//", each, flags=re.DOTALL) for each in re.split(r",(?=\s*\w+://)", url))

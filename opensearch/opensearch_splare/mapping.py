@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from opensearch_splare.features import FeatureMap
@@ -17,6 +17,8 @@ FieldType = Literal["rank_features", "sparse_vector"]
 META_KEY = "splare"
 FORMAT_VERSION = 1
 DEFAULT_FIELD = "splare"
+PASSAGE_VECTOR = "sparse_encoding"
+"""What neural-search calls a vector in the nested field of an index of passages."""
 TEXT_FIELDS = ("title", "text")
 
 LOADING, COMPLETE = "loading", "complete"
@@ -33,6 +35,7 @@ class IndexCard:
         state: ``loading`` until a writer publishes the index.
         run: what is being loaded, so that the same run can go on with it.
         features: of a ``sparse_vector`` field, its :class:`FeatureMap` as text.
+        passages: whether a document has a vector for each of its passages, as the field's own mapping says.
     """
 
     config: SplareConfig | None
@@ -41,11 +44,19 @@ class IndexCard:
     state: str = COMPLETE
     run: str | None = None
     features: str | None = None
+    passages: bool = False
+
+    @property
+    def vector_field(self) -> str:
+        """The field to ask, which is nested in an index of passages."""
+        return f"{self.field}.{PASSAGE_VECTOR}" if self.passages else self.field
 
     def to_meta(self) -> dict[str, Any]:
         """The ``_meta`` of a mapping."""
         config = self.config.to_dict() if self.config else None
-        return {META_KEY: {"format": FORMAT_VERSION, **asdict(self), "config": config}}
+        values = {"format": FORMAT_VERSION, **asdict(self), "config": config}
+        del values["passages"]
+        return {META_KEY: values}
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], name: str) -> IndexCard:
@@ -65,7 +76,11 @@ class IndexCard:
             raise InputError(f"the index {name!r} has format {version!r}; this version reads {FORMAT_VERSION}")
         config = values.pop("config")
         card = cls(config=SplareConfig.from_dict(config) if config else None, **values)
-        found = mapping.get("properties", {}).get(card.field, {}).get("type")
+        about = mapping.get("properties", {}).get(card.field, {})
+        if about.get("type") == "nested":
+            about = about.get("properties", {}).get(PASSAGE_VECTOR, {})
+            card = replace(card, passages=True)
+        found = about.get("type")
         if found != card.field_type:
             what = "is missing" if found is None else f"has the type {found}"
             raise InputError(
@@ -73,6 +88,13 @@ class IndexCard:
                 "index again"
             )
         return card
+
+    def require_whole_texts(self, name: str, what: str) -> None:
+        """Raise an ``InputError`` if ``what`` wants one vector of a document, and the index ``name`` has several."""
+        if self.passages:
+            raise InputError(
+                f"the index {name!r} has a vector for each passage, and {what} wants one of each document"
+            )
 
     def require_complete(self, name: str) -> None:
         """Raise an ``InputError`` while a writer has not finished the index ``name``."""

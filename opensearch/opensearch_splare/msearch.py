@@ -16,7 +16,7 @@ from splare_plugins.errors import InputError
 # Queries of one request.
 _BATCH = 64
 
-_WANTED = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.timed_out,responses.status"
+_STATE = "responses.error,responses.timed_out,responses.status"
 
 
 class SearchLimits(NamedTuple):
@@ -37,33 +37,48 @@ def read_limits(client: OpenSearch, index: str) -> SearchLimits:
 
 
 def run_searches(client: OpenSearch, index: str, bodies: Sequence[Body | None], *, preference: str) -> list[Hits]:
-    """Answer searches in their order; ``None`` has no hits.
+    """Answer searches in their order with ids and scores; ``None`` has no hits.
+
+    The arguments and errors are those of :func:`run_raw_searches`.
+    """
+    wanted = ("_id", "_score")
+    return [_hits(hits) for hits in run_raw_searches(client, index, bodies, preference=preference, wanted=wanted)]
+
+
+def run_raw_searches(
+    client: OpenSearch, index: str, bodies: Sequence[Body | None], *, preference: str, wanted: Sequence[str] = ("*",)
+) -> list[list[Body]]:
+    """Answer searches in their order with the ``wanted`` parts of each hit; ``None`` has no hits.
 
     Searches with the same ``preference`` see the same copy of each shard, so that ties keep their order.
 
     Raises:
         InputError: if a search is refused, or a part of the index does not answer: hits are never missing silently.
     """
-    answers = [Hits([], np.zeros(0)) for _ in bodies]
+    answers: list[list[Body]] = [[] for _ in bodies]
     asked = [number for number, body in enumerate(bodies) if body is not None]
     header = {"index": index, "preference": preference, "allow_partial_search_results": False}
+    parts = ",".join([*(f"responses.hits.hits.{part}" for part in wanted), _STATE])
     for start in range(0, len(asked), _BATCH):
         numbers = asked[start : start + _BATCH]
         lines = [line for number in numbers for line in (header, bodies[number])]
         with server_errors(client, index):
-            found = client.msearch(body=lines, params={"filter_path": _WANTED})
+            found = client.msearch(body=lines, params={"filter_path": parts})
         for number, response in zip(numbers, found.get("responses", []), strict=True):
-            answers[number] = _hits(response, client, index)
+            answers[number] = _checked(response, client, index)
     return answers
 
 
-def _hits(response: Mapping[str, Any], client: OpenSearch, index: str) -> Hits:
+def _checked(response: Mapping[str, Any], client: OpenSearch, index: str) -> list[Body]:
     if "error" in response:
         what = f"the index {index!r} at {address(client)}"
         raise InputError(explain_reason(error_reason(response), what, response.get("status", "unknown")))
     if response.get("timed_out"):
         raise InputError(f"a search of the index {index!r} at {address(client)} timed out; allow more time")
-    hits = response.get("hits", {}).get("hits", [])
+    return list(response.get("hits", {}).get("hits", []))
+
+
+def _hits(hits: list[Body]) -> Hits:
     scores = np.array([hit["_score"] for hit in hits], dtype=np.float32).astype(np.float64)
     return Hits([hit["_id"] for hit in hits], scores)
 

@@ -30,6 +30,14 @@ def check_ids(docids: Sequence[str]) -> None:
         check_id(docid, "a document")
 
 
+def check_string(value: object, whose: str) -> None:
+    """Raise an ``InputError`` for a text that is not one, such as what stands for a missing one in a data frame."""
+    if not isinstance(value, str):
+        raise InputError(
+            f"{whose} is {str(value)[:80]!r} of type {type(value).__name__}; give a string, if need be ''"
+        )
+
+
 def check_document_impacts(docids: Sequence[str], impacts: csr_array) -> None:
     """Raise an ``InputError`` that names the document with an impact that the field would not keep exactly."""
     row, impact = _largest(impacts)

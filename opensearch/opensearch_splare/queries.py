@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from scipy.sparse import csr_array
 
+from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import latent_terms
 
@@ -106,8 +107,9 @@ def sparse_vector(
     if wrong := next((token for token in tokens if not (token.isascii() and token.isdigit())), None):
         raise InputError(f"the token {wrong!r} of a sparse_vector field must be a whole number; use the index's map")
     top_n = len(tokens) if top_n is None else top_n
-    for name, value in (("k", k), ("top_n", top_n), ("heap_factor", heap_factor)):
-        check_values((f"{name} of a sparse_vector query must be above 0", value, value > 0))
+    check_count(k, "k of a sparse_vector query")
+    check_count(top_n, "top_n of a sparse_vector query")
+    check_values(("heap_factor of a sparse_vector query must be above 0", heap_factor, heap_factor > 0))
     parameters: Body = {"k": k, "top_n": top_n, "heap_factor": heap_factor}
     if filter is not None:
         parameters["filter"] = filter
@@ -190,6 +192,22 @@ def search_body(
     body: Body = {"size": size, "query": query, "_source": False, "track_total_hits": False}
     if pipeline is not None or pipelines_known:
         body["search_pipeline"] = "_none" if pipeline is None else pipeline
+    return body
+
+
+def hit_options(
+    text: str, *, source: bool | Sequence[str], highlight: Sequence[str], after: Sequence[Any] | None
+) -> Body:
+    """What a search says of the hits that it wants, as ``SplareIndex.search_hits`` explains."""
+    body: Body = {"_source": source if isinstance(source, bool) else list(source)}
+    if highlight:
+        words = {"multi_match": {"query": text, "fields": list(highlight)}}
+        body["highlight"] = {"fields": {field: {} for field in highlight}, "highlight_query": words}
+    if after is not None:
+        # Ids part documents of the same score, so that none comes twice or never.
+        body["sort"] = [{"_score": "desc"}, {"_id": "asc"}]
+        if after:
+            body["search_after"] = list(after)
     return body
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import TransportError
@@ -13,6 +13,17 @@ from scipy.sparse import csr_array
 
 from opensearch_splare.bulk import BulkSender, raise_failures
 from opensearch_splare.connection import address, connect, server_errors, server_version
+from opensearch_splare.generations import (
+    Swap,
+    carried,
+    encodes_by_itself,
+    generations,
+    inherit,
+    is_idle,
+    keep_copy,
+    late_settings,
+    read_indexes,
+)
 from opensearch_splare.location import split_location
 from opensearch_splare.mapping import COMPLETE, DEFAULT_FIELD, LOADING, META_KEY, IndexCard, index_body
 from opensearch_splare.payload import check_ids, to_sources
@@ -27,15 +38,22 @@ log = logging.getLogger(__name__)
 class OpenSearchWriter(IndexWriter):
     """Writes ``name-000001`` while searches of ``name`` see nothing or the old index; then ``name`` becomes its alias.
 
+    An index that replaces another one takes over its aliases, settings, pipelines and further fields. Documents are
+    written through an alias of their own, so that the server cannot make an index for them if this one is deleted.
+
     Args:
         location: URL and name of the index, as in ``http://127.0.0.1:9200/docs``.
         config: the model whose impacts will be added.
         overwrite: replace what the name stands for.
+        keep_previous: leave what was replaced on the cluster, without its aliases; else delete it, and all earlier
+            generations that have no alias.
+        on_swap: called with what became of an index that was replaced.
         run: a word for what is being indexed. With one, an error or a killed client leaves the unfinished index, and
             a writer with the same word goes on: what is in is not written again.
         store_text: keep the titles and texts that :meth:`add` gets, for BM25 and for people.
         field: name of the field with the vectors; ``store_vectors``, ``shards``, ``replicas`` and ``analyzer`` are
-            those of :func:`index_body`.
+            those of :func:`index_body`; ``None`` for what the replaced index has, or else for its defaults.
+        connection: options of :func:`connect`.
         **options: of :class:`BulkSender`.
 
     Attributes:
@@ -43,7 +61,8 @@ class OpenSearchWriter(IndexWriter):
         building: name of the index that is written.
 
     Raises:
-        InputError: if the name is taken, an unfinished index stands in the way, or the cluster refuses.
+        InputError: if the name is taken, an unfinished index stands in the way, the cluster encodes for the name with
+            another model, or it refuses.
     """
 
     def __init__(
@@ -52,32 +71,49 @@ class OpenSearchWriter(IndexWriter):
         config: SplareConfig | None,
         *,
         overwrite: bool = False,
+        keep_previous: bool = True,
+        on_swap: Callable[[Swap], None] | None = None,
         run: str | None = None,
         store_text: bool = False,
-        store_vectors: bool = False,
+        store_vectors: bool | None = None,
         field: str = DEFAULT_FIELD,
-        shards: int = 1,
+        shards: int | None = None,
         replicas: int | None = None,
         analyzer: str | None = None,
+        connection: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         url, self.name = split_location(location)
-        self.client = connect(url)
+        self.client = connect(url, **(connection or {}))
         self._card = IndexCard(config=config, field=field, state=LOADING, run=run)
         self._width = config.width if config else None
         self._store_text = store_text
+        self._overwrite, self._keep_previous, self._on_swap = overwrite, keep_previous, on_swap
         self._seen: set[str] = set()
         server_version(self.client)
         with server_errors(self.client, self.name):
-            self._replaced = self._published(overwrite=overwrite)
-            self.building, begun = self._place(overwrite=overwrite)
+            published = self._published()
+            self.building, self._alias, begun = self._place()
             if not begun:
                 body = index_body(
-                    self._card, shards=shards, replicas=replicas, store_vectors=store_vectors, analyzer=analyzer
+                    self._card,
+                    shards=1 if shards is None else shards,
+                    replicas=replicas,
+                    store_vectors=bool(store_vectors),
+                    analyzer=analyzer,
                 )
-                body["settings"]["index"]["refresh_interval"] = "-1"
-                self.client.indices.create(index=self.building, body=body)
-        self._sender = BulkSender(self.client, self.building, operation="create", **options)
+                if published:
+                    body = inherit(
+                        body,
+                        published[max(published)],
+                        self.name,
+                        shards=shards,
+                        replicas=replicas,
+                        analyzer=analyzer,
+                        store_vectors=store_vectors,
+                    )
+                self.client.indices.create(index=self.building, body={**body, "aliases": {self._alias: {}}})
+        self._sender = BulkSender(self.client, self._alias, operation="create", require_alias=True, **options)
         self.counts = self._sender.counts
 
     def add(
@@ -97,22 +133,21 @@ class OpenSearchWriter(IndexWriter):
         Raises:
             InputError: if the index holds other documents than were added.
         """
-        client, building = self.client, self.building
+        client, building = self.client, self._alias
         done = dataclasses.replace(self._card, state=COMPLETE, run=None)
         try:
-            with server_errors(client, self.name):
+            with server_errors(client, building):
                 client.indices.refresh(index=building)
                 found = int(client.count(index=building)["count"])
                 if found != len(self._seen):
                     raise InputError(
-                        f"the unfinished index {building!r} holds {found} documents and the collection "
+                        f"the unfinished index {self.building!r} holds {found} documents and the collection "
                         f"{len(self._seen)}, so it was begun with another one; delete it and run again"
                     )
-                client.indices.put_mapping(index=building, body={"_meta": done.to_meta()})
-                client.indices.put_settings(index=building, body={"index": {"refresh_interval": None}})
-                removals = [{"remove_index": {"index": old}} for old in self._replaced]
-                actions = [*removals, {"add": {"index": building, "alias": self.name}}]
-                client.indices.update_aliases(body={"actions": actions})
+                (about,) = client.indices.get_mapping(index=building).values()
+                meta = {**about["mappings"].get("_meta", {}), **done.to_meta()}
+                client.indices.put_mapping(index=building, body={"_meta": meta})
+                self._publish()
         except BaseException:
             self.abort()
             raise
@@ -122,43 +157,96 @@ class OpenSearchWriter(IndexWriter):
         """See :meth:`IndexWriter.abort`; with a ``run`` the unfinished index stays, so that the run can go on."""
         if self._card.run is None:
             try:
-                self.client.indices.delete(index=self.building, params={"ignore_unavailable": "true"})
+                # By its alias: another run may have an index of this name meanwhile.
+                for building in read_indexes(self.client, self._alias):
+                    self.client.indices.delete(index=building)
             except TransportError as error:
                 log.warning("the unfinished index %r is still there: %s", self.building, error)
         self.client.close()
 
-    def _published(self, *, overwrite: bool) -> list[str]:
-        """The indexes that the name stands for, all of them ours."""
-        if not self.client.indices.exists(index=self.name):
-            return []
-        if not overwrite:
-            raise InputError(
-                f"the index {self.name!r} at {address(self.client)} exists already; choose another name, or ask to "
-                "overwrite it"
-            )
-        found = self.client.indices.get_mapping(index=self.name)
-        for name, about in found.items():
-            IndexCard.from_mapping(about["mappings"], name)
-        return sorted(found)
+    def _publish(self) -> None:
+        """Give the name to the new index, and with it what the old one had until this moment."""
+        client, old = self.client, self._published()
+        removed = set() if self._keep_previous else {*old}
+        if not self._keep_previous:
+            others = generations(client, self.name).items()
+            removed |= {each for each, about in others if each != self.building and is_idle(each, about)}
+        kept = sorted(old.keys() - removed - {self.name})
+        if self.name in old:
+            if self._keep_previous:
+                kept.append(keep_copy(client, self.name))
+            removed.add(self.name)
+        actions: list[dict[str, Any]] = [{"remove_index": {"index": each}} for each in sorted(removed)]
+        aliases: dict[str, Any] = {self.name: {}}
+        blocks: dict[str, Any] = {}
+        for each in sorted(old):
+            aliases |= old[each]["aliases"]
+            pipelines, blocks = late_settings(old[each])
+            if pipelines:
+                client.indices.put_settings(index=self._alias, body=pipelines)
+            if each not in removed:
+                actions += [{"remove": {"index": each, "alias": alias}} for alias in old[each]["aliases"]]
+        actions += [{"add": {"index": self.building, "alias": alias, **how}} for alias, how in aliases.items()]
+        # The last one fails, and all with it, if this index was deleted.
+        actions.append({"remove": {"index": self.building, "alias": self._alias, "must_exist": True}})
+        client.indices.update_aliases(body={"actions": actions})
+        if blocks:
+            client.indices.put_settings(index=self.building, body=blocks)
+        if old:
+            about = [what for each in sorted(old) for what in carried(old[each], self._card.field)]
+            swap = Swap(self.building, [each for each in about if each != f"alias {self.name}"], kept, sorted(removed))
+            log.info("%s replaced %s: %s", self.building, ", ".join(sorted(old)), swap)
+            if self._on_swap is not None:
+                self._on_swap(swap)
 
-    def _place(self, *, overwrite: bool) -> tuple[str, bool]:
-        """The name of the index to build, and whether an earlier run began it, so that this one can go on."""
-        mappings = self.client.indices.get_mapping(index=f"{self.name}-*", params={"expand_wildcards": "all"})
-        numbers = {name: int(name[-6:]) for name in mappings if re.fullmatch(re.escape(self.name) + r"-\d{6}", name)}
-        for name in numbers:
-            mapping = mappings[name]["mappings"]
-            if META_KEY not in mapping.get("_meta", {}):
+    def _published(self) -> dict[str, Any]:
+        """The indexes that the name stands for, all of them ours."""
+        found = read_indexes(self.client, self.name)
+        if found and not self._overwrite:
+            raise InputError(
+                f"the index {self.name!r} at {address(self.client)} exists already; choose another name, or replace "
+                "it with --overwrite (in Python: overwrite=True)"
+            )
+        for name, about in found.items():
+            card = IndexCard.from_mapping(about["mappings"], name)
+            card.require_whole_texts(name, "what would replace it")
+            if encodes_by_itself(about, self.name) and _fingerprint(card.config) != _fingerprint(self._card.config):
+                raise InputError(
+                    f"the cluster at {address(self.client)} encodes for {self.name!r} with another model, whose "
+                    f"vectors would be mixed with these; run first: splare opensearch undeploy --index {self.name}"
+                )
+        return found
+
+    def _place(self) -> tuple[str, str, bool]:
+        """Name and alias of the index to build, and whether an earlier run began it, so that this one can go on."""
+        found = generations(self.client, self.name)
+        for name, about in found.items():
+            if META_KEY not in about["mappings"].get("_meta", {}):
                 continue
-            card = IndexCard.from_mapping(mapping, name)
+            card = IndexCard.from_mapping(about["mappings"], name)
             if card.state != LOADING:
                 continue
             if card.run is not None and card == self._card:
                 log.info("going on with the unfinished index %s", name)
-                return name, True
-            if not overwrite:
+                alias = next((each for each in about["aliases"] if each.startswith(f"{name}-")), None)
+                if alias is None:
+                    alias = _loading_alias(name)
+                    self.client.indices.put_alias(index=name, name=alias)
+                return name, alias, True
+            if not self._overwrite:
                 raise InputError(
                     f"{name!r} at {address(self.client)} is an unfinished index that another run began; let that one "
-                    "end or run it again, or overwrite it"
+                    "end or run it again, or replace it with --overwrite (in Python: overwrite=True)"
                 )
             self.client.indices.delete(index=name)
-        return f"{self.name}-{max(numbers.values(), default=0) + 1:06d}", False
+        name = f"{self.name}-{max((int(each[-6:]) for each in found), default=0) + 1:06d}"
+        return name, _loading_alias(name), False
+
+
+def _loading_alias(name: str) -> str:
+    """Another one each time, so that an index made anew under this name is not taken for the one before."""
+    return f"{name}-{secrets.token_hex(3)}"
+
+
+def _fingerprint(config: SplareConfig | None) -> str | None:
+    return config.index_fingerprint() if config else None

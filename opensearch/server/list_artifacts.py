@@ -1,7 +1,7 @@
-"""Writes ``opensearch_splare/node/artifacts.tsv``: which files of Maven Central make a node, with their hashes.
+"""Writes ``artifacts.tsv`` and ``artifacts-3.tsv``: which files of Maven Central make a node, with their hashes.
 
-For whoever moves the node to another version of OpenSearch: change the versions in ``pom.xml`` and in
-``node/home.py``, then run this with Maven installed. Users need neither Maven nor this script.
+For whoever moves a node to another version of OpenSearch: change the versions in ``pom.xml`` or ``pom-3.xml`` and in
+``node/releases.py``, then run this with Maven installed. Users need neither Maven nor this script.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from splare_plugins.machine.files import file_sha256
 
 HERE = Path(__file__).parent
-LIST = HERE.parent / "opensearch_splare" / "node" / "artifacts.tsv"
+LISTS = HERE.parent / "opensearch_splare" / "node"
 HEADER = """\
 # Pieces of an OpenSearch node on Maven Central: folder in the home, path in the repository, bytes, sha256.
 # Written by opensearch/server/list_artifacts.py; ZIP files are unpacked.
@@ -23,16 +23,22 @@ HEADER = """\
 
 
 def main() -> None:
-    """Let Maven resolve the POM into an empty repository and list what it fetched for the node."""
+    """Let Maven resolve each POM into an empty repository and list what it fetched for the node."""
+    for pom, name in (("pom.xml", "artifacts.tsv"), ("pom-3.xml", "artifacts-3.tsv")):
+        write_list(HERE / pom, LISTS / name)
+
+
+def write_list(source: Path, target: Path) -> None:
+    """List the pieces of one POM."""
     with tempfile.TemporaryDirectory() as scratch:
         repository, home = Path(scratch) / "repository", Path(scratch) / "home"
         pom = Path(scratch) / "pom.xml"
-        pom.write_bytes((HERE / "pom.xml").read_bytes())
+        pom.write_bytes(source.read_bytes())
         options = ["-q", "-B", "-f", str(pom), f"-Dmaven.repo.local={repository}", f"-Dhome={home}"]
         subprocess.run(["mvn", *options, "prepare-package"], check=True)
         rows = sorted(set(_rows(repository, home)))
-    LIST.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
-    sys.stderr.write(f"{len(rows)} files listed in {LIST}\n")
+    target.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    sys.stderr.write(f"{len(rows)} files listed in {target}\n")
 
 
 def _rows(repository: Path, home: Path) -> Iterator[str]:

@@ -30,6 +30,7 @@ from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
     from splare_plugins.corpus import EncodedFolder
+    from splare_plugins.retrieval.indexing import Summary
 
 index = typer.Typer(help="Build an index from text or from an encoded corpus.", no_args_is_help=True)
 
@@ -66,7 +67,14 @@ class IndexJob:
 
     def run(self, engine: str, output: Path | str, *, overwrite: bool, **options: Any) -> None:
         """Build the index of ``engine`` at ``output``, with the ``options`` of its writer, and report."""
-        from splare_plugins.cli.console import progress, report
+        from splare_plugins.cli.console import report
+
+        summary = self.index_into(engine, output, overwrite=overwrite, **options)
+        report(f"indexed into {output}", summary.to_dict(), as_json=self.as_json)
+
+    def index_into(self, engine: str, output: Path | str, *, overwrite: bool, **options: Any) -> Summary:
+        """Likewise, without a report."""
+        from splare_plugins.cli.console import progress
         from splare_plugins.corpus import EncodedFolder, ReadCounts, read_documents
         from splare_plugins.engines import get_engine
         from splare_plugins.retrieval.indexing import document_batches, encode_shard
@@ -93,7 +101,7 @@ class IndexJob:
             with writing as writer, progress("encoding and indexing") as advance:
                 batches = document_batches(model, documents, **kept, on_progress=advance)
                 summary = fill(batches, writer, counts=counts)
-        report(f"indexed into {output}", summary.to_dict(), as_json=self.as_json)
+        return summary
 
     def _encoded_before(self) -> EncodedFolder | None:
         from splare_plugins.corpus import EncodedFolder

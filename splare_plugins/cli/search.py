@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,13 @@ from splare_plugins.cli.options import (
     parse_top_k,
 )
 from splare_plugins.errors import InputError
+
+
+class QueryForm(StrEnum):
+    """Of a search in OpenSearch."""
+
+    neural_sparse = "neural_sparse"
+    rank_feature = "rank_feature"
 
 
 @expand_options
@@ -37,6 +45,15 @@ def search(
         str | None,
         typer.Option(help="With --index, the cluster that holds it.", show_default="$OPENSEARCH_URL, or 9200"),
     ] = None,
+    form: Annotated[
+        QueryForm | None,
+        typer.Option(
+            help="OpenSearch's query: rank_feature needs no plugin and gives the same scores.",
+            show_default="neural_sparse",
+        ),
+    ] = None,
+    ca_certs: Annotated[Path | None, typer.Option(help="OpenSearch: PEM file of certificates to trust.")] = None,
+    aws_region: Annotated[str | None, typer.Option(help="OpenSearch: sign requests for AWS in this region.")] = None,
     model: Model = DEFAULT_MODEL,
     engine: Annotated[
         str | None,
@@ -64,7 +81,15 @@ def search(
     if name is not None:
         engine, index = index, f"{url.rstrip('/')}/{name}" if url else name
     is_url = index.startswith(("http://", "https://"))
-    with get_engine(engine or ("opensearch" if is_url else "lucene")).searcher(index) as searcher:
+    engine = engine or ("opensearch" if is_url else "lucene")
+    options: dict[str, object] = {"form": form.value} if form else {}
+    if ca_certs or aws_region:
+        options["connection"] = {"ca_certs": ca_certs, "aws_region": aws_region}
+    if options and engine != "opensearch":
+        raise InputError(
+            f"--form, --ca-certs and --aws-region are for OpenSearch, and the engine is {engine}; omit them"
+        )
+    with get_engine(engine).searcher(index, **options) as searcher:
         loaded = load_model(model, loading)
         if searcher.config is not None:
             loaded.config.require_same_index(searcher.config, f"the index at {name or index}")

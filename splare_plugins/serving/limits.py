@@ -53,7 +53,8 @@ class ServerOptions:
         token: asked for as a bearer token; ``None`` asks for nothing.
         tls_cert: PEM certificate chain.
         tls_key: its unencrypted PEM key.
-        max_connections: more at a time are answered 503.
+        max_connections: more at a time are answered 503; one client may have half of them.
+        header_seconds: time a client has to send the headers of a request; then its connection is closed.
         drain_seconds: after the first signal, go on for so long with ``/readyz`` at 503, so that a load balancer
             notices before the socket closes.
         shutdown_seconds: then wait at most so long for requests that were taken.
@@ -65,5 +66,6 @@ class ServerOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     max_connections: int = 1024
+    header_seconds: float = 10.0
     drain_seconds: float = 0.0
     shutdown_seconds: int = 60

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -16,6 +17,7 @@ import uvicorn
 from splare_plugins.errors import InputError
 from splare_plugins.model.encoder import Encoder
 from splare_plugins.serving.app import create_app
+from splare_plugins.serving.connections import BoundedProtocol
 from splare_plugins.serving.limits import Limits, ServerOptions
 from splare_plugins.serving.metrics import Metrics
 from splare_plugins.serving.security import is_loopback, require_tls_files
@@ -63,6 +65,11 @@ def build_server(service: Service, options: ServerOptions) -> DrainingServer:
 
     config = uvicorn.Config(
         create_app(service, token=options.token, on_failure=give_up),
+        http=partial(  # type: ignore[arg-type]
+            BoundedProtocol,
+            header_seconds=options.header_seconds,
+            client_connections=max(1, options.max_connections // 2),
+        ),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 from typing import Protocol
@@ -69,6 +70,8 @@ class Cluster:
     def standing(self) -> list[str]:
         found = self._client.indices.get_alias(index=f"{self._prefix}*", params={"expand_wildcards": "all"})
         named = f"{self._prefix}-index"
+        # What was replaced stays, without a name of its own, until somebody drops it.
+        found = {name: each for name, each in found.items() if each["aliases"] or not re.search(r"-\d{6}$", name)}
         return ["index" if named in each["aliases"] else name for name, each in found.items()]
 
     def deep(self) -> str:

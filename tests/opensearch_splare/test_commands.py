@@ -66,6 +66,21 @@ def test_index_and_search(splare, opensearch_url, name, tiny, tiny_folder, corpu
         assert_same_runs(tmp_path / "named", tmp_path / "exact")
 
 
+def test_overwriting_says_what_became_of_the_old_index(splare, client, opensearch_url, name, tiny_folder, corpus):
+    command = ["index", "opensearch", corpus, "--url", opensearch_url, "-i", name, "-M", tiny_folder]
+    assert "taken_over" not in splare(*command, "--json").facts
+    client.indices.put_alias(index=f"{name}-000001", name=f"{name}-too")
+    client.indices.put_settings(index=name, body={"index.refresh_interval": "9s"})
+    facts = splare(*command, "--overwrite", "--json").facts
+    assert facts["replaced_by"] == f"{name}-000002"
+    assert sorted(facts["taken_over"]) == [f"alias {name}-too", "index.refresh_interval: 9s"]
+    assert (facts["previous_kept"], facts["previous_removed"]) == ([f"{name}-000001"], [])
+    said = splare(*command, "--overwrite", "--drop-previous").out
+    assert f"{name}-000003" in said
+    assert f"{name}-000001, {name}-000002" in said.replace("\n", " ").replace("  ", " ")
+    assert list(client.indices.get(index=f"{name}-0*")) == [f"{name}-000003"]
+
+
 def test_from_encoded_shards(splare, opensearch_url, client, name, tiny_folder, corpus, tmp_path):
     splare("encode", corpus, "-o", tmp_path / "encoded", "-M", tiny_folder)
     command = ["index", "opensearch", tmp_path / "encoded", "--url", opensearch_url, "-i", name, "--json"]

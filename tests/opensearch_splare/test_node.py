@@ -18,8 +18,10 @@ import pytest
 
 from opensearch_splare.node import Node, home, node_home
 from opensearch_splare.node.artifacts import Artifact, fetch, read_artifacts
+from opensearch_splare.node.background import _claim
 from opensearch_splare.node.home import download_size
 from opensearch_splare.node.process import QUICK_JVM, free_port, get_json
+from opensearch_splare.node.releases import RELEASES, get_release
 from splare_plugins.errors import InputError, SplareError
 
 CONTENT = bytes(range(256)) * 4000
@@ -92,6 +94,34 @@ def test_the_list_of_pieces():
     assert len({artifact.path for artifact in artifacts}) == len(artifacts)
     assert download_size() == sum(artifact.size for artifact in artifacts)
     assert all(len(artifact.sha256) == 64 for artifact in artifacts)
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_each_release_has_its_pieces(version):
+    release = get_release(version)
+    artifacts = read_artifacts(release)
+    folders = {artifact.folder.removeprefix("modules/") for artifact in artifacts if "modules/" in artifact.folder}
+    assert folders == set(release.modules)
+    assert any(artifact.name == f"opensearch-{release.version}.jar" for artifact in artifacts)
+    assert download_size(version) == sum(artifact.size for artifact in artifacts)
+
+
+def test_a_version_that_cannot_be_assembled():
+    with pytest.raises(InputError, match="OpenSearch 4 can be assembled; there are 2 and 3"):
+        get_release("4")
+
+
+def test_a_folder_belongs_to_one_version(tmp_path):
+    old = tmp_path / "old"
+    (old / "data").mkdir(parents=True)  # made before versions were noted
+    for folder, version in ((old, "3"), (tmp_path / "new", "2")):
+        if version == "2":
+            _claim(folder, "3")
+            (folder / "data").mkdir()
+        with pytest.raises(InputError, match=r"has the data of an OpenSearch \d.*--folder"):
+            _claim(folder, version)
+    _claim(old, "2")
+    _claim(tmp_path / "new", "3")
 
 
 @pytest.mark.java

@@ -6,7 +6,9 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -127,17 +129,78 @@ def test_not_ready_until_loaded(serve, tiny):
     assert client.encode(["a"]).status_code == 200
 
 
+def opened(client, count: int, host: str = "127.0.0.1") -> list[socket.socket]:
+    """Connections that say nothing."""
+    port = int(client.url.rpartition(":")[2])
+    return [socket.create_connection(("127.0.0.1", port), source_address=(host, 0)) for _ in range(count)]
+
+
+def ended(connection: socket.socket, seconds: float = 20) -> bytes:
+    """What a connection said until it was closed."""
+    connection.settimeout(seconds)
+    said = b""
+    while more := connection.recv(1 << 16):
+        said += more
+    return said
+
+
 def test_too_many_connections_are_503(serve, tiny):
-    client = serve(lambda device: tiny, max_connections=3)
-    host, port = client.url.removeprefix("http://").split(":")
-    idle = [socket.create_connection((host, int(port))) for _ in range(3)]
+    client = serve(lambda device: tiny, max_connections=4)
+    idle = [*opened(client, 2, "127.0.0.2"), *opened(client, 2, "127.0.0.3")]
     try:
-        wait_until(lambda: len(client.server.server_state.connections) >= 3)
+        wait_until(lambda: len(client.server.server_state.connections) >= 4)
         assert client.encode(["a"]).status_code == 503
     finally:
         for connection in idle:
             connection.close()
     wait_until(lambda: client.encode(["a"]).status_code == 200)
+
+
+def test_one_client_cannot_take_the_connections_of_all(serve, tiny):
+    client = serve(lambda device: tiny, max_connections=8)
+    idle = opened(client, 4, "127.0.0.2")
+    wait_until(lambda: len(client.server.server_state.connections) >= 4)
+    assert b"503 Service Unavailable" in ended(opened(client, 1, "127.0.0.2")[0])
+    assert client.get("/healthz").status_code == 200
+    idle.pop().close()
+    wait_until(lambda: len(client.server.server_state.connections) <= 3)
+    (again,) = opened(client, 1, "127.0.0.2")
+    again.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"200 OK" in ended(again)
+    for connection in idle:
+        connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "half a header"])
+def test_a_connection_without_headers_is_closed(serve, tiny, sent):
+    client = serve(lambda device: tiny, max_connections=6, header_seconds=0.3)
+    idle = opened(client, 3)
+    for connection in idle:
+        connection.sendall(sent)
+    assert [ended(connection) for connection in idle] == [b""] * 3
+    assert client.get("/healthz").status_code == 200
+
+
+def test_the_time_for_headers_counts_for_every_request_of_a_connection(serve, tiny):
+    client = serve(lambda device: tiny, header_seconds=0.5)
+    connection = HTTPConnection("127.0.0.1", int(client.url.rpartition(":")[2]))
+    for _ in range(3):  # idle between two requests for longer is another limit, that of keep-alive
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b'{"status":"ok"}'
+        time.sleep(0.7)
+    connection.sock.sendall(b"GET /healthz")
+    assert ended(connection.sock) == b""
+
+
+def test_an_answer_may_take_longer_than_headers(serve, gated):
+    client = serve(lambda device: gated, header_seconds=0.3)
+    gated.gate.clear()
+    with ThreadPoolExecutor(1) as clients:
+        taken = clients.submit(client.encode, ["a"])
+        assert gated.at_gate.acquire(timeout=20)
+        time.sleep(0.6)
+        gated.gate.set()
+        assert taken.result().status_code == 200
 
 
 def test_token(serve, tiny):

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from opensearch_splare.node.releases import Release, get_release
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.files import file_sha256
 
-LIST = Path(__file__).with_name("artifacts.tsv")
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 _BLOCK = 1 << 20
 _ATTEMPTS = 3
@@ -37,9 +37,9 @@ class Artifact(NamedTuple):
         return self.path.rpartition("/")[2]
 
 
-def read_artifacts() -> list[Artifact]:
-    """All pieces of a node."""
-    lines = LIST.read_text(encoding="utf-8").splitlines()
+def read_artifacts(release: Release | None = None) -> list[Artifact]:
+    """All pieces of a node, of the default release if none is given."""
+    lines = (release or get_release()).artifacts.read_text(encoding="utf-8").splitlines()
     rows = [line.split("\t") for line in lines if not line.startswith("#")]
     return [Artifact(folder, path, int(size), sha256) for folder, path, size, sha256 in rows]
 

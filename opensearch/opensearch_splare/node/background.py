@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from opensearch_splare.node.home import VERSION
 from opensearch_splare.node.process import Node, get_json
+from opensearch_splare.node.releases import DEFAULT, get_release
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.machine.files import replacing
 
 _NOTE = "node.json"
+_VERSION = "version"
 _STOP_SECONDS = 60
 
 
@@ -29,21 +30,36 @@ class BackgroundNode:
     log: str
 
 
-def start_background(folder: Path, *, port: int, heap: str) -> BackgroundNode:
+def start_background(folder: Path, *, port: int, heap: str, version: str) -> BackgroundNode:
     """Start a node and leave it running.
 
     Raises:
-        InputError: if one runs in this folder already, or the port is taken.
+        InputError: if one runs in this folder already, it has data of another version, or the port is taken.
         SplareError: if it does not start.
     """
     if before := _running(folder):
         raise InputError(f"a node is running in {folder} at {before.url}; stop it first: splare opensearch stop")
-    node = Node(folder, port=port, heap=heap, tethered=False)
+    _claim(folder, version)
+    node = Node(folder, port=port, heap=heap, version=version, tethered=False)
     node.start()
     state = BackgroundNode(url=node.url, pid=node.pid or 0, folder=str(folder), log=str(node.log))
     with replacing(folder / _NOTE) as beside:
         beside.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
     return state
+
+
+def _claim(folder: Path, version: str) -> None:
+    """A newer server would change the data of an older one for good, and an older one cannot read a newer one's."""
+    get_release(version)
+    note = folder / _VERSION
+    # Folders of earlier versions of this package have no note.
+    before = note.read_text(encoding="utf-8").strip() if note.exists() else DEFAULT
+    if (folder / "data").exists() and before != version:
+        raise InputError(
+            f"{folder} has the data of an OpenSearch {before}; give version {version} another one with --folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(f"{version}\n", encoding="utf-8")
 
 
 def stop_background(folder: Path) -> BackgroundNode:
@@ -74,7 +90,7 @@ def node_status(folder: Path) -> dict[str, Any]:
     return {
         "running": True,
         "url": state.url,
-        "version": VERSION,
+        "version": (get_json(state.url) or {}).get("version", {}).get("number"),
         "pid": str(state.pid),
         "health": health.get("status"),
         "indexes": len(counts),

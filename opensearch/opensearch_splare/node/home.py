@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from opensearch_splare.node.artifacts import LIST, Artifact, fetch, read_artifacts
+from opensearch_splare.node.artifacts import Artifact, fetch, read_artifacts
+from opensearch_splare.node.releases import DEFAULT, Release, get_release
 from splare_plugins.errors import SplareError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.cache import cache_root
@@ -22,26 +23,15 @@ from splare_plugins.machine.java import find_java
 
 log = logging.getLogger(__name__)
 
-VERSION = "2.19.1"
+VERSION = get_release().version
 # Changed when the same pieces are put together in another way.
 _LAYOUT = b"1"
 _COMPILER = "compiler"
 _LAUNCHER = "Launcher.java"
-_CONFIG = ("opensearch.yml", "log4j2.properties")
+_LOGGING = "log4j2.properties"
 # 300 MB of native runtimes for models inside the cluster, which remote models never touch.
 _UNUSED = "onnxruntime_gpu-"
 
-# Jars of modules come without the descriptor that plugin bundles have.
-_MODULES = {
-    "aggs-matrix-stats": "org.opensearch.search.aggregations.matrix.MatrixAggregationPlugin",
-    "analysis-common": "org.opensearch.analysis.common.CommonAnalysisPlugin",
-    "ingest-common": "org.opensearch.ingest.common.IngestCommonPlugin",
-    "lang-painless": "org.opensearch.painless.PainlessPlugin",
-    "mapper-extras": "org.opensearch.index.mapper.MapperExtrasPlugin",
-    "parent-join": "org.opensearch.join.ParentJoinPlugin",
-    "reindex": "org.opensearch.index.reindex.ReindexPlugin",
-    "transport-netty4": "org.opensearch.transport.Netty4Plugin",
-}
 _DESCRIPTOR = """\
 name={name}
 description=module {name}
@@ -53,39 +43,47 @@ has.native.controller=false
 """
 
 
-def node_home(on_progress: Progress | None = None) -> Path:
-    """The home folder of OpenSearch with k-NN, neural-search, ml-commons and job-scheduler; built where it is not.
+def node_home(on_progress: Progress | None = None, *, version: str = DEFAULT) -> Path:
+    """The home folder of a node; built where it is not.
 
-    The build downloads 436 MB from Maven Central, each file checked by its sha256, and keeps 135 MB. It stands under
-    ``$SPLARE_CACHE`` under a name that changes with the pieces; whatever of it is missing or cut off is made again.
+    OpenSearch 2 comes with k-NN, neural-search, ml-commons and job-scheduler, OpenSearch 3 without a plugin. The
+    build of the first downloads 436 MB from Maven Central, each file checked by its sha256, and keeps 135 MB. It
+    stands under ``$SPLARE_CACHE`` under a name that changes with the pieces; whatever of it is missing or cut off is
+    made again.
 
     Args:
+        version: ``"2"`` or ``"3"``.
         on_progress: called with the number of bytes just downloaded.
 
     Raises:
         InputError: if a piece cannot be fetched.
         MissingPartError: if Java is missing.
     """
-    home = cache_root() / f"opensearch-{VERSION}-{_recipe()}"
-    artifacts = read_artifacts()
+    release = get_release(version)
+    home = cache_root() / f"opensearch-{release.version}-{_recipe(release)}"
+    artifacts = read_artifacts(release)
     if _is_whole(home, artifacts):
         return home
     home.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(home.with_name(".opensearch-node.lock")):
         if not _is_whole(home, artifacts):
-            log.info("building an OpenSearch %s node in %s (once)", VERSION, home)
-            _build(home, artifacts, on_progress)
+            log.info("building an OpenSearch %s node in %s (once)", release.version, home)
+            _build(home, release, artifacts, on_progress)
     return home
 
 
-def download_size() -> int:
+def download_size(version: str = DEFAULT) -> int:
     """Bytes that a build downloads."""
-    return sum(artifact.size for artifact in read_artifacts())
+    return sum(artifact.size for artifact in read_artifacts(get_release(version)))
 
 
-def _recipe() -> str:
-    files = (LIST, *(Path(__file__).with_name(name) for name in (_LAUNCHER, *_CONFIG)))
+def _recipe(release: Release) -> str:
+    files = (release.artifacts, _beside(_LAUNCHER), release.settings, _beside(_LOGGING))
     return hashlib.sha256(b"\0".join([_LAYOUT, *(path.read_bytes() for path in files)])).hexdigest()[:8]
+
+
+def _beside(name: str) -> Path:
+    return Path(__file__).with_name(name)
 
 
 def _is_whole(home: Path, artifacts: Sequence[Artifact]) -> bool:
@@ -100,7 +98,7 @@ def _is_whole(home: Path, artifacts: Sequence[Artifact]) -> bool:
     return all(is_there(artifact) for artifact in artifacts if artifact.folder != _COMPILER)
 
 
-def _build(home: Path, artifacts: Sequence[Artifact], on_progress: Progress | None) -> None:
+def _build(home: Path, release: Release, artifacts: Sequence[Artifact], on_progress: Progress | None) -> None:
     downloads = home.with_name(".opensearch-downloads")
     downloads.mkdir(exist_ok=True)
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -108,13 +106,13 @@ def _build(home: Path, artifacts: Sequence[Artifact], on_progress: Progress | No
     with replacing_folder(home) as made:
         for artifact, file in zip(artifacts, files, strict=True):
             _place(artifact, file, made / artifact.folder)
-        for name, classname in _MODULES.items():
-            text = _DESCRIPTOR.format(name=name, classname=classname, version=VERSION)
+        for name, classname in release.modules.items():
+            text = _DESCRIPTOR.format(name=name, classname=classname, version=release.version)
             (made / "modules" / name / "plugin-descriptor.properties").write_text(text, encoding="utf-8")
         (made / "config").mkdir()
-        for name in _CONFIG:
-            shutil.copy(Path(__file__).with_name(name), made / "config")
-        _compile(made)
+        shutil.copy(release.settings, made / "config" / "opensearch.yml")
+        shutil.copy(_beside(_LOGGING), made / "config")
+        _compile(made, release.java)
     shutil.rmtree(downloads)
 
 
@@ -131,13 +129,13 @@ def _is_bundle(artifact: Artifact) -> bool:
     return artifact.name.endswith(".zip")
 
 
-def _compile(home: Path) -> None:
+def _compile(home: Path, java: str) -> None:
     """Compile the launcher with Eclipse's compiler, a jar: Java from pip has none."""
     (compiler,) = (home / _COMPILER).iterdir()
     libraries = ":".join(map(str, (home / "lib").glob("*.jar")))
-    command = [str(find_java().home / "bin" / "java"), "-jar", str(compiler), "-source", "17", "-target", "17"]
+    command = [str(find_java().home / "bin" / "java"), "-jar", str(compiler), "-source", java, "-target", java]
     command += ["-proc:none", "-nowarn", "-classpath", libraries, "-d", str(home / "launcher")]
-    command.append(str(Path(__file__).with_name(_LAUNCHER)))
+    command.append(str(_beside(_LAUNCHER)))
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         raise SplareError(f"the launcher of the OpenSearch node cannot be compiled: {result.stderr[-2000:]}")

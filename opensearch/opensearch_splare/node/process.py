@@ -15,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from opensearch_splare.node.home import node_home
+from opensearch_splare.node.releases import DEFAULT
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.machine.java import find_java
 
@@ -47,6 +48,7 @@ class Node:
 
     Args:
         folder: data and log of the node; made if it does not exist. What was indexed is there after a restart.
+        version: of OpenSearch, ``"2"`` or ``"3"``; the second has no plugins.
         port: of its REST interface; a free one if not given.
         transport_port: for other nodes; a free one if not given.
         heap: of the JVM, as for ``-Xmx``.
@@ -63,6 +65,7 @@ class Node:
         self,
         folder: str | Path,
         *,
+        version: str = DEFAULT,
         port: int | None = None,
         transport_port: int | None = None,
         heap: str = "1g",
@@ -71,6 +74,7 @@ class Node:
         tethered: bool = True,
     ) -> None:
         self.folder = Path(folder).absolute()
+        self.version = version
         self.port = port or free_port()
         self.transport_port = transport_port or free_port()
         self.url = f"http://{HOST}:{self.port}"
@@ -154,7 +158,7 @@ class Node:
         self.stop()
 
     def _command(self) -> list[str]:
-        home = node_home()
+        home = node_home(version=self.version)
         settings = {
             "node.name": f"node-{self.port}",
             "http.port": str(self.port),
