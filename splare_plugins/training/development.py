@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,11 @@ class JudgedSet:
                 room -= 1
             self.docids.append(document.docid)
             self.documents.append(document.content)
+
+    def data_hash(self) -> str:
+        """Tells whether queries, documents or judgements changed."""
+        content = [self.qrels, self.qids, self.queries, self.docids, self.documents]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def measure(self, queries: csr_array, documents: csr_array) -> float:
         """The measure of the ranking by the dot product of rows, floats or impacts."""

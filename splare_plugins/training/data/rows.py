@@ -45,7 +45,7 @@ def read_rows(source: str, *, subset: str | None = None, split: str | None = Non
         split: of a published set, all of them if left out; of a BEIR folder, ``train`` if left out.
 
     Raises:
-        InputError: for a source that does not exist or is not known, broken JSON, or a file whose columns change.
+        InputError: for a source that does not exist or is not known, or broken JSON.
         MissingPartError: if ``ir_datasets`` or ``datasets`` is needed and not installed.
     """
     path = Path(source)
@@ -87,21 +87,8 @@ def _file_rows(path: Path) -> Iterator[Located]:
     if path.name.endswith(_PARQUET):
         return _parquet_rows(path)
     if path.name.endswith(_JSONL):
-        return _jsonl_rows(path)
+        return (Located(where, row) for where, row in read_jsonl(path))
     raise InputError(f"{path} has no known format; its name must end in .jsonl, .jsonl.gz or .parquet")
-
-
-def _jsonl_rows(path: Path) -> Iterator[Located]:
-    columns: set[str] = set()
-    for where, row in read_jsonl(path):
-        columns = columns or set(row)
-        if columns != set(row):
-            changed = ", ".join(sorted(columns ^ set(row)))
-            raise InputError(
-                f"{where}: the columns differ from those of the lines before ({changed}); a file has one layout, so "
-                "split it in two"
-            )
-        yield Located(where, row)
 
 
 def _parquet_rows(path: Path) -> Iterator[Located]:
