@@ -124,7 +124,7 @@ def _calculated(calculate: Callable[..., Any], parsed: dict[str, Any], qrels: Qr
 
 def _grades(qid: str, judged: Mapping[str, int]) -> dict[str, int]:
     """Grades as trec_eval's library takes them; its memory ends at -1, which counts as every other one below 0."""
-    grades = {}
+    grades: dict[str, int] = {}
     for docid, grade in judged.items():
         if isinstance(grade, bool) or not isinstance(grade, Integral) or grade > _LARGEST_GRADE:
             raise InputError(

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
-from splare_plugins.corpus.trec import split_qrels
+from splare_plugins.corpus.qrels import split_qrels
 from splare_plugins.engines.base import Hits
 from splare_plugins.impacts import keep_largest
 from splare_plugins.model.splare import SplareModel
