@@ -122,5 +122,9 @@ def _run(job: IndexJob, *, store_text: bool) -> str:
         encoding = load_encoding(folder)
         parts = [encoding.corpus, encoding.top_k]
     else:
-        parts = [source_identity(corpus_source(job.corpus)), job.top_k, job.on_duplicate.value]
+        parts = [
+            source_identity(corpus_source(job.corpus), fields=job.fields.names),
+            job.top_k,
+            job.on_duplicate.value,
+        ]
     return " ".join(map(str, [*parts, "text" if store_text else "no text"]))

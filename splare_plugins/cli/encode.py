@@ -9,6 +9,7 @@ import typer
 
 from splare_plugins.cli.options import (
     DEFAULT_MODEL,
+    DocumentFields,
     Duplicates,
     Json,
     Loading,
@@ -25,8 +26,9 @@ from splare_plugins.errors import InputError
 
 @expand_options
 def encode(
-    corpus: Annotated[list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), or irds:NAME.")],
+    corpus: Annotated[list[str], typer.Argument(help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the encoded corpus.")],
+    fields: DocumentFields,
     loading: Loading,
     model: Model = DEFAULT_MODEL,
     shard: Annotated[str, typer.Option(help="i/n: encode part i of n, on as many machines; from 1/n to n/n.")] = "1/1",
@@ -58,6 +60,7 @@ def encode(
             top_k=parse_top_k(top_k),
             store_text=store_text,
             on_duplicate=on_duplicate.value,
+            fields=fields.names,
             on_progress=advance,
         )
     report(f"encoded into {output}", summary.to_dict(), as_json=as_json)

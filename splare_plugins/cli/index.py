@@ -7,7 +7,7 @@ it is made of :func:`index_verb`, or of the :class:`IndexJob` below and options 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ import typer
 
 from splare_plugins.cli.options import (
     DEFAULT_MODEL,
+    DocumentFields,
     Duplicates,
     Json,
     Loading,
@@ -44,7 +45,7 @@ class IndexJob:
     corpus: Annotated[
         list[str],
         typer.Argument(
-            help="BEIR folder, JSONL or TSV files (also .gz), irds:NAME, or a folder made by `splare encode`."
+            help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME; or a folder made by `splare encode`."
         ),
     ]
     model: Annotated[
@@ -63,6 +64,7 @@ class IndexJob:
     top_k: TopKOption = "model"
     on_duplicate: OnDuplicateOption = Duplicates.error
     as_json: Json = False
+    fields: DocumentFields
     loading: Loading
 
     def run(self, engine: str, output: Path | str, *, overwrite: bool, **options: Any) -> None:
@@ -82,11 +84,11 @@ class IndexJob:
 
         maker, source = get_engine(engine), corpus_source(self.corpus)
         kept: dict[str, Any] = {"top_k": parse_top_k(self.top_k), "store_text": options.get("store_text", False)}
-        ready = self._encoded_before()
+        ready = self._encoded_before(kept)
         if ready is None:
             model = load_model(self.model or DEFAULT_MODEL, self.loading)
             if self.encoded is not None:
-                kept["on_duplicate"] = self.on_duplicate.value
+                kept |= {"on_duplicate": self.on_duplicate.value, "fields": self.fields.names}
                 with progress("encoding") as advance:
                     encode_shard(model, source, self.encoded, **kept, on_progress=advance)
                 ready = EncodedFolder(self.encoded)
@@ -96,14 +98,17 @@ class IndexJob:
                 summary = fill(ready.batches(), writer, counts=ready.read, on_progress=advance)
         else:
             counts = ReadCounts()
-            documents = read_documents(source, on_duplicate=self.on_duplicate.value, counts=counts)
+            documents = read_documents(
+                source, on_duplicate=self.on_duplicate.value, counts=counts, fields=self.fields.names
+            )
             writing = maker.writer(str(output), model.config, overwrite=overwrite, **options)
             with writing as writer, progress("encoding and indexing") as advance:
                 batches = document_batches(model, documents, **kept, on_progress=advance)
                 summary = fill(batches, writer, counts=counts)
         return summary
 
-    def _encoded_before(self) -> EncodedFolder | None:
+    def _encoded_before(self, asked: dict[str, Any]) -> EncodedFolder | None:
+        """The corpus that was encoded before, if that is what was given; what it cannot follow any more is refused."""
         from splare_plugins.corpus import EncodedFolder
         from splare_plugins.corpus.manifest import MANIFEST_FILE
         from splare_plugins.model.describe import describe_model
@@ -111,12 +116,27 @@ class IndexJob:
         given = Path(self.corpus[0])
         if len(self.corpus) > 1 or not (given / MANIFEST_FILE).is_file():
             return None
-        if self.encoded is not None:
-            raise InputError(f"{given} is encoded already; omit --encoded")
+        late = {
+            "--encoded": self.encoded is not None,
+            "--on-duplicate": self.on_duplicate is not Duplicates.error,
+            **{_flag(name): value is not None for name, value in vars(self.fields).items()},
+            **{_flag(each.name): getattr(self.loading, each.name) != each.default for each in fields(self.loading)},
+        }
+        if given_late := [name for name, was_given in late.items() if was_given]:
+            raise InputError(f"{given} is encoded already, which {given_late[0]} cannot change; omit {given_late[0]}")
         ready = EncodedFolder(given)
+        if asked["top_k"] not in ("model", ready.encoding.top_k):
+            kept = "all" if ready.encoding.top_k is None else ready.encoding.top_k
+            raise InputError(f"{given} was encoded with {kept} latents a document; omit --top-k, or encode again")
+        if asked["store_text"] and not ready.encoding.store_text:
+            raise InputError(f"{given} keeps no texts to store; omit --store-text, or run splare encode --store-text")
         if self.model is not None:
             describe_model(self.model).config.require_same_index(ready.config, f"{given}")
         return ready
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def index_verb(engine: str, about: str) -> Callable[..., None]:

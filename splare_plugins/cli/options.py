@@ -15,11 +15,13 @@ import typer
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
+    from splare_plugins.corpus.fields import Fields
     from splare_plugins.model.encoder import Encoder
 
 # Written out here because importing the package of the built-in model for it would be slow.
 DEFAULT_MODEL = "splare-e5-small"
 SPREAD = "spread"
+_READING = "Reading the data"
 
 Model = Annotated[str, typer.Option("--model", "-M", help="Built-in name, model folder, hub id, or st:FOLDER.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -28,6 +30,10 @@ TopKOption = Annotated[
     str, typer.Option("--top-k", help="Latents kept of a text: a number, 'model' for the model's own, 'none' for all.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
+
+
+def _fields_option(about: str, default: str | None = None) -> Any:
+    return typer.Option(help=about, rich_help_panel=_READING, show_default=default or False)
 
 
 class Duplicates(StrEnum):
@@ -40,6 +46,55 @@ class Duplicates(StrEnum):
 OnDuplicateOption = Annotated[
     Duplicates, typer.Option(help="A document id that came before: stop, or keep the first document and count.")
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentFields:
+    """Which fields of a corpus are read; the fields are the options."""
+
+    id_field: Annotated[str | None, _fields_option("Field or column of the id, where it has no usual name.")] = None
+    text_field: Annotated[
+        str | None, _fields_option("Field or column of the text; several, as in headings,body, are joined.")
+    ] = None
+    title_field: Annotated[str | None, _fields_option("Field or column of the title.", default="title")] = None
+    columns: Annotated[
+        str | None, _fields_option("Names of a file's columns where it has no header, such as id,title,text.")
+    ] = None
+
+    @property
+    def names(self) -> Fields:
+        """As readers take them."""
+        return _fields(self.columns, id=self.id_field, text=self.text_field, title=self.title_field)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryFields:
+    """Which fields of queries are read; the fields are the options."""
+
+    id_field: Annotated[str | None, _fields_option("Field or column of the id, where it has no usual name.")] = None
+    text_field: Annotated[
+        str | None,
+        typer.Option(
+            "--field",
+            "--text-field",
+            help="Field, column or tag of the text, such as description; several are joined: title,description.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+    columns: Annotated[
+        str | None, _fields_option("Names of a file's columns where it has no header, such as id,language,text.")
+    ] = None
+
+    @property
+    def names(self) -> Fields:
+        """As readers take them."""
+        return _fields(self.columns, id=self.id_field, text=self.text_field)
+
+
+def _fields(columns: str | None, **names: str | None) -> Fields:
+    from splare_plugins.corpus.fields import Fields
+
+    return Fields(columns=tuple(name.strip() for name in columns.split(",")) if columns else (), **names)
 
 
 def parse_top_k(value: str) -> int | Literal["model"] | None:

@@ -35,6 +35,8 @@ class Query(NamedTuple):
 
     qid: str
     text: str
+    excluded: tuple[str, ...] = ()
+    """Documents that must not answer it, as BRIGHT names them in ``excluded_ids``."""
 
 
 @dataclass
@@ -59,15 +61,23 @@ class ReadCounts:
         return self.read - self.duplicates
 
 
+def plain_id(value: object) -> object:
+    """The digits of a whole number; anything else as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def check_id(value: object, where: str) -> str:
     """An id that every engine and every TREC tool can hold; ``where`` starts the message about any other.
 
+    A whole number is its digits, for every way in: much published data has such ids.
+
     Raises:
-        InputError: if it is not a string, is empty, has more than 512 bytes in UTF-8, or holds white space, control
-            characters or lone surrogates.
+        InputError: if it is neither a string nor a whole number, is empty, has more than 512 bytes in UTF-8, or holds
+            white space, control characters or lone surrogates.
     """
+    value = plain_id(value)
     if not isinstance(value, str):
-        raise InputError(f"{where}: the id must be a string in quotes, not {value!r}")
+        raise InputError(f"{where}: the id must be a string or a whole number, not {value!r}")
     if not value:
         raise InputError(f"{where}: the id is empty; every record needs one")
     if bad := _BAD_IN_ID.search(value):

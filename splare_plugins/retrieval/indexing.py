@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from splare_plugins.corpus import (
     Document,
     EncodedBatch,
     EncodedCounts,
+    Fields,
     Query,
     ReadCounts,
     read_documents,
@@ -164,6 +166,7 @@ def encode_shard(
     top_k: TopK = "model",
     store_text: bool = False,
     on_duplicate: OnDuplicate = "error",
+    fields: Fields | None = None,
     on_progress: Progress | None = None,
 ) -> Summary:
     """Encode one shard of a corpus into a folder of Parquet parts; what is finished is not done again.
@@ -178,6 +181,7 @@ def encode_shard(
         top_k: latents kept of a document; ``None`` keeps all.
         store_text: keep titles and texts in the parts.
         on_duplicate: as for ``read_documents``.
+        fields: as for ``read_documents``.
         on_progress: called with the number of documents just encoded or found finished.
 
     Raises:
@@ -185,22 +189,27 @@ def encode_shard(
         IdentityError: for a folder begun with another model.
     """
     from splare_plugins.corpus import Encoding, write_shard
+    from splare_plugins.corpus.manifest import MANIFEST_FILE
 
+    counts = ReadCounts()
+    documents = read_documents(source, on_duplicate=on_duplicate, counts=counts, fields=fields)
+    if not (Path(folder) / MANIFEST_FILE).exists():
+        # What refuses the corpus at once must not leave a folder that holds its settings against the next try.
+        documents = chain(list(islice(documents, 1)), documents)
     encoding = Encoding(
         config=model.config,
         top_k=model.config.document.top_k if top_k == "model" else top_k,
         part_size=part_size,
         shards=shards,
         store_text=store_text,
-        corpus=source_identity(source),
+        corpus=source_identity(source, fields=fields),
         source=str(source) if isinstance(source, str | Path) else " ".join(map(str, source)),
     )
-    counts = ReadCounts()
     record = write_shard(
         Path(folder),
         encoding,
         shard,
-        read_documents(source, on_duplicate=on_duplicate, counts=counts),
+        documents,
         lambda part: document_batches(model, part, top_k=top_k, store_text=store_text, on_progress=on_progress),
         counts=counts,
         on_finished=on_progress,

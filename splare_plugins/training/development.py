@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from scipy.sparse import csr_array
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
-from splare_plugins.corpus.trec import split_qrels
+from splare_plugins.corpus.qrels import split_qrels
 from splare_plugins.engines.base import Hits
 from splare_plugins.impacts import keep_largest
 from splare_plugins.model.splare import SplareModel
@@ -45,6 +47,11 @@ class JudgedSet:
                 room -= 1
             self.docids.append(document.docid)
             self.documents.append(document.content)
+
+    def data_hash(self) -> str:
+        """Tells whether queries, documents or judgements changed."""
+        content = [self.qrels, self.qids, self.queries, self.docids, self.documents]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def measure(self, queries: csr_array, documents: csr_array) -> float:
         """The measure of the ranking by the dot product of rows, floats or impacts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -23,7 +24,7 @@ from splare_plugins.corpus import read_documents
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.machine.files import file_sha256, replacing
 from splare_plugins.training.config import LoraSettings, RunSettings, require
-from splare_plugins.training.folder import MODEL, begin, last_checkpoint
+from splare_plugins.training.folder import MODEL, begin, last_checkpoint, require_same_data
 from splare_plugins.training.language import LanguageModel, load_language_model
 from splare_plugins.training.masking import MaskedTexts, mask_id, masked_loss
 from splare_plugins.training.result import publish, with_adapter, write_base
@@ -93,6 +94,10 @@ def mntp(
         config.model, attention=config.attention, dtype=torch.bfloat16 if bfloat16 else torch.float32
     )
     texts = _texts(config, language.backbone)
+    if state.is_main_process:
+        digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+        hashes = {"the texts": digest, f"the model {config.model}": language.base.config.fingerprint()}
+        require_same_data(output, hashes)
     model = language.backbone.model
     for weight in model.parameters():
         weight.requires_grad = False

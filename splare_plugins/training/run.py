@@ -17,12 +17,13 @@ from transformers.integrations import TensorBoardCallback
 
 from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.machine.files import file_sha256
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.data.mixture import Collator, prepare
+from splare_plugins.training.data.mixture import EXAMPLES, Collator, prepare
 from splare_plugins.training.data.teachers import Teachers, TeacherVectors
 from splare_plugins.training.development import Development
 from splare_plugins.training.drift import Drift
-from splare_plugins.training.folder import MODEL, begin, last_checkpoint, steps_of
+from splare_plugins.training.folder import MODEL, begin, last_checkpoint, require_same_data, steps_of
 from splare_plugins.training.monitor import Guard, Monitor
 from splare_plugins.training.objective import TrainingLoss
 from splare_plugins.training.result import publish, write_trained
@@ -74,6 +75,8 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
     evaluator = None if config.evaluation is None else Development(config.evaluation)
     student = load_student(config, device=state.device.type)
+    if state.is_main_process:
+        require_same_data(output, _hashes(config, student.base.config, evaluator))
     checkpoint = last_checkpoint(output)
     done = steps_of(checkpoint)
     loss = TrainingLoss(
@@ -150,6 +153,17 @@ def _groups(examples: Dataset, config: TrainingConfig) -> list[int]:
     if not config.teachers:
         return [len(examples)]
     return np.bincount(examples.with_format("numpy")["source"], minlength=len(config.data)).tolist()  # type: ignore[no-any-return]
+
+
+def _hashes(config: TrainingConfig, base: SplareConfig, evaluator: Development | None) -> dict[str, str]:
+    """What weights and the choice of the best depend on besides the settings."""
+    found = {
+        "the training data (rows or scores)": file_sha256(Path(config.output) / "data" / EXAMPLES),
+        f"the model {config.model}": base.fingerprint(),
+    }
+    if evaluator is not None:
+        found["the development set"] = evaluator.judged.data_hash()
+    return found | {f"the teacher {name}": file_sha256(Path(each.vectors)) for name, each in config.teachers.items()}
 
 
 def _teachers(config: TrainingConfig) -> list[Teachers]:

@@ -172,7 +172,7 @@ def test_a_corpus_that_changed_in_the_middle_is_noticed(
     corpus: Path, tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A change that the cheap identity cannot see.
-    monkeypatch.setattr("splare_plugins.retrieval.indexing.source_identity", lambda source: "same")
+    monkeypatch.setattr("splare_plugins.retrieval.indexing.source_identity", lambda source, fields: "same")
     encode(corpus, tmp_path / "out", shard=1, shards=2)
     changed = write("changed.tsv", [line.replace("number9", "number0") for line in LINES])
     encode(changed, tmp_path / "out", shard=2, shards=2)

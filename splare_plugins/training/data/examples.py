@@ -45,7 +45,7 @@ class Example(NamedTuple):
 
 
 def read_example(row: Row, where: str, lookup: Lookup | None = None) -> Example:
-    """An example from a row; columns of other names are ignored.
+    """An example from a row; columns of other names are ignored, and an empty column is one that the row lacks.
 
     Args:
         row: values by column.
@@ -55,7 +55,8 @@ def read_example(row: Row, where: str, lookup: Lookup | None = None) -> Example:
     Raises:
         InputError: for columns of no known layout, values of the wrong kind, or scores that do not match the texts.
     """
-    columns = row.keys()
+    # A file of mixed rows has all their columns in Parquet, and null where a row lacks one.
+    columns = {name for name, value in row.items() if value is not None}
     if {"query_id", "document_ids"} <= columns:
         return _by_ids(row, where, lookup)
     if "query" not in columns:

@@ -114,7 +114,7 @@ def _examples(settings: DataSettings, config: TrainingConfig, seen: Counter[str]
             return
         try:
             example = read_example(row, where, lookup)
-            unscored = scores and all(score is None for _, score in example.candidates) and bool(example.candidates)
+            unscored = scores and any(score is None for _, score in example.candidates)
             if unscored and settings.unscored == "skip":
                 seen["unscored"] += 1
                 continue

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.corpus.irds import open_irds
+from splare_plugins.corpus.qrels import split_qrels
 from splare_plugins.corpus.sources import is_irds
-from splare_plugins.corpus.trec import split_qrels
+from splare_plugins.corpus.tables import parquet_values
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine.files import read_jsonl
 from splare_plugins.training.data.examples import Lookup, Row
@@ -45,7 +46,7 @@ def read_rows(source: str, *, subset: str | None = None, split: str | None = Non
         split: of a published set, all of them if left out; of a BEIR folder, ``train`` if left out.
 
     Raises:
-        InputError: for a source that does not exist or is not known, broken JSON, or a file whose columns change.
+        InputError: for a source that does not exist or is not known, or broken JSON.
         MissingPartError: if ``ir_datasets`` or ``datasets`` is needed and not installed.
     """
     path = Path(source)
@@ -85,38 +86,10 @@ def _folder_rows(folder: Path) -> Iterator[Located]:
 
 def _file_rows(path: Path) -> Iterator[Located]:
     if path.name.endswith(_PARQUET):
-        return _parquet_rows(path)
+        return (Located(where, row) for where, row in parquet_values(path))
     if path.name.endswith(_JSONL):
-        return _jsonl_rows(path)
+        return (Located(where, row) for where, row in read_jsonl(path))
     raise InputError(f"{path} has no known format; its name must end in .jsonl, .jsonl.gz or .parquet")
-
-
-def _jsonl_rows(path: Path) -> Iterator[Located]:
-    columns: set[str] = set()
-    for where, row in read_jsonl(path):
-        columns = columns or set(row)
-        if columns != set(row):
-            changed = ", ".join(sorted(columns ^ set(row)))
-            raise InputError(
-                f"{where}: the columns differ from those of the lines before ({changed}); a file has one layout, so "
-                "split it in two"
-            )
-        yield Located(where, row)
-
-
-def _parquet_rows(path: Path) -> Iterator[Located]:
-    import pyarrow.parquet as pq
-    from pyarrow import ArrowException
-
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Located(f"{path}, row {number}", row)
-    except (ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a Parquet file that can be read ({error}); fetch it again") from error
 
 
 def _beir_rows(folder: Path, split: str) -> Iterator[Located]:
