@@ -138,12 +138,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     from pyterrier_splare import Splare, SplareIndex
     from splare_plugins.corpus import read_documents, read_qrels, read_queries
     from splare_plugins.retrieval.evaluation import evaluate
-    from splare_plugins.retrieval.indexing import encode_documents, encode_queries, search_queries
+    from splare_plugins.retrieval.indexing import document_batches, query_impacts, search_queries
 
     model = (Splare(options.model) if options.model else Splare()).model
     qrels, queries = read_qrels(options.collection), read_queries(options.collection)
-    batches = list(encode_documents(model, read_documents(options.collection)))
-    impacts = encode_queries(model, queries)
+    batches = list(document_batches(model, read_documents(options.collection)))
+    impacts = query_impacts(model, queries)
     measures = ["nDCG@10", "R@100"]
     print(f"{options.collection.name}: {sum(map(len, batches)):,} documents, {len(queries):,} queries")
     print(f"{'':<22}" + "".join(f"{measure:>10}" for measure in measures))

@@ -139,12 +139,16 @@ def _record(info: Mapping[str, Any], where: str, options: argparse.Namespace) ->
     if (key := next((key for key in keys if key in info), None)) is None:
         raise InputError(f"{where} has no field {' or '.join(keys)}; name it with --docid-field")
     value = info[key]
-    docid = check_id(str(value) if isinstance(value, int) else value, where)
-    if all(name in info for name in names):
+    docid = check_id(value, where)
+    contents = info.get("contents")
+    named = all(name in info for name in names)
+    # Empty fields do not hide contents that are there.
+    empty = not any(str(info.get(name) or "").strip() for name in names)
+    if named and not (empty and isinstance(contents, str) and contents.strip()):
         values = [info[name] for name in names]
-    elif isinstance(info.get("contents"), str):
+    elif isinstance(contents, str):
         # A shell hands over a backslash and an n where the line break was meant.
-        values = _split(info["contents"], options.delimiter.replace("\\n", "\n"), len(names), where)
+        values = _split(contents, options.delimiter.replace("\\n", "\n"), len(names), where)
     else:
         raise InputError(f"{where} has neither the fields {', '.join(names)} nor 'contents'; name them with --fields")
     texts = {name: check_text(value or "", where)[0].strip() for name, value in zip(names, values, strict=True)}

@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -26,24 +27,28 @@ log = logging.getLogger(__name__)
 # Functions without arguments that name the jars which another adapter will need, and that are on this machine.
 JARS_GROUP = "splare_plugins.jars"
 
+_MEMORY = "2g"
 _starting = threading.Lock()
 # Java's log manager holds its loggers weakly: a level set on one that nobody keeps is forgotten.
 _quiet_loggers: list[Any] = []
 
 
-def start_jvm(memory: str = "2g", extra_jars: Iterable[str | Path] = ()) -> None:
+def start_jvm(memory: str | None = None, extra_jars: Iterable[str | Path] = ()) -> None:
     """Start the process's Java virtual machine, or adopt the one that runs already.
 
     A machine cannot be restarted or given more jars: whoever needs other jars besides Anserini's calls this
-    first and names them. Later calls return at once.
+    first and names them. Later calls return at once. What ``jnius_config`` and, where it is imported, PyTerrier's
+    ``pt.java`` were told for the machine before holds for the one that is started here.
 
     Args:
-        memory: upper limit of the Java heap, as for ``java -Xmx``.
+        memory: upper limit of the Java heap, as for ``java -Xmx``; by default what PyTerrier or ``jnius_config`` was
+            told, else 2 GB.
         extra_jars: put on the class path after Anserini's jar.
 
     Raises:
         MissingPartError: if pyserini or Java is not installed.
-        SplareError: if a machine runs already without Anserini's jar or without ``extra_jars``.
+        SplareError: if a machine runs already without Anserini's jar, without ``extra_jars`` or with another
+            ``memory``.
     """
     jars = [str(jar) for jar in extra_jars]
     with _starting:
@@ -53,8 +58,39 @@ def start_jvm(memory: str = "2g", extra_jars: Iterable[str | Path] = ()) -> None
             raise MissingPartError(_INSTALL_PYSERINI) from error
         if jnius_config.vm_running:
             _adopt(jars)
+            if memory is not None:
+                require_options([f"-Xmx{memory}"])
         else:
             _start(jnius_config, memory, jars)
+
+
+def require_options(options: Iterable[str]) -> None:
+    """Refuse the machine that runs if it was started without one of ``options``.
+
+    Raises:
+        SplareError: naming the option.
+    """
+    import jnius
+
+    factory = jnius.autoclass("java.lang.management.ManagementFactory")
+    given = set(factory.getRuntimeMXBean().getInputArguments().toArray())
+    for option in options:
+        if option not in given:
+            raise SplareError(
+                f"Java runs in this process already, without {option}: ask for that before anything starts Java"
+            )
+
+
+def pyterrier_settings() -> tuple[list[str], list[str], str | None]:
+    """Options, jars and Java's folder that PyTerrier was told; it applies them only where it starts Java itself."""
+    pyterrier = sys.modules.get("pyterrier")
+    if pyterrier is None or pyterrier.java.started():
+        return [], [], None
+    told = pyterrier.java.configure
+    memory = [] if told["mem"] is None else [f"-Xmx{told['mem']}m"]
+    # The module of vectors is PyTerrier's idea: see the options below.
+    options = [option for option in told["options"] if "jdk.incubator.vector" not in option]
+    return memory + options, list(told["jars"]), told["java_home"]
 
 
 def is_running() -> bool:
@@ -90,9 +126,8 @@ def _anserini_jar() -> str:
     return str(jars[-1])
 
 
-def _options(java: Java, memory: str) -> list[str]:
+def _options(java: Java) -> list[str]:
     options = [
-        f"-Xmx{memory}",
         # Java would begin with a 64th of the machine's memory, and fill it before it collects garbage.
         "-Xms32m",
         # Leaves Ctrl-C to Python; Java would end the process without letting a writer clean up.
@@ -108,16 +143,18 @@ def _options(java: Java, memory: str) -> list[str]:
     return options
 
 
-def _start(jnius_config: Any, memory: str, jars: Sequence[str]) -> None:
-    java = find_java()
+def _start(jnius_config: Any, memory: str | None, jars: Sequence[str]) -> None:
+    told, more_jars, home = pyterrier_settings()
+    java = find_java(home)
     jar = _anserini_jar()
     log.debug("starting Java %s of %s with %s", java.version, java.where, jar)
     inherited = list(jnius_config.classpath or [])
     for entry in entry_points(group=JARS_GROUP):
         jars = [*jars, *(other for other in entry.load()() if other not in jars)]
-    jnius_config.set_classpath(jar, *jars, *inherited)
-    for option in _options(java, memory):
-        jnius_config.add_options(option)
+    jnius_config.set_classpath(jar, *jars, *more_jars, *inherited)
+    # Of options that contradict one another, Java takes the last.
+    asked = [] if memory is None else [f"-Xmx{memory}"]
+    jnius_config.set_options(f"-Xmx{_MEMORY}", *_options(java), *jnius_config.options, *told, *asked)
     # pyserini 1.6 cannot be imported without this variable, although nothing here talks to OpenAI.
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     # pyjnius reads the variable once; the programs that we start later get it as it was.

@@ -111,14 +111,14 @@ def _encoded(
 ) -> list[dict[str, float]]:
     from splare_plugins.impacts import to_dicts
     from splare_plugins.model.splare import SplareModel
-    from splare_plugins.retrieval.indexing import encode_queries
+    from splare_plugins.retrieval.indexing import query_impacts
 
     model = SplareModel.from_pretrained(options.encoder, device=options.device)
     if searcher.config is not None:
         model.config.require_same_index(searcher.config, f"the index {searcher.location}")
     weights: list[dict[str, float]] = []
     for start in range(0, len(queries), options.batch_size):
-        impacts = encode_queries(model, queries[start : start + options.batch_size])
+        impacts = query_impacts(model, queries[start : start + options.batch_size])
         weights += [dict(query) for query in to_dicts(impacts)]
     return weights
 

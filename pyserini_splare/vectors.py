@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from splare_plugins.corpus.documents import plain_id
 from splare_plugins.corpus.encoded import EncodedBatch
 from splare_plugins.engines.base import IndexWriter
 from splare_plugins.engines.checks import check_impacts
@@ -156,9 +157,9 @@ def _files(source: Path) -> list[Path]:
 
 def _records(path: Path) -> Iterator[_Record]:
     for where, fields in read_jsonl(path):
-        docid, vector = fields.pop("id", None), fields.pop("vector", None)
+        docid, vector = plain_id(fields.pop("id", None)), fields.pop("vector", None)
         if not isinstance(docid, str) or not docid or not isinstance(vector, dict):
-            raise InputError(f'{where} must have "id" and "vector": a non-empty text and an object of weights')
+            raise InputError(f'{where} must have "id" and "vector": a text or whole number and an object of weights')
         yield _Record(where, docid, vector, fields)
 
 

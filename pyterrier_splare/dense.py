@@ -53,8 +53,8 @@ class DenseBackbone(Role):
         """Set ``score``, the cosine of query and text, and ``rank``."""
         field = self.splare.text_field
         pt.validate.result_frame(inp, ["query", field], context=self)
-        queries = self.query_encoder().encode_column(inp["query"].tolist(), inp["qid"].tolist())
-        texts = self.doc_encoder().encode_column(inp[field].tolist(), inp["docno"].tolist())
+        queries = self.query_encoder().encode_column(self._texts("query", inp), inp["qid"].tolist())
+        texts = self.doc_encoder().encode_column(self._texts("document", inp), inp["docno"].tolist())
         scores = [float(one @ other) for one, other in zip(queries, texts, strict=True)]
         return pt.model.add_ranks(inp.assign(score=np.array(scores, dtype=np.float64)))
 

@@ -39,7 +39,7 @@ class ColumnEncoder(Role):
             (accepted.query_frame if self._side == "query" else accepted.document_frame)([texts])
             accepted.result_frame([texts])
         self._check_ids(inp[ids].tolist(), results={"qid", "docno"} <= set(inp.columns), seen=set())
-        return inp.assign(**{self._output: self.encode_column(inp[texts].tolist(), inp[ids].tolist())})
+        return inp.assign(**{self._output: self.encode_column(self._texts(self._side, inp), inp[ids].tolist())})
 
     def transform_iter(self, inp: pt.model.IterDict) -> pt.model.IterDict:
         """Encode a stream, ``batch_size`` records at a time."""
@@ -69,7 +69,10 @@ class ColumnEncoder(Role):
         for window in chunked(inp, self.batch_size):
             ids = [record.get(id_column) for record in window]
             self._check_ids(ids, results={"qid", "docno"} <= set(window[0]), seen=seen)
-            vectors = self.encode_column([record.get(text_column) for record in window], ids)
+            columns = {text_column: [record.get(text_column) for record in window]}
+            if any(self.splare.title_field in record for record in window):
+                columns[str(self.splare.title_field)] = [record.get(self.splare.title_field) for record in window]
+            vectors = self.encode_column(self._texts(self._side, columns), ids)
             yield from ({**record, self._output: each} for record, each in zip(window, vectors, strict=True))
 
     def _check_ids(self, ids: Sequence[object], *, results: bool, seen: set[object]) -> None:

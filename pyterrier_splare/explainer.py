@@ -47,7 +47,7 @@ class SplareExplainer(RowRole):
         field = self.splare.text_field
         pt.validate.result_frame(inp, ["query", field], context=self)
         queries = distinct(inp["query"].tolist(), inp["qid"].tolist(), column="query", kind="qid")
-        texts = distinct(inp[field].tolist(), inp["docno"].tolist(), column=field, kind="docno")
+        texts = distinct(self._texts("document", inp), inp["docno"].tolist(), column=field, kind="docno")
         pairs = list(zip(queries.places, texts.places, strict=True))
         found = {pair: self._explain(queries.texts[pair[0]], texts.texts[pair[1]]) for pair in self._each(pairs)}
         return inp.assign(explanation=[found[pair] for pair in pairs])

@@ -39,6 +39,8 @@ class Splare(SplareSettings):
         doc_top_k: likewise for a document.
         floats: give latent weights as they are instead of integer impacts.
         text_field: column that holds the text of documents.
+        title_field: column with their titles, which go before the texts, as in ``splare index``, where there is such a
+            column; ``None`` leaves them aside.
         batch_size: texts that are taken from a stream and sorted by length together.
         tokens_per_batch: padded tokens of one forward pass; by default what suits the device.
         device: where the model runs; ``"auto"`` takes cuda, else mps, else cpu.

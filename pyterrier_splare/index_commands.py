@@ -6,37 +6,19 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource, Output, index_verb, report_index
-from splare_plugins.cli.options import (
-    USUAL,
-    Duplicates,
-    Json,
-    Loading,
-    OnDuplicateOption,
-    Overwrite,
-    TopKOption,
-    loading_options,
-)
+from splare_plugins.cli.index import IndexJob, Output, index_verb
+from splare_plugins.cli.options import Overwrite, expand_options
 
 
-@loading_options
+@expand_options
 def pisa(
-    corpus: Corpus,
     output: Output,
-    model: EncodingModel = None,
-    encoded: Encoded = None,
-    top_k: TopKOption = "model",
+    job: IndexJob,
     encoding: Annotated[str, typer.Option(help="How PISA compresses its lists.")] = "block_simdbp",
-    on_duplicate: OnDuplicateOption = Duplicates.error,
     overwrite: Overwrite = False,
-    as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """Build a PISA index for PyTerrier; exact, no Java."""
-    source = IndexSource(
-        corpus=corpus, model=model, loading=loading, encoded=encoded, top_k=top_k, on_duplicate=on_duplicate
-    )
-    report_index(source.index_into("pisa", output, overwrite=overwrite, encoding=encoding), output, as_json=as_json)
+    job.run("pisa", output, overwrite=overwrite, encoding=encoding)
 
 
 terrier = index_verb("terrier", "Build a Terrier index for PyTerrier; exact, needs Java.")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyterrier as pt
 
+from pyterrier_splare.columns import is_missing
 from pyterrier_splare.settings import SplareSettings
+from splare_plugins.backbone.texts import joined
 from splare_plugins.config import Side
+from splare_plugins.errors import InputError
 
 
 class FactorySetting:
@@ -40,6 +44,31 @@ class Role(pt.Transformer):
     def batch_size(self) -> int:
         """Texts taken together; an indexing pipeline hands over as many records at a time."""
         return self.splare.batch_size
+
+    def _texts(self, side: Side, inp: Mapping[str, Any]) -> list[object]:
+        """What is encoded of the rows of a frame: queries, or texts with their titles.
+
+        Args:
+            side: which of the two.
+            inp: a frame, or columns by name.
+
+        Raises:
+            InputError: for a title that is not a string.
+        """
+        _, column = self._columns(side)
+        texts = list(inp[column])
+        title = self.splare.title_field
+        if side == "query" or title is None or title == column or title not in inp:
+            return texts
+        titles = ["" if is_missing(each) else each for each in inp[title]]
+        if wrong := next((each for each in titles if not isinstance(each, str)), None):
+            raise InputError(
+                f"the column {title!r} has {wrong!r}, which is not a text; drop it, or leave titles aside with "
+                "Splare(..., title_field=None)"
+            )
+        return [
+            joined(title, text) if isinstance(text, str) else text for title, text in zip(titles, texts, strict=True)
+        ]
 
     def _columns(self, side: Side) -> tuple[str, str]:
         """The columns with the ids and the texts of a side."""

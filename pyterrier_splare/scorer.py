@@ -49,7 +49,7 @@ class SplareScorer(Role):
             return pt.model.add_ranks(inp.assign(score=np.empty(0)))
         queries, query_rows = self._vectors(inp, "query", "query_toks")
         documents, document_rows = self._vectors(inp, "document", "toks")
-        return pt.model.add_ranks(inp.assign(score=_products(queries, query_rows, documents, document_rows)))
+        return pt.model.add_ranks(inp.assign(score=row_products(queries, query_rows, documents, document_rows)))
 
     def _vectors(self, inp: pd.DataFrame, side: Side, given: str) -> tuple[csr_array, list[int]]:
         """Vectors, and for each row of the frame the number of its vector.
@@ -60,7 +60,7 @@ class SplareScorer(Role):
         kind, column = self._columns(side)
         ids = inp[kind].tolist()
         cells = inp[given].tolist() if given in inp.columns else [None] * len(ids)
-        now = inp[column].tolist() if column in inp.columns else [None] * len(ids)
+        now = self._texts(side, inp) if column in inp.columns else [None] * len(ids)
         tokens = {owner: cell for owner, cell in zip(ids, cells, strict=True) if not is_missing(cell)}
         for owner, text in zip(ids, now, strict=True):
             if is_stale(tokens.get(owner), text):
@@ -95,7 +95,9 @@ class SplareScorer(Role):
         return vstack(parts, format="csr"), places
 
 
-def _products(queries: csr_array, query_rows: list[int], documents: csr_array, document_rows: list[int]) -> np.ndarray:
+def row_products(
+    queries: csr_array, query_rows: list[int], documents: csr_array, document_rows: list[int]
+) -> np.ndarray:
     """Dot products of pairs of rows, float64, which holds the integers exactly."""
     queries, documents = queries.astype(np.float64), documents.astype(np.float64)
     scores = np.empty(len(query_rows))

@@ -26,6 +26,7 @@ class Settings(TypedDict, total=False):
     doc_top_k: TopK
     floats: bool
     text_field: str
+    title_field: str | None
     batch_size: int
     tokens_per_batch: int | None
     verbose: bool
@@ -91,6 +92,7 @@ class SplareSettings(pt.Transformer):
         doc_top_k: TopK = "model",
         floats: bool = False,
         text_field: str = "text",
+        title_field: str | None = "title",
         batch_size: int = 1024,
         tokens_per_batch: int | None = None,
         device: str = "auto",
@@ -109,6 +111,7 @@ class SplareSettings(pt.Transformer):
         self.doc_top_k = doc_top_k
         self.floats = floats
         self.text_field = text_field
+        self.title_field = title_field
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
         self.device = device

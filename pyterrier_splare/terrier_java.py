@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
@@ -22,10 +23,10 @@ from splare_plugins.errors import MissingPartError, SplareError
 
 log = logging.getLogger(__name__)
 
-# Package, kind of jar, and the variable that chooses the version, as in PyTerrier.
+# Package, kind of jar, and PyTerrier's setting of the version.
 _JARS = (
-    ("terrier-assemblies", "jar-with-dependencies", "TERRIER_VERSION"),
-    ("terrier-python-helper", "jar", "TERRIER_HELPER_VERSION"),
+    ("terrier-assemblies", "jar-with-dependencies", "terrier_version"),
+    ("terrier-python-helper", "jar", "helper_version"),
 )
 _GROUP = "org.terrier"
 
@@ -56,10 +57,10 @@ def terrier_jars() -> list[str]:
                 mavenresolver.get_package_jar(
                     _GROUP,
                     name,
-                    os.environ.get(version) or mavenresolver.latest_version_num(_GROUP, name),
+                    _wanted_version(setting) or mavenresolver.latest_version_num(_GROUP, name),
                     artifact=kind,
                 )
-                for name, kind, version in _JARS
+                for name, kind, setting in _JARS
             ]
     except (OSError, ValueError) as error:
         raise MissingPartError(
@@ -68,15 +69,17 @@ def terrier_jars() -> list[str]:
         ) from error
 
 
-def start_terrier(memory: str = "2g") -> None:
+def start_terrier(memory: str | None = None) -> None:
     """Start Java with Terrier, or use the machine that runs; later calls return at once.
 
+    What ``pt.java`` and ``pt.terrier`` were told before holds, or is refused where Java runs already.
+
     Args:
-        memory: upper limit of the Java heap, if it is started now.
+        memory: upper limit of the Java heap; by default that of ``pt.java.set_memory_limit``, else 2 GB.
 
     Raises:
         MissingPartError: if PyTerrier, Terrier's jars or Java are missing.
-        SplareError: if Java runs already without Terrier's jars.
+        SplareError: if Java runs already without Terrier's jars, or without what was asked for.
     """
     if importlib.util.find_spec("pyterrier") is None:
         raise MissingPartError(
@@ -86,10 +89,13 @@ def start_terrier(memory: str = "2g") -> None:
 
     if pt.java.started():
         return
-    from pyserini_splare.jvm import is_running, start_jvm
+    from pyserini_splare.jvm import is_running, pyterrier_settings, require_options, start_jvm
 
     if not is_running():
         start_jvm(memory, terrier_jars())
+    else:
+        options, _, _ = pyterrier_settings()
+        require_options([*options, *([] if memory is None else [f"-Xmx{memory}"])])
     with _quiet_initialisation():
         pt.java.init()
 
@@ -190,12 +196,20 @@ def _require_on_class_path(name: str, kind: str) -> str:
     )
 
 
-def _downloaded(name: str, kind: str, variable: str) -> Path | None:
+def _downloaded(name: str, kind: str, setting: str) -> Path | None:
     """The jar of the version that is asked for, else the newest one."""
     ending = f"-{kind}.jar" if kind != "jar" else ".jar"
-    version = os.environ.get(variable) or "*"
+    version = _wanted_version(setting) or "*"
     found = sorted(_home().glob(f"{name}-{version}{ending}"), key=lambda path: _version(path.name))
     return found[-1] if found else None
+
+
+def _wanted_version(setting: str) -> str | None:
+    """What ``pt.terrier.set_version`` or ``set_helper_version`` was told, else the environment."""
+    terrier = sys.modules.get("pyterrier.terrier.java")
+    # Afterwards it is the version that runs.
+    told = None if terrier is None or terrier.pt.java.started() else terrier.configure[setting]
+    return str(told) if told else os.environ.get(f"TERRIER_{setting.upper().removeprefix('TERRIER_')}")
 
 
 def _version(name: str) -> list[int]:

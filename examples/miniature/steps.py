@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from splare_plugins.cli.app import main as splare_main
-from splare_plugins.machine.files import replacing
+from splare_plugins.machine.files import read_jsonl, replacing
 
 console = Console(width=None if sys.stdout.isatty() else 140)
 
@@ -47,8 +47,7 @@ def configure(path: Path, **values: Any) -> Path:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as stream:
-        return [json.loads(line) for line in stream]
+    return [row for _, row in read_jsonl(path)]
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -11,7 +11,6 @@ there already are kept, so that a run that was stopped goes on with the next tea
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from splare_plugins.machine.files import read_jsonl
 from splare_plugins.training.data.embed import Embed, bm25_embedder, embed_texts, load_embedder
 from splare_plugins.training.data.teachers import SIDES, Teachers, TeacherVectors
 
@@ -30,11 +30,6 @@ SCALES = {"english": 20.0, "bm25": 0.4, "dense": 50.0}
 NEGATIVES, DEPTH, CHUNK = 6, 30, 512
 LENGTH = 128  # tokens that a teacher reads
 Load = Callable[[], Embed]
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        return [json.loads(line) for line in stream]
 
 
 def english(row: dict[str, str]) -> tuple[str, str]:
@@ -96,7 +91,10 @@ def main() -> None:
 
 def prepare(pool: Path, output: Path, *, bi_encoders: dict[str, Load], dense: Load, originals: bool) -> None:
     """Write ``teachers/*.safetensors`` and ``rows/*.jsonl``."""
-    sources = {path.name.removesuffix(".jsonl.gz"): read(path) for path in sorted(pool.glob("*.jsonl.gz"))}
+    sources = {
+        path.name.removesuffix(".jsonl.gz"): [row for _, row in read_jsonl(path)]
+        for path in sorted(pool.glob("*.jsonl.gz"))
+    }
     texts = {name: [((row["query"], row["positive"]), english(row)) for row in rows] for name, rows in sources.items()}
     every = [pair for pairs in texts.values() for pair in pairs]
     read_in_english = [pair for name in sources if name not in OTHER_LANGUAGES for pair in texts[name]]

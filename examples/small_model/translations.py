@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gettext
-import gzip
-import json
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import unescape
 from pathlib import Path
+
+from splare_plugins.machine.files import read_jsonl
 
 LANGUAGES = ("bn", "el", "fa", "fi", "fr", "hi", "id", "it", "ja", "ko", "sw", "te", "th", "tr", "vi")
 COMMON = ("ar", "de", "es", "ru", "zh")
@@ -30,8 +30,7 @@ def parallel(
     Consecutive sentences belong to the same article; a passage of four of them gives four queries a turn, the sentence
     asked for in another language at every turn: one of ``asking``, at the first turn also one of ``rarely``.
     """
-    with gzip.open(file, "rt", encoding="utf-8") as stream:
-        rows = [json.loads(line) for line in stream]
+    rows = [row for _, row in read_jsonl(file)]
     for start in range(0, len(rows) - 3, 2):
         passage = rows[start : start + 4]
         for row in passage:
@@ -79,9 +78,8 @@ def handbook(folder: Path, generator: random.Random) -> Iterator[Row]:
         for page in sorted((folder / "en-US").glob("*.html")):
             other = language / page.name
             texts = [paragraphs(each) for each in (page, other) if each.is_file()]
-            if len(texts) == 2 and len(texts[0]) == len(
-                texts[1]
-            ):  # otherwise they would not be of the same paragraphs
+            # With other numbers of paragraphs, they would not be the same ones.
+            if len(texts) == 2 and len(texts[0]) == len(texts[1]):
                 yield from asked(zip(*texts, strict=True), generator)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from opensearch_splare.index_command import AwsRegion, CaCerts, Url
 from opensearch_splare.plan import Deployment
-from splare_plugins.cli.options import DEFAULT_MODEL, USUAL, Json, Loading, TopKOption, loading_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Loading, TopKOption, expand_options
 from splare_plugins.serving.limits import ServerOptions
 
 if TYPE_CHECKING:
@@ -184,9 +184,10 @@ def undeploy(
 
 
 @app.command()
-@loading_options
+@expand_options
 def verify(
     index: IndexName,
+    loading: Loading,
     url: Url = None,
     model: Annotated[
         str, typer.Option("--model", "-M", help="The model that made the index: built-in name, folder or hub id.")
@@ -197,7 +198,6 @@ def verify(
     ca_certs: CaCerts = None,
     aws_region: AwsRegion = None,
     as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """Find documents whose vector does not match their text, such as those that were changed in part.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scipy.sparse import csr_array
 
@@ -30,10 +30,7 @@ from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.retrieval.explain import Explanation
-from splare_plugins.retrieval.indexing import encode_documents
-
-if TYPE_CHECKING:  # torch
-    pass
+from splare_plugins.retrieval.indexing import document_batches
 
 
 class SplareIndex(AskedIndex):
@@ -79,7 +76,7 @@ class SplareIndex(AskedIndex):
         model = self._require_model()
         return fill_index(
             self,
-            lambda rest: encode_documents(model, rest, top_k=top_k, store_text=True),
+            lambda rest: document_batches(model, rest, top_k=top_k, store_text=True),
             documents=documents,
             checkpoint=Path(checkpoint) if checkpoint is not None else None,
             on_error=on_error,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from splare_plugins.cli.index import Corpus, Encoded, EncodingModel, IndexSource
-from splare_plugins.cli.options import USUAL, Duplicates, Json, Loading, OnDuplicateOption, TopKOption, loading_options
+from splare_plugins.cli.index import IndexJob
+from splare_plugins.cli.options import corpus_source, expand_options
 
 if TYPE_CHECKING:  # the client
     from opensearch_splare.generations import Swap
@@ -40,14 +40,11 @@ AwsRegion = Annotated[
 ]
 
 
-@loading_options
+@expand_options
 def opensearch(
-    corpus: Corpus,
     name: Annotated[str, typer.Option("--index", "-i", help="Name of the index.")],
+    job: IndexJob,
     url: Url = None,
-    model: EncodingModel = None,
-    encoded: Encoded = None,
-    top_k: TopKOption = "model",
     store_text: Annotated[
         bool,
         typer.Option("--store-text/--no-text", help="Store titles and texts, for BM25 and hybrid search."),
@@ -73,7 +70,6 @@ def opensearch(
         str | None, typer.Option(help="OpenSearch's analyzer of the texts.", show_default="as the replaced index")
     ] = None,
     chunk_mb: Annotated[float, typer.Option(min=0.01, help="Most megabytes of one request.")] = 8,
-    on_duplicate: OnDuplicateOption = Duplicates.error,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -86,8 +82,6 @@ def opensearch(
     ] = True,
     ca_certs: CaCerts = None,
     aws_region: AwsRegion = None,
-    as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """Index into an OpenSearch cluster, with vectors made here.
 
@@ -98,20 +92,11 @@ def opensearch(
     from splare_plugins.cli.console import report
 
     swaps: list[Swap] = []
-    source = IndexSource(
-        corpus=corpus,
-        model=model,
-        loading=loading,
-        encoded=encoded,
-        top_k=top_k,
-        store_text=store_text,
-        on_duplicate=on_duplicate,
-    )
     options = {
         "connection": {"ca_certs": ca_certs, "aws_region": aws_region},
         "keep_previous": keep_previous,
         "on_swap": swaps.append,
-        "run": _run(corpus, top_k, store_text, on_duplicate),
+        "run": _run(job, store_text=store_text),
         "store_text": store_text,
         "store_vectors": store_vectors,
         "shards": shards,
@@ -120,23 +105,26 @@ def opensearch(
         "chunk_bytes": int(chunk_mb * (1 << 20)),
     }
     location = f"{(url or default_url()).rstrip('/')}/{name}"
-    summary = source.index_into("opensearch", location, overwrite=overwrite, **options)
-    facts: dict[str, Any] = summary.to_dict()
+    facts = job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()
     for swap in swaps:
         for what, names in swap._asdict().items():
-            facts[_SWAPPED[what]] = names if as_json or isinstance(names, str) else ", ".join(names) or None
-    report(f"indexed into {without_password(location)}", facts, as_json=as_json)
+            facts[_SWAPPED[what]] = names if job.as_json or isinstance(names, str) else ", ".join(names) or None
+    report(f"indexed into {without_password(location)}", facts, as_json=job.as_json)
 
 
-def _run(corpus: list[str], top_k: str, store_text: bool, on_duplicate: Duplicates) -> str:
+def _run(job: IndexJob, *, store_text: bool) -> str:
     """What tells this run from those that would index something else under the same name."""
     from splare_plugins.corpus import source_identity
     from splare_plugins.corpus.manifest import MANIFEST_FILE, load_encoding
 
-    folder = Path(corpus[0])
-    if len(corpus) == 1 and (folder / MANIFEST_FILE).is_file():
+    folder = Path(job.corpus[0])
+    if len(job.corpus) == 1 and (folder / MANIFEST_FILE).is_file():
         encoding = load_encoding(folder)
         parts = [encoding.corpus, encoding.top_k]
     else:
-        parts = [source_identity(corpus[0] if len(corpus) == 1 else corpus), top_k, on_duplicate.value]
+        parts = [
+            source_identity(corpus_source(job.corpus), fields=job.fields.names),
+            job.top_k,
+            job.on_duplicate.value,
+        ]
     return " ".join(map(str, [*parts, "text" if store_text else "no text"]))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pyterrier as pt
 
 from pyterrier_splare.identity import config_of
 from pyterrier_splare.indexes.folder import PACKAGE_HINT
 from pyterrier_splare.indexes.indexer import SplareIndexer
+from pyterrier_splare.indexes.loaders import IndexScorer, TextLoader, VectorLoader, signed
 from pyterrier_splare.indexes.place import is_ours, read_meta, version_of
 from pyterrier_splare.indexes.retriever import SplareRetriever
+from pyterrier_splare.indexes.store import Store
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Engine, Searcher
 from splare_plugins.errors import InputError
+from splare_plugins.impacts import to_dicts
 
 # Searchers of one index with different options; tuning makes many, of which each may hold the index in memory.
 _OPEN_AT_ONCE = 4
@@ -26,6 +30,7 @@ class FolderIndex(pt.Artifact, pt.Indexer):
     Args:
         path: folder of the index; need not exist yet.
         model: what makes the impacts; nothing is loaded.
+        overwrite: replace an index that stands at ``path`` when documents are indexed.
 
     Attributes:
         named_model: the config of ``model``.
@@ -39,8 +44,10 @@ class FolderIndex(pt.Artifact, pt.Indexer):
     ARTIFACT_PACKAGE_HINT = PACKAGE_HINT
     engine: ClassVar[type[Engine]]
 
-    def __init__(self, path: str | Path, *, model: Any = None) -> None:
+    def __init__(self, path: str | Path, *, model: Any = None, overwrite: bool = False) -> None:
         super().__init__(path)
+        self.overwrite = overwrite
+        self._stored: tuple[tuple[int, ...], Store] | None = None
         self.named_model = config_of(model)
         self._searchers: dict[tuple[tuple[str, Any], ...], Searcher] = {}
         self._version: tuple[int, ...] = ()
@@ -84,20 +91,77 @@ class FolderIndex(pt.Artifact, pt.Indexer):
         return [["docno", "toks"]]
 
     def index(self, inp: Any) -> Self:
-        """``indexer().index(inp)``; refuses to replace an index."""
+        """``indexer().index(inp)``."""
         return self.indexer().index(inp)
 
-    def indexer(
-        self, *, overwrite: bool = False, batch_size: int = 1000, verbose: bool = False
-    ) -> SplareIndexer[Self]:
+    def indexer(self, *, overwrite: bool | None = None, **settings: Any) -> SplareIndexer[Self]:
         """A transformer that ends an indexing pipeline.
 
         Args:
-            overwrite: replace the index that stands at the path.
-            batch_size: documents handed to the back end together.
-            verbose: show a progress bar.
+            overwrite: replace the index that stands at the path; by default what the index was made with.
+            **settings: ``batch_size``, ``store_text``, ``store_vectors`` and ``verbose`` of :class:`SplareIndexer`.
         """
-        return SplareIndexer(self, overwrite=overwrite, batch_size=batch_size, verbose=verbose)
+        return SplareIndexer(self, overwrite=self.overwrite if overwrite is None else overwrite, **settings)
+
+    def store(self) -> Store:
+        """What the index kept of its documents.
+
+        Raises:
+            InputError: if there is no index.
+        """
+        path = self.require_built()
+        if self._stored is None or self._stored[0] != version_of(path):
+            self._stored = version_of(path), Store(path)
+        return self._stored[1]
+
+    def text_loader(self, fields: list[str] | str | Literal["*"] = "*", *, verbose: bool = False) -> TextLoader:
+        """Adds the texts of documents to results by their ``docno``; see ``indexer(store_text=True)``.
+
+        Args:
+            fields: names of the columns, one name, or ``"*"`` for all that are kept.
+            verbose: there is nothing to wait for; taken because ``pt.text.get_text`` gives it.
+
+        Raises:
+            InputError: if the index did not keep them.
+        """
+        store = self.store()
+        names = store.fields if fields == "*" else [fields] if isinstance(fields, str) else list(fields)
+        store.require(texts=names or ["text"])
+        return TextLoader(self, names)
+
+    def vec_loader(self) -> VectorLoader:
+        """Adds ``toks`` to documents or results by their ``docno``, for feedback; see ``indexer(store_vectors=True)``.
+
+        Raises:
+            InputError: if the index did not keep its vectors.
+        """
+        self.store().require(vectors=True)
+        return VectorLoader(self)
+
+    def scorer(self) -> IndexScorer:
+        """Scores results with ``query_toks`` by their ``docno``, without texts or a model.
+
+        Raises:
+            InputError: if the index did not keep its vectors.
+        """
+        self.store().require(vectors=True)
+        return IndexScorer(self)
+
+    def get_corpus_iter(self) -> Iterator[dict[str, Any]]:
+        """All documents as ``{"docno": ..., "toks": ...}``, with the texts that were kept, for any indexer.
+
+        Raises:
+            InputError: if the index did not keep its vectors.
+        """
+        store = self.store()
+        store.require(vectors=True)
+        return self._corpus(store)
+
+    def _corpus(self, store: Store) -> Iterator[dict[str, Any]]:
+        for docnos, impacts, texts in store.batches(int(self.width or 0)):
+            cells = signed(self, to_dicts(impacts))
+            for row, (docno, toks) in enumerate(zip(docnos, cells, strict=True)):
+                yield {"docno": docno, "toks": toks, **{name: values[row] for name, values in texts.items()}}
 
     def retriever(self, *, num_results: int = 1000, verbose: bool = False) -> SplareRetriever:
         """Queries with ``query_toks`` to results.
@@ -162,7 +226,7 @@ class FolderIndex(pt.Artifact, pt.Indexer):
             self.named_model.require_same_index(SplareConfig.from_dict(made_with), f"the index at {self.path}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_searchers": {}}
+        return {**self.__dict__, "_searchers": {}, "_stored": None}
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and isinstance(other, FolderIndex) and str(self.path) == str(other.path)

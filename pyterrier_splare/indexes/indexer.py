@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import pandas as pd
 import pyterrier as pt
@@ -16,12 +16,21 @@ from scipy.sparse import csr_array
 from pyterrier_splare.columns import require_records, to_impacts
 from pyterrier_splare.encoded import EncodedDocuments
 from pyterrier_splare.identity import require_same_model
+from pyterrier_splare.indexes.folder import FolderWriter
+from pyterrier_splare.indexes.store import StoreWriter
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import EncodedBatch, EncodedFolder
 from splare_plugins.engines.base import Engine
 from splare_plugins.errors import InputError
 
-Batch = tuple[Sequence[str], csr_array]
+
+class Batch(NamedTuple):
+    """Documents on their way into an index."""
+
+    docnos: Sequence[str]
+    impacts: csr_array
+    fields: Sequence[Mapping[str, Any]]
+    """All else that came with them."""
 
 
 class Target(Protocol):
@@ -55,6 +64,8 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         index: the index to build.
         overwrite: replace the index that stands there.
         batch_size: documents handed to the back end together.
+        store_text: keep all columns with texts, for ``index.text_loader()``.
+        store_vectors: keep the vectors, for ``vec_loader()``, ``scorer()`` and ``get_corpus_iter()`` of the index.
         verbose: show a progress bar.
         options: those of the back end's writer.
 
@@ -70,6 +81,8 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         *,
         overwrite: bool = False,
         batch_size: int = 1000,
+        store_text: bool = False,
+        store_vectors: bool = False,
         verbose: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -78,6 +91,8 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         self._index = index
         self.overwrite = overwrite
         self.batch_size = batch_size
+        self.store_text = store_text
+        self.store_vectors = store_vectors
         self.verbose = verbose
         self.options = dict(options or {})
 
@@ -108,9 +123,14 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         self._index.close()
         writer = self._index.engine().writer(str(self._index.path), config, overwrite=self.overwrite, **self.options)
         with writer, pt.tqdm(desc=repr(self._index), unit="d", disable=not self.verbose) as bar:
-            for docids, impacts in chain([first], batches):
-                writer.add(docids, impacts)
-                bar.update(len(docids))
+            assert isinstance(writer, FolderWriter)
+            store = StoreWriter(writer.folder, texts=self.store_text, vectors=self.store_vectors)
+            for batch in chain([first], batches):
+                writer.add(batch.docnos, batch.impacts)
+                if self.store_text or self.store_vectors:
+                    store.add(*batch)
+                bar.update(len(batch.docnos))
+            store.close()
         return self._index
 
     def _documents(self, inp: Any) -> tuple[SplareConfig | None, Iterator[Batch]]:
@@ -123,7 +143,8 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
             inp = EncodedFolder(inp.folder)
         if isinstance(inp, pd.DataFrame):
             pt.validate.document_frame(inp, extra_columns=["toks"], context=self)
-            return config, self._from_records(zip(inp["docno"].tolist(), inp["toks"].tolist(), strict=True), config)
+            rows = zip(*(inp[name].tolist() for name in inp), strict=True)
+            return config, self._from_records((dict(zip(inp, row, strict=True)) for row in rows), config)
         if isinstance(inp, EncodedFolder):
             if config is not None:
                 config.require_same_index(inp.config, f"the encoded corpus {inp.path}")
@@ -138,15 +159,22 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         whole = pt.utils.peekable(whole)
         require_records(whole)
         pt.validate.columns_iter(whole, includes=["docno", "toks"], context=self)
-        return config, self._from_records(_fields(whole), config)
+        return config, self._from_records(whole, config)
 
-    def _from_records(self, records: Iterable[tuple[Any, Any]], config: SplareConfig | None) -> Iterator[Batch]:
-        width = config.width if config else None
+    def _from_records(self, records: Iterable[Mapping[str, Any]], config: SplareConfig | None) -> Iterator[Batch]:
+        width, done = config.width if config else None, 0
         for batch in chunked(records, self.batch_size):
-            docnos, rows = zip(*batch, strict=True)
+            for number, document in enumerate(batch, start=done + 1):
+                if missing := {"docno", "toks"} - document.keys():
+                    raise InputError(
+                        f"document {number} has no {missing.pop()!r}; every document needs docno and toks"
+                    )
+            docnos, cells = ([document[name] for document in batch] for name in ("docno", "toks"))
             name = partial(_name, docnos)
-            require_same_model(rows, config, f"the index at {self._index.path}", name)
-            yield docnos, to_impacts(rows, width, name)
+            require_same_model(cells, config, f"the index at {self._index.path}", name)
+            fields = [{key: document[key] for key in document if key not in ("docno", "toks")} for document in batch]
+            yield Batch(docnos, to_impacts(cells, width, name), fields)
+            done += len(batch)
 
     def __repr__(self) -> str:
         return f"{self._index!r}.indexer()"
@@ -156,13 +184,5 @@ def _name(docnos: Sequence[Any], row: int) -> str:
     return f"document {docnos[row]!r}"
 
 
-def _fields(documents: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, Any]]:
-    for number, document in enumerate(documents, start=1):
-        try:
-            yield document["docno"], document["toks"]
-        except KeyError as error:
-            raise InputError(f"document {number} has no {error}; every document needs docno and toks") from error
-
-
 def _from_encoded(batches: Iterable[EncodedBatch]) -> Iterator[Batch]:
-    return ((batch.docids, batch.impacts) for batch in batches)
+    return (Batch(batch.docids, batch.impacts, batch.documents or [{}] * len(batch)) for batch in batches)

@@ -19,6 +19,9 @@ from pyterrier_splare.indexes.wrapped import MemoryFolderEngine, MemoryFolderSea
 from pyterrier_splare.terrier_java import start_terrier
 from splare_plugins.errors import InputError
 
+# Settings of every indexer; all others are Seismic's.
+_INDEXER = ("batch_size", "store_text", "store_vectors", "verbose")
+
 
 class SplareIndex(FolderIndex):
     """An index of latent impacts; one class per back end, which differ by one word.
@@ -35,6 +38,7 @@ class SplareIndex(FolderIndex):
     Args:
         path: folder of the index; need not exist yet.
         model: what makes the impacts: a ``Splare``, a ``SplareModel``, or a model's name or folder; nothing is loaded.
+        overwrite: replace an index that stands at ``path`` when documents are indexed.
 
     Attributes:
         named_model: the config of ``model``.
@@ -44,29 +48,29 @@ class SplareIndex(FolderIndex):
     """
 
     @staticmethod
-    def pisa(path: str | Path, *, model: Any = None) -> PisaSplareIndex:
+    def pisa(path: str | Path, *, model: Any = None, overwrite: bool = False) -> PisaSplareIndex:
         """PISA: exact, the fastest of the exact ones, no Java; Linux on x86-64."""
-        return PisaSplareIndex(path, model=model)
+        return PisaSplareIndex(path, model=model, overwrite=overwrite)
 
     @staticmethod
-    def terrier(path: str | Path, *, model: Any = None) -> TerrierSplareIndex:
+    def terrier(path: str | Path, *, model: Any = None, overwrite: bool = False) -> TerrierSplareIndex:
         """Terrier, PyTerrier's own engine: exact, Java."""
-        return TerrierSplareIndex(path, model=model)
+        return TerrierSplareIndex(path, model=model, overwrite=overwrite)
 
     @staticmethod
-    def anserini(path: str | Path, *, model: Any = None) -> AnseriniSplareIndex:
+    def anserini(path: str | Path, *, model: Any = None, overwrite: bool = False) -> AnseriniSplareIndex:
         """Lucene, in a form that Anserini, Pyserini and pyterrier_anserini search too: exact, Java."""
-        return AnseriniSplareIndex(path, model=model)
+        return AnseriniSplareIndex(path, model=model, overwrite=overwrite)
 
     @staticmethod
-    def seismic(path: str | Path, *, model: Any = None) -> SeismicSplareIndex:
+    def seismic(path: str | Path, *, model: Any = None, overwrite: bool = False) -> SeismicSplareIndex:
         """Seismic: approximate and very fast, with an exact mode; no Java."""
-        return SeismicSplareIndex(path, model=model)
+        return SeismicSplareIndex(path, model=model, overwrite=overwrite)
 
     @staticmethod
-    def memory(path: str | Path | None = None, *, model: Any = None) -> MemorySplareIndex:
+    def memory(path: str | Path | None = None, *, model: Any = None, overwrite: bool = False) -> MemorySplareIndex:
         """In memory: exact, for small corpora; kept in a folder only if one is named."""
-        return MemorySplareIndex(path, model=model)
+        return MemorySplareIndex(path, model=model, overwrite=overwrite)
 
 
 class PisaSplareIndex(SplareIndex):
@@ -149,26 +153,19 @@ class SeismicSplareIndex(SplareIndex):
     engine = SeismicEngine
 
     def indexer(
-        self,
-        *,
-        overwrite: bool = False,
-        batch_size: int = 1000,
-        verbose: bool = False,
-        threads: int | None = None,
-        **build: float | None,
+        self, *, overwrite: bool | None = None, threads: int | None = None, **settings: Any
     ) -> SplareIndexer[Self]:
         """A transformer that ends an indexing pipeline.
 
         Args:
-            overwrite: replace the index that stands at the path.
-            batch_size: documents handed over together.
-            verbose: show a progress bar.
+            overwrite: replace the index that stands at the path; by default what the index was made with.
             threads: that build; ``None`` takes all.
-            **build: values to use instead of those of ``seismic_engine.BUILD``; larger ``n_postings``,
-                ``summary_energy`` and ``doc_cut`` find more and take longer to build.
+            **settings: those of :meth:`FolderIndex.indexer`, and values to use instead of those of
+                ``seismic_engine.BUILD``; larger ``n_postings``, ``summary_energy`` and ``doc_cut`` find more and take
+                longer to build.
         """
-        options = {"threads": threads, **build}
-        return SplareIndexer(self, overwrite=overwrite, batch_size=batch_size, verbose=verbose, options=options)
+        build = {name: settings.pop(name) for name in set(settings) - set(_INDEXER)}
+        return super().indexer(overwrite=overwrite, options={"threads": threads, **build}, **settings)
 
     def retriever(
         self,
@@ -232,17 +229,18 @@ class MemorySplareIndex(SplareIndex):
     Args:
         path: folder to keep the index in.
         model: what makes the impacts.
+        overwrite: replace an index that stands at ``path`` when documents are indexed.
     """
 
     ARTIFACT_FORMAT = MemoryFolderSearcher.kind
     engine = MemoryFolderEngine
 
-    def __init__(self, path: str | Path | None = None, *, model: Any = None) -> None:
+    def __init__(self, path: str | Path | None = None, *, model: Any = None, overwrite: bool = False) -> None:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if path is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="splare-")
             path = Path(self._temporary.name) / "index"
-        super().__init__(path, model=model)
+        super().__init__(path, model=model, overwrite=overwrite)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._temporary is not None:

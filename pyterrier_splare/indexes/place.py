@@ -53,7 +53,9 @@ class BuildingPlace(FolderDraft):
         if not is_ours(place):
             raise InputError(f"{place} exists and is not an index made here; remove it or choose another place")
         if not self._overwrite:
-            raise InputError(f"{place} exists already; remove it, choose another place, or allow overwriting")
+            raise InputError(
+                f"{place} exists already; remove it, choose another place, or replace it (--overwrite, overwrite=True)"
+            )
 
 
 def file_sizes(folder: Path) -> dict[str, int]:

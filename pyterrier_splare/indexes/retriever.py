@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 import pyterrier as pt
+from scipy.sparse import csr_array
 
 from pyterrier_splare.columns import to_impacts
 from pyterrier_splare.identity import is_stale, require_same_model
@@ -107,22 +108,11 @@ class SplareRetriever(pt.Transformer):
         return {}
 
     def _search(self, queries: pd.DataFrame) -> list[Hits]:
-        def name(row: int) -> str:
-            return f"query {qids[row]!r}"
-
         qids = [str(qid) for qid in queries["qid"].tolist()]
         if len(set(qids)) < len(qids):
             twice = next(qid for qid in qids if qids.count(qid) > 1)
             raise InputError(f"the qid {twice!r} occurs twice; qids must be unique")
-        cells = queries["query_toks"].tolist()
-        for qid, cell, text in zip(qids, cells, queries.get("query", cells), strict=True):
-            if is_stale(cell, text):
-                raise InputError(
-                    f"query {qid!r} is {text!r} now, but its query_toks were made of {cell.text!r}; encode it again "
-                    "after it was rewritten"
-                )
-        require_same_model(cells, self.index.config, f"the index at {self.index.path}", name)
-        impacts = to_impacts(cells, self.index.width, name)
+        impacts = query_impacts(queries, self.index)
         searcher = self.index.searcher(**self.options)
         with pt.tqdm(total=len(qids), desc=repr(self.index), unit="q", disable=not self.verbose) as bar:
             run = search_queries(searcher, qids, impacts, self.num_results, on_progress=bar.update)
@@ -131,6 +121,28 @@ class SplareRetriever(pt.Transformer):
     def __repr__(self) -> str:
         settings = {"num_results": self.num_results, **self.options}
         return f"{self.index!r}.retriever({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+
+
+def query_impacts(queries: pd.DataFrame, index: Source) -> csr_array:
+    """Impacts of ``query_toks``, checked against the index and against the queries beside them.
+
+    Raises:
+        InputError: for a query that was rewritten after it was encoded, or a weight that is not an impact.
+        IdentityError: for queries that another model encoded.
+    """
+    qids, cells = queries["qid"].tolist(), queries["query_toks"].tolist()
+
+    def name(row: int) -> str:
+        return f"query {str(qids[row])!r}"
+
+    for row, (cell, text) in enumerate(zip(cells, queries.get("query", cells), strict=True)):
+        if is_stale(cell, text):
+            raise InputError(
+                f"{name(row)} is {text!r} now, but its query_toks were made of {cell.text!r}; encode it again "
+                "after it was rewritten"
+            )
+    require_same_model(cells, index.config, f"the index at {index.path}", name)
+    return to_impacts(cells, index.width, name)
 
 
 class PisaRetriever(SplareRetriever):

@@ -1,10 +1,19 @@
 """The transformer under a SPLARE model: cut after the SAE's layer, bidirectional, and checked at load.
 
-May import config and the machine.
+May import config and the machine. The rule for texts is imported without torch.
 """
 
-from splare_plugins.backbone.backbone import Backbone, Tokens, pack_states, pool_mask
-from splare_plugins.backbone.guard import require_bidirectional
-from splare_plugins.backbone.load import load_backbone
+from splare_plugins.machine.lazy import lazy_names
 
-__all__ = ["Backbone", "Tokens", "load_backbone", "pack_states", "pool_mask", "require_bidirectional"]
+_HOMES = {
+    "Backbone": "backbone",
+    "Tokens": "backbone",
+    "load_backbone": "load",
+    "pack_states": "backbone",
+    "pool_mask": "backbone",
+    "require_bidirectional": "guard",
+}
+
+__all__ = sorted(_HOMES)
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from splare_plugins.backbone.texts import plain_start, plain_text
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
 
 _ADAPTED = "_hf_peft_config_loaded"
+# Of a text, so many characters for each token of the length limit are tokenised at first.
+_CHARACTERS_PER_TOKEN = 32
 
 
 class Tokens(NamedTuple):
@@ -68,7 +72,7 @@ class Backbone(nn.Module):
         return None
 
     def tokenize(self, texts: Sequence[str], prompt: str, max_length: int) -> list[Tokens]:
-        """Tokenise ``prompt + text`` for each text.
+        """Tokenise ``prompt + text`` for each text, as :func:`plain_text` has it.
 
         Raises:
             InputError: for a text that is not valid Unicode (a lone surrogate), naming its position.
@@ -76,16 +80,15 @@ class Backbone(nn.Module):
         if not texts:
             return []
         require_unicode(texts)
-        encodings = self.tokenizer(
-            [prompt + text for text in texts], truncation=True, max_length=max_length, return_attention_mask=False
-        ).encodings
         tokenised = []
-        for encoding in encodings:
+        _, encodings = tokenise_heads(self.tokenizer, [prompt + plain_text(text) for text in texts], max_length)
+        for text, encoding in zip(texts, encodings, strict=True):
             spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) - len(prompt)
             special = np.array(encoding.special_tokens_mask, dtype=bool)
             ids = np.array(encoding.ids, dtype=np.int64)
             own = ~special & (spans[:, 1] > 0)
-            tokenised.append(Tokens(ids, own, spans.clip(min=0), bool(encoding.overflowing)))
+            spans = spans.clip(min=0) + own[:, None] * plain_start(text)
+            tokenised.append(Tokens(ids, own, spans, bool(encoding.overflowing)))
         return tokenised
 
     def pad(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
@@ -198,3 +201,37 @@ def pool_mask(config: SplareConfig, batch: Sequence[Tokens]) -> Tensor:
     whole = config.pool_all_tokens
     kept = [np.ones_like(tokens.keep) if whole and tokens.keep.any() else tokens.keep for tokens in batch]
     return torch.from_numpy(np.concatenate(kept))
+
+
+def tokenise_heads(
+    tokenizer: Any, texts: Sequence[str], max_length: int, **options: Any
+) -> tuple[list[str], list[Any]]:
+    """Encodings of texts, and so much of each text as filled ``max_length``.
+
+    A fast tokenizer tokenises a whole text before it cuts it, which takes a hundred bytes a character.
+
+    Args:
+        tokenizer: a fast one of transformers.
+        texts: of any length.
+        max_length: tokens kept of each.
+        **options: more of the tokenizer's call.
+    """
+
+    def tokenise(heads: list[str]) -> list[Any]:
+        given = tokenizer(heads, truncation=True, max_length=max_length, return_attention_mask=False, **options)
+        return list(given.encodings)
+
+    size = _CHARACTERS_PER_TOKEN * max_length
+    heads = [text[:size] for text in texts]
+    encodings = tokenise(heads)
+    for number, text in enumerate(texts):
+        # Blanks may be no tokens; and near the end of a head, words are cut where the text goes on.
+        while len(heads[number]) < len(text) and len(heads[number]) - _last_character(encodings[number]) < size // 2:
+            heads[number] = text[: 2 * len(heads[number])]
+            (encodings[number],) = tokenise([heads[number]])
+    return heads, encodings
+
+
+def _last_character(encoding: Any) -> int:
+    """The end of the last token that was kept; of an encoding that was not cut, a place beyond all texts' heads."""
+    return max(end for _, end in encoding.offsets) if encoding.overflowing else sys.maxsize

@@ -1,7 +1,7 @@
 """From a config to a backbone in memory.
 
 What silently goes wrong here in the field is a decoder that stayed causal, or a state taken after the final
-norm instead of before it; see :func:`require_bidirectional` and :func:`_drop_final_norm`.
+norm instead of before it; see :func:`require_bidirectional` and :func:`drop_final_norm`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import (
     MODEL_MAPPING,
     AutoConfig,
@@ -28,13 +27,13 @@ from transformers import (
 
 from splare_plugins.backbone.adapter import apply_adapter
 from splare_plugins.backbone.backbone import Backbone
+from splare_plugins.backbone.final_norm import drop_final_norm
 from splare_plugins.backbone.guard import require_bidirectional
 from splare_plugins.backbone.placement import DeviceMap, choose_attention, placement_options, require_package
 from splare_plugins.backbone.source import Source, find_backbone
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 
-FINAL_NORMS = ("norm", "final_norm", "final_layernorm", "ln_f")
 # Where models of text and images keep the part that reads text, for example Gemma 3 from 4B on.
 _TEXT_PART = {r"^(model\.)?language_model\.(model\.)?": ""}
 
@@ -81,24 +80,26 @@ def load_backbone(
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"cannot load the backbone {source.name} of {config.name}: {reason}") from error
-    norms = () if config.final_norm else FINAL_NORMS  # not in a folder that was saved without it
-    # transformers would go on with random numbers.
-    if missing := sorted(key for key in loading["missing_keys"] if key.split(".")[0] not in norms):
-        raise InputError(
-            f"the backbone {source.name} of {config.name} lacks {missing[0]} and {len(missing) - 1} more tensors; "
-            "fetch it again"
-        )
-    if not config.final_norm:
-        _drop_final_norm(model)
     # Only on the loaded config does this reach the mask functions; transformers drops it elsewhere.
     model.config.__dict__.pop("is_causal", None)
     if config.bidirectional:
         model.config.is_causal = False
-    if config.adapter is not None:
+    if config.adapter is not None:  # before the first run, after which bitsandbytes' weights for a CPU take none
         model = apply_adapter(model, folder / config.adapter, config.adapter_sha256)
     backbone = Backbone(model.eval(), tokenizer)
+    dropped: list[str] = []
+    if not config.final_norm:
+        with _first_run(backbone, config):
+            dropped = drop_final_norm(backbone)
+    # transformers would go on with random numbers; a folder that was saved without its final norm lacks that alone.
+    if missing := sorted(key for key in loading["missing_keys"] if key.rpartition(".")[0] not in dropped):
+        raise InputError(
+            f"the backbone {source.name} of {config.name} lacks {missing[0]} and {len(missing) - 1} more tensors; "
+            "fetch it again"
+        )
     if config.bidirectional:
-        _check(backbone, config)
+        with _first_run(backbone, config):
+            require_bidirectional(backbone)
     return backbone
 
 
@@ -142,10 +143,11 @@ def _load(
     return model if "device_map" in options else model.to(device), loading
 
 
-def _check(backbone: Backbone, config: SplareConfig) -> None:
-    """Run the guard; it is the first to use the kernels, so they fail here if they do not fit."""
+@contextmanager
+def _first_run(backbone: Backbone, config: SplareConfig) -> Iterator[None]:
+    """The checks are the first to use the kernels, so these fail here if they do not fit."""
     try:
-        require_bidirectional(backbone)
+        yield
     except (RuntimeError, AssertionError, ValueError) as error:
         weights = f"{config.quantization} weights" if config.quantization else f"{backbone.model.dtype} weights"
         attention = backbone.model.config._attn_implementation
@@ -165,13 +167,6 @@ def _cut(settings: PreTrainedConfig, layer: int | None, name: str) -> None:
     settings.num_hidden_layers = layer + 1
     if getattr(settings, "layer_types", None):
         settings.layer_types = settings.layer_types[: layer + 1]
-
-
-def _drop_final_norm(model: PreTrainedModel) -> None:
-    """Make ``last_hidden_state`` the raw residual stream, which is what residual SAEs were trained on."""
-    for name in FINAL_NORMS:
-        if isinstance(getattr(model, name, None), nn.Module):
-            setattr(model, name, nn.Identity())
 
 
 @contextmanager

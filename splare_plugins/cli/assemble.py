@@ -27,7 +27,7 @@ def assemble(
     as_json: Json = False,
 ) -> None:
     """Put a published SAE on the backbone it was trained on; `splare calibrate` readies the result for an index."""
-    from splare_plugins.cli.console import console, report
+    from splare_plugins.cli.console import console, report_model
     from splare_plugins.model.assemble import assemble as put_together
 
     with console.status(f"assembling {output}"):
@@ -44,8 +44,6 @@ def assemble(
             overwrite=overwrite,
         )
     facts = {
-        "folder": str(output),
-        "model": f"{config.name} {config.revision}",
         "fingerprint": config.fingerprint(),
         "backbone": config.backbone,
         "backbone_revision": config.backbone_revision,
@@ -53,4 +51,4 @@ def assemble(
         "width": config.width,
         "next": f"splare calibrate {output} CORPUS",
     }
-    report(f"assembled {output}", facts, as_json=as_json)
+    report_model("assembled", output, config, facts, as_json=as_json)

@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.options import USUAL, Json, Loading, Overwrite, loading_options
+from splare_plugins.cli.options import Json, Loading, Overwrite, corpus_source, expand_options, load_model
 from splare_plugins.errors import InputError
 
 
-@loading_options
+@expand_options
 def calibrate(
     model: Annotated[str, typer.Argument(help="Model folder, hub id or built-in name; a SPLADE model too.")],
     corpus: Annotated[list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), or irds:NAME.")],
+    loading: Loading,
     queries: Annotated[
         str | None,
         typer.Option("--queries", "-q", help="Where sample queries are; those of a BEIR folder if left out."),
@@ -28,11 +29,9 @@ def calibrate(
     percentile: Annotated[float, typer.Option(help="Of the weights, mapped to the largest impact.")] = 99.9,
     overwrite: Overwrite = False,
     as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """Set a model's quantiser scales from text, so that it can be indexed; its float vectors stay the same."""
-    from splare_plugins.cli.console import console, report
-    from splare_plugins.cli.options import load_model
+    from splare_plugins.cli.console import console, report_model
     from splare_plugins.config import CONFIG_FILE
     from splare_plugins.corpus import read_documents, read_queries
     from splare_plugins.corpus.sources import is_irds
@@ -43,11 +42,11 @@ def calibrate(
     own = (Path(model) / CONFIG_FILE).is_file()
     if output is None:
         if not own:
-            raise InputError(f"{model} is no SPLARE folder whose config could be rewritten; add -o FOLDER")
+            raise InputError(f"{model} is not a SPLARE folder whose config could be rewritten; add -o FOLDER")
         output = Path(model)
     elif not (own and output.resolve() == Path(model).resolve()):
         require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
-    source = corpus[0] if len(corpus) == 1 else [Path(name) for name in corpus]
+    source = corpus_source(corpus)
     documents = [document.content for document in islice(read_documents(source), sample)]
     if queries is None and not (Path(corpus[0]).is_dir() or is_irds(corpus[0])):
         raise InputError("calibrating needs queries too; name a file of some with --queries")
@@ -57,12 +56,10 @@ def calibrate(
         loaded.calibrate(asked, documents, percentile)
         loaded.save_pretrained(output)
     facts = {
-        "folder": str(output),
-        "model": f"{loaded.config.name} {loaded.config.revision}",
         "index_fingerprint": loaded.config.index_fingerprint(),
         "queries": len(asked),
         "documents": len(documents),
         "query_scale": loaded.config.query.scale,
         "document_scale": loaded.config.document.scale,
     }
-    report(f"calibrated {output}", facts, as_json=as_json)
+    report_model("calibrated", output, loaded.config, facts, as_json=as_json)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +22,9 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from splare_plugins.config import SplareConfig
 
 console = Console(stderr=True)
 results = Console()
@@ -62,7 +67,8 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if value is not None:
             table.add_row(name.replace("_", " "), Text(_readable(value)))
-    results.print(Text(title, style="bold"), soft_wrap=True)
+    shown = re.sub("//[^/@]*@", "//", title)  # a URL may hold a password
+    results.print(Text(shown, style="bold"), soft_wrap=True)
     results.print(table, highlight=False)
 
 
@@ -78,3 +84,9 @@ def report(title: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
         print_json(facts)
     else:
         print_facts(title, facts)
+
+
+def report_model(verb: str, folder: Path, config: SplareConfig, facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """The result of a verb that made a model, with more facts about it."""
+    made = {"folder": str(folder), "model": f"{config.name} {config.revision}", **facts}
+    report(f"{verb} {folder}", made, as_json=as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, USUAL, Json, Loading, Model, loading_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Loading, Model, expand_options, load_model
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,15 +36,14 @@ class Task(NamedTuple):
     """Queries in one language against the set's corpus."""
 
     name: str
-    queries: Path
-    qrels: Path
+    queries: list[Query]
+    qrels: dict[str, dict[str, int]]
 
 
 class Answer(NamedTuple):
     """What one task gave."""
 
     task: Task
-    queries: list[Query]
     run: Mapping[str, Hits]
     figures: dict[str, float]
     """nDCG@10 by system."""
@@ -52,8 +51,9 @@ class Answer(NamedTuple):
     """Spent searching, encoding not included."""
 
 
-@loading_options
+@expand_options
 def demo(
+    loading: Loading,
     dataset: Annotated[
         DemoSet, typer.Option("--set", help="xquad: minutes; scifact: longer, resumable.")
     ] = DemoSet.xquad,
@@ -63,26 +63,26 @@ def demo(
     ] = None,
     model: Model = DEFAULT_MODEL,
     as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """From text to a searchable Lucene index, measured beside BM25, with one hit explained.
 
     Interrupting loses nothing: documents that were encoded are not encoded again.
     """
     from splare_plugins.cli.console import print_json
-    from splare_plugins.cli.options import load_model
+    from splare_plugins.corpus import read_documents
     from splare_plugins.machine.cache import cache_root
 
     started = time.perf_counter()
     corpus, tasks = _tasks(dataset, data)
+    documents = {document.docid: document.content for document in read_documents(corpus)}
     with _step("model") as say:
         loaded = load_model(model, loading)
         say(f"{loaded.config.name} {loaded.config.revision}: {loaded.config.width:,} latents, on {loaded.device}")
     work = work or cache_root() / "demo" / f"{dataset}-{loaded.config.index_fingerprint()}"
-    indexed = _index(loaded, corpus, work)
-    answers = _search(loaded, corpus, tasks, work / "index")
-    hit = _explain(loaded, answers, work / "index")
-    rate = sum(len(answer.queries) for answer in answers) / sum(answer.seconds for answer in answers)
+    indexed = _index(loaded, corpus, len(documents), work)
+    answers = _search(loaded, documents, tasks, work / "index")
+    hit = _explain(loaded, documents, answers[-1])
+    rate = sum(len(answer.task.queries) for answer in answers) / sum(answer.seconds for answer in answers)
     facts = {
         "set": dataset.value,
         "model": loaded.config.describe(),
@@ -99,22 +99,25 @@ def demo(
 
 
 def _tasks(dataset: DemoSet, data: Path) -> tuple[Path, list[Task]]:
+    from splare_plugins.corpus import read_qrels, read_queries
+
     folder = data / dataset
     if not folder.is_dir():
         raise InputError(f"{folder} is missing; run the demo in a clone of the project, or name its data with --data")
-    if dataset is DemoSet.scifact:
-        return folder, [Task("en", folder, folder)]
-    corpus = folder / "en"
-    return corpus, [Task(f"{language} -> en", folder / language, corpus) for language in ("de", "zh")]
+    scifact = dataset is DemoSet.scifact
+    corpus = folder if scifact else folder / "en"
+    asked = {"en": folder} if scifact else {f"{language} -> en": folder / language for language in ("de", "zh")}
+    qrels = read_qrels(corpus)
+    judged = {name: [query for query in read_queries(place) if query.qid in qrels] for name, place in asked.items()}
+    return corpus, [Task(name, queries, qrels) for name, queries in judged.items()]
 
 
-def _index(model: Encoder, corpus: Path, work: Path) -> dict[str, int]:
+def _index(model: Encoder, corpus: Path, total: int, work: Path) -> dict[str, int]:
     from splare_plugins.cli.console import progress
-    from splare_plugins.corpus import EncodedFolder, read_documents
+    from splare_plugins.corpus import EncodedFolder
     from splare_plugins.engines import get_engine
     from splare_plugins.retrieval.indexing import encode_shard, index
 
-    total = sum(1 for _ in read_documents(corpus))
     with _step("encode") as say:
         with progress(f"encoding {corpus.name}", total) as advance:
             encode_shard(model, corpus, work / "encoded", part_size=PART_SIZE, store_text=True, on_progress=advance)
@@ -131,60 +134,42 @@ def _index(model: Encoder, corpus: Path, work: Path) -> dict[str, int]:
     return {"documents": summary.indexed, "index_bytes": size}
 
 
-def _search(model: Encoder, corpus: Path, tasks: list[Task], location: Path) -> list[Answer]:
+def _search(model: Encoder, documents: dict[str, str], tasks: list[Task], location: Path) -> list[Answer]:
     from splare_plugins.cli.console import progress
-    from splare_plugins.corpus import read_documents, read_qrels, read_queries
     from splare_plugins.engines import get_engine, get_text_engine
     from splare_plugins.retrieval.evaluation import evaluate
-    from splare_plugins.retrieval.indexing import encode_queries, search_queries
+    from splare_plugins.retrieval.indexing import query_impacts, search_queries
 
-    documents = [(document.docid, document.content) for document in read_documents(corpus)]
     answers = []
     with get_engine("lucene").searcher(str(location)) as searcher:
         for task in tasks:
             with _step("search") as say:
-                qrels = read_qrels(task.qrels)
-                queries = [query for query in read_queries(task.queries) if query.qid in qrels]
-                with progress(f"encoding queries, {task.name}", len(queries)) as advance:
-                    impacts = encode_queries(model, queries, on_progress=advance)
+                texts = {query.qid: query.text for query in task.queries}
+                with progress(f"encoding queries, {task.name}", len(texts)) as advance:
+                    impacts = query_impacts(model, task.queries, on_progress=advance)
                 begin = time.perf_counter()
-                run = search_queries(searcher, [query.qid for query in queries], impacts, DEPTH)
+                run = search_queries(searcher, list(texts), impacts, DEPTH)
                 seconds = time.perf_counter() - begin
-                texts = {query.qid: query.text for query in queries}
-                words = get_text_engine("lucene").bm25(documents, texts, DEPTH)
+                words = get_text_engine("lucene").bm25(documents.items(), texts, DEPTH)
                 figures = {
-                    "SPLARE": round(evaluate(qrels, run, ["nDCG@10"])["nDCG@10"], 4),
-                    "BM25": round(evaluate(qrels, words, ["nDCG@10"])["nDCG@10"], 4),
+                    name: round(evaluate(task.qrels, hits, ["nDCG@10"])["nDCG@10"], 4)
+                    for name, hits in (("SPLARE", run), ("BM25", words))
                 }
-                say(f"{task.name}: {len(queries):,} queries, {len(queries) / seconds:,.0f} a second")
-            answers.append(Answer(task, queries, run, figures, seconds))
+                say(f"{task.name}: {len(texts):,} queries, {len(texts) / seconds:,.0f} a second")
+            answers.append(Answer(task, run, figures, seconds))
     return answers
 
 
-def _explain(model: Encoder, answers: list[Answer], location: Path) -> dict[str, Any]:
-    """The first query of the last task whose best hit is right, taken apart."""
-    import json
-
-    from splare_plugins.corpus import read_qrels
-    from splare_plugins.engines import get_engine
+def _explain(model: Encoder, documents: dict[str, str], answer: Answer) -> dict[str, Any]:
+    """The first query whose best hit is right, taken apart."""
     from splare_plugins.retrieval.explain import explain
 
-    answer = answers[-1]
-    qrels = read_qrels(answer.task.qrels)
-    right = [
-        query
-        for query in answer.queries
-        if (hits := answer.run[query.qid]).docids and qrels[query.qid].get(hits.docids[0], 0) > 0
-    ]
-    if not right:
-        return {}
-    query = right[0]
-    docid = answer.run[query.qid].docids[0]
-    with get_engine("lucene").searcher(str(location)) as searcher:
-        stored = json.loads(searcher.document(docid))  # type: ignore[attr-defined]
-    text = " ".join(part for part in (stored["title"], stored["text"]) if part)
-    explanation = explain(model, query.text, text, top=8)
-    return {"query": query.text, "docid": docid, "document": text, **explanation.to_dict()}
+    for query in answer.task.queries:
+        best = answer.run[query.qid].docids[:1]
+        if best and answer.task.qrels[query.qid].get(best[0], 0) > 0:
+            explanation = explain(model, query.text, documents[best[0]], top=8)
+            return {"query": query.text, "docid": best[0], "document": documents[best[0]], **explanation.to_dict()}
+    return {}
 
 
 def _show(facts: dict[str, Any]) -> None:

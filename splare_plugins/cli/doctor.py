@@ -99,11 +99,8 @@ def _java() -> str:
 def _engines() -> Iterator[Check]:
     from splare_plugins.engines import engine_names, get_engine
 
-    def load(name: str) -> Callable[[], str]:
-        return lambda: f"{type(get_engine(name)).__module__}"
-
     for name in engine_names():
-        yield _try(f"engine {name}", load(name))
+        yield _try(f"engine {name}", lambda name=name: type(get_engine(name)).__module__)  # type: ignore[misc]
 
 
 def _model() -> str:

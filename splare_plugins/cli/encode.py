@@ -9,22 +9,27 @@ import typer
 
 from splare_plugins.cli.options import (
     DEFAULT_MODEL,
-    USUAL,
+    DocumentFields,
     Duplicates,
     Json,
     Loading,
     Model,
     OnDuplicateOption,
     TopKOption,
-    loading_options,
+    corpus_source,
+    expand_options,
+    load_model,
+    parse_top_k,
 )
 from splare_plugins.errors import InputError
 
 
-@loading_options
+@expand_options
 def encode(
-    corpus: Annotated[list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), or irds:NAME.")],
+    corpus: Annotated[list[str], typer.Argument(help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the encoded corpus.")],
+    fields: DocumentFields,
+    loading: Loading,
     model: Model = DEFAULT_MODEL,
     shard: Annotated[str, typer.Option(help="i/n: encode part i of n, on as many machines; from 1/n to n/n.")] = "1/1",
     part_size: Annotated[int, typer.Option(help="Documents of a part; what a killed run may have to redo.")] = 2000,
@@ -34,23 +39,20 @@ def encode(
     ] = False,
     on_duplicate: OnDuplicateOption = Duplicates.error,
     as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """Encode a corpus once, to index it many times.
 
     A run that was killed goes on where it stopped when the same command is given again.
     """
     from splare_plugins.cli.console import progress, report
-    from splare_plugins.cli.options import load_model, parse_top_k
     from splare_plugins.retrieval.indexing import encode_shard
 
     number, count = _shard(shard)
-    source = corpus[0] if len(corpus) == 1 else [Path(name) for name in corpus]
     loaded = load_model(model, loading)
     with progress("encoding") as advance:
         summary = encode_shard(
             loaded,
-            source,
+            corpus_source(corpus),
             output,
             shard=number,
             shards=count,
@@ -58,6 +60,7 @@ def encode(
             top_k=parse_top_k(top_k),
             store_text=store_text,
             on_duplicate=on_duplicate.value,
+            fields=fields.names,
             on_progress=advance,
         )
     report(f"encoded into {output}", summary.to_dict(), as_json=as_json)

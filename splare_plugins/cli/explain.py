@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, USUAL, Json, Loading, Model, loading_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Loading, Model, expand_options, load_model
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,18 +14,17 @@ if TYPE_CHECKING:
     from splare_plugins.retrieval.explain import Explanation
 
 
-@loading_options
+@expand_options
 def explain(
     query: Annotated[str, typer.Argument(help="A query.")],
     document: Annotated[str, typer.Argument(help="A document.")],
+    loading: Loading,
     top: Annotated[int, typer.Option(min=1, help="Most latents shown.")] = 10,
     model: Model = DEFAULT_MODEL,
     as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """Show why a document matches a query: which latents, how much each, and on which words they fired."""
     from splare_plugins.cli.console import print_json, results
-    from splare_plugins.cli.options import load_model
     from splare_plugins.retrieval.explain import explain as take_apart
 
     explanation = take_apart(load_model(model, loading), query, document, top=top)

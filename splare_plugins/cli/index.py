@@ -1,13 +1,13 @@
 """``splare index``: text, or an encoded corpus, into a search engine.
 
 Each engine's command lives with its adapter and joins through the entry point group ``splare_plugins.cli.index``;
-it is made of :func:`index_verb`, or of the options and the :class:`IndexSource` below.
+it is made of :func:`index_verb`, or of the :class:`IndexJob` below and options of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +15,17 @@ import typer
 
 from splare_plugins.cli.options import (
     DEFAULT_MODEL,
-    USUAL,
+    DocumentFields,
     Duplicates,
     Json,
     Loading,
     OnDuplicateOption,
     Overwrite,
     TopKOption,
-    loading_options,
+    corpus_source,
+    expand_options,
+    load_model,
+    parse_top_k,
 )
 from splare_plugins.errors import InputError
 
@@ -32,132 +35,119 @@ if TYPE_CHECKING:
 
 index = typer.Typer(help="Build an index from text or from an encoded corpus.", no_args_is_help=True)
 
-Corpus = Annotated[
-    list[str],
-    typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), irds:NAME, or a folder made by `splare encode`."),
-]
-EncodingModel = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-M",
-        help="Built-in name, model folder or hub id; an encoded corpus must have been made with it.",
-        show_default=DEFAULT_MODEL,
-    ),
-]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the index.")]
-Encoded = Annotated[
-    Path | None,
-    typer.Option(help="Keep the encoded corpus in this folder, so that a killed run goes on where it stopped."),
-]
-
-
-def index_verb(engine: str, about: str) -> Callable[..., None]:
-    """The command of an engine without options of its own.
-
-    Args:
-        engine: its registered name.
-        about: the command's help.
-    """
-
-    @loading_options
-    def verb(
-        corpus: Corpus,
-        output: Output,
-        model: EncodingModel = None,
-        encoded: Encoded = None,
-        top_k: TopKOption = "model",
-        on_duplicate: OnDuplicateOption = Duplicates.error,
-        overwrite: Overwrite = False,
-        as_json: Json = False,
-        loading: Loading = USUAL,
-    ) -> None:
-        source = IndexSource(
-            corpus=corpus, model=model, loading=loading, encoded=encoded, top_k=top_k, on_duplicate=on_duplicate
-        )
-        report_index(source.index_into(engine, output, overwrite=overwrite), output, as_json=as_json)
-
-    verb.__doc__ = about
-    return verb
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexSource:
-    """Where impacts come from: text and a model, or a corpus that was encoded before."""
+class IndexJob:
+    """Text and a model, or a corpus that was encoded before, into an index; the fields are the options."""
 
-    corpus: list[str]
-    model: str | None
-    loading: Loading | str
-    """Or just a device."""
-    encoded: Path | None
-    top_k: str
-    on_duplicate: Duplicates
-    store_text: bool = False
+    corpus: Annotated[
+        list[str],
+        typer.Argument(
+            help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME; or a folder made by `splare encode`."
+        ),
+    ]
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-M",
+            help="Built-in name, model folder or hub id; an encoded corpus must have been made with it.",
+            show_default=DEFAULT_MODEL,
+        ),
+    ] = None
+    encoded: Annotated[
+        Path | None,
+        typer.Option(help="Keep the encoded corpus in this folder, so that a killed run goes on where it stopped."),
+    ] = None
+    top_k: TopKOption = "model"
+    on_duplicate: OnDuplicateOption = Duplicates.error
+    as_json: Json = False
+    fields: DocumentFields
+    loading: Loading
+
+    def run(self, engine: str, output: Path | str, *, overwrite: bool, **options: Any) -> None:
+        """Build the index of ``engine`` at ``output``, with the ``options`` of its writer, and report."""
+        from splare_plugins.cli.console import report
+
+        summary = self.index_into(engine, output, overwrite=overwrite, **options)
+        report(f"indexed into {output}", summary.to_dict(), as_json=self.as_json)
 
     def index_into(self, engine: str, output: Path | str, *, overwrite: bool, **options: Any) -> Summary:
-        """Build the index of ``engine`` at ``output``, with the ``options`` of the engine's own writer."""
+        """Likewise, without a report."""
         from splare_plugins.cli.console import progress
-        from splare_plugins.cli.options import load_model, parse_top_k
-        from splare_plugins.corpus import ReadCounts, read_documents
+        from splare_plugins.corpus import EncodedFolder, ReadCounts, read_documents
         from splare_plugins.engines import get_engine
-        from splare_plugins.retrieval.indexing import encode_documents, index
+        from splare_plugins.retrieval.indexing import document_batches, encode_shard
+        from splare_plugins.retrieval.indexing import index as fill
 
-        top_k = parse_top_k(self.top_k)
-        maker = get_engine(engine)
-        if (ready := self._encoded_folder()) is not None:
+        maker, source = get_engine(engine), corpus_source(self.corpus)
+        kept: dict[str, Any] = {"top_k": parse_top_k(self.top_k), "store_text": options.get("store_text", False)}
+        ready = self._encoded_before(kept)
+        if ready is None:
+            model = load_model(self.model or DEFAULT_MODEL, self.loading)
+            if self.encoded is not None:
+                kept |= {"on_duplicate": self.on_duplicate.value, "fields": self.fields.names}
+                with progress("encoding") as advance:
+                    encode_shard(model, source, self.encoded, **kept, on_progress=advance)
+                ready = EncodedFolder(self.encoded)
+        if ready is not None:
             writing = maker.writer(str(output), ready.config, overwrite=overwrite, **options)
             with writing as writer, progress("indexing", ready.num_docs) as advance:
-                return index(ready.batches(), writer, counts=ready.read, on_progress=advance)
-        loaded = load_model(self.model or DEFAULT_MODEL, self.loading)
-        counts = ReadCounts()
-        documents = read_documents(self._paths(), on_duplicate=self.on_duplicate.value, counts=counts)
-        writing = maker.writer(str(output), loaded.config, overwrite=overwrite, **options)
-        with writing as writer, progress("encoding and indexing") as advance:
-            batches = encode_documents(loaded, documents, top_k=top_k, store_text=self.store_text, on_progress=advance)
-            return index(batches, writer, counts=counts)
+                summary = fill(ready.batches(), writer, counts=ready.read, on_progress=advance)
+        else:
+            counts = ReadCounts()
+            documents = read_documents(
+                source, on_duplicate=self.on_duplicate.value, counts=counts, fields=self.fields.names
+            )
+            writing = maker.writer(str(output), model.config, overwrite=overwrite, **options)
+            with writing as writer, progress("encoding and indexing") as advance:
+                batches = document_batches(model, documents, **kept, on_progress=advance)
+                summary = fill(batches, writer, counts=counts)
+        return summary
 
-    def _encoded_folder(self) -> EncodedFolder | None:
-        """The encoded corpus, made first where ``--encoded`` asks for it."""
+    def _encoded_before(self, asked: dict[str, Any]) -> EncodedFolder | None:
+        """The corpus that was encoded before, if that is what was given; what it cannot follow any more is refused."""
         from splare_plugins.corpus import EncodedFolder
         from splare_plugins.corpus.manifest import MANIFEST_FILE
         from splare_plugins.model.describe import describe_model
 
         given = Path(self.corpus[0])
-        if len(self.corpus) == 1 and (given / MANIFEST_FILE).is_file():
-            if self.encoded is not None:
-                raise InputError(f"{given} is encoded already; omit --encoded")
-            ready = EncodedFolder(given)
-            if self.model is not None:
-                describe_model(self.model).config.require_same_index(ready.config, f"{given}")
-            return ready
-        if self.encoded is None:
+        if len(self.corpus) > 1 or not (given / MANIFEST_FILE).is_file():
             return None
-        from splare_plugins.cli.console import progress
-        from splare_plugins.cli.options import load_model, parse_top_k
-        from splare_plugins.retrieval.indexing import encode_shard
-
-        loaded = load_model(self.model or DEFAULT_MODEL, self.loading)
-        with progress("encoding") as advance:
-            encode_shard(
-                loaded,
-                self._paths(),
-                self.encoded,
-                top_k=parse_top_k(self.top_k),
-                store_text=self.store_text,
-                on_duplicate=self.on_duplicate.value,
-                on_progress=advance,
-            )
-        return EncodedFolder(self.encoded)
-
-    def _paths(self) -> str | list[Path]:
-        return self.corpus[0] if len(self.corpus) == 1 else [Path(name) for name in self.corpus]
+        late = {
+            "--encoded": self.encoded is not None,
+            "--on-duplicate": self.on_duplicate is not Duplicates.error,
+            **{_flag(name): value is not None for name, value in vars(self.fields).items()},
+            **{_flag(each.name): getattr(self.loading, each.name) != each.default for each in fields(self.loading)},
+        }
+        if given_late := [name for name, was_given in late.items() if was_given]:
+            raise InputError(f"{given} is encoded already, which {given_late[0]} cannot change; omit {given_late[0]}")
+        ready = EncodedFolder(given)
+        if asked["top_k"] not in ("model", ready.encoding.top_k):
+            kept = "all" if ready.encoding.top_k is None else ready.encoding.top_k
+            raise InputError(f"{given} was encoded with {kept} latents a document; omit --top-k, or encode again")
+        if asked["store_text"] and not ready.encoding.store_text:
+            raise InputError(f"{given} keeps no texts to store; omit --store-text, or run splare encode --store-text")
+        if self.model is not None:
+            describe_model(self.model).config.require_same_index(ready.config, f"{given}")
+        return ready
 
 
-def report_index(summary: Summary, output: Path | str, *, as_json: bool) -> None:
-    """Print what was indexed into ``output``."""
-    from splare_plugins.cli.console import report
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
-    report(f"indexed into {output}", summary.to_dict(), as_json=as_json)
+
+def index_verb(engine: str, about: str) -> Callable[..., None]:
+    """The command of a registered engine without options of its own, with its help."""
+
+    @expand_options
+    def verb(output: Output, job: IndexJob, overwrite: Overwrite = False) -> None:
+        job.run(engine, output, overwrite=overwrite)
+
+    verb.__doc__ = about
+    return verb
 
 
 index.command("memory")(index_verb("memory", "Build an index for the exact in-memory engine, which needs no Java."))

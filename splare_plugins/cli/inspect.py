@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from splare_plugins.cli.options import Json
+from splare_plugins.cli.sae import labels_of
 from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
 from splare_plugins.errors import InputError, SplareError
-from splare_plugins.heads.labels import LABELS, read_labels, summary
 
 
 def inspect(
@@ -24,14 +23,10 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Say what something is, which model made it, and how large it is."""
-    from splare_plugins.cli.console import print_facts, print_json
+    from splare_plugins.cli.console import report
 
     facts = _facts(what)
-    if as_json:
-        print_json(facts)
-    else:
-        # A URL may hold a password.
-        print_facts(f"{re.sub('//[^/@]*@', '//', what)} is {facts.pop('kind')}", facts)
+    report(f"{what} is {facts['kind']}", facts if as_json else {**facts, "kind": None}, as_json=as_json)
 
 
 def _facts(what: str) -> dict[str, Any]:
@@ -65,7 +60,7 @@ def _model_facts(name: str) -> dict[str, Any]:
         "folder": str(folder),
         "head": config.head_kind,
         "latents": config.width,
-        "labels": _labels(folder / config.head / LABELS, config.width),
+        "labels": labels_of(folder / config.head, config.width),
         "backbone": config.backbone,
         "backbone revision": config.backbone_revision,
         "layer": config.layer,
@@ -82,10 +77,6 @@ def _model_facts(name: str) -> dict[str, Any]:
 def _side(side: SideConfig) -> str:
     kept = "all latents" if side.top_k is None else f"top {side.top_k}"
     return f"{kept}, at most {side.max_length} tokens, prompt {side.prompt!r}"
-
-
-def _labels(table: Path, width: int) -> str | None:
-    return summary(read_labels(table, width), width) if table.is_file() else None
 
 
 def _encoded_facts(folder: Path) -> dict[str, Any]:
@@ -116,7 +107,7 @@ def _index_facts(folder: Path) -> dict[str, Any]:
             return {**_engine_facts(name, str(folder)), "bytes": _size(folder)}
         except SplareError as error:
             refusals.append(f"{name}: {error}")
-    raise InputError(f"{folder} is no model, encoded corpus or index ({'; '.join(refusals)})")
+    raise InputError(f"{folder} is not a model, an encoded corpus or an index ({'; '.join(refusals)})")
 
 
 def _engine_facts(name: str, location: str) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
 from enum import StrEnum
 from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
@@ -14,12 +15,13 @@ import typer
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
+    from splare_plugins.corpus.fields import Fields
     from splare_plugins.model.encoder import Encoder
 
 # Written out here because importing the package of the built-in model for it would be slow.
 DEFAULT_MODEL = "splare-e5-small"
 SPREAD = "spread"
-_PANEL = "Loading the model"
+_READING = "Reading the data"
 
 Model = Annotated[str, typer.Option("--model", "-M", help="Built-in name, model folder, hub id, or st:FOLDER.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -28,6 +30,10 @@ TopKOption = Annotated[
     str, typer.Option("--top-k", help="Latents kept of a text: a number, 'model' for the model's own, 'none' for all.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
+
+
+def _fields_option(about: str, default: str | None = None) -> Any:
+    return typer.Option(help=about, rich_help_panel=_READING, show_default=default or False)
 
 
 class Duplicates(StrEnum):
@@ -40,6 +46,55 @@ class Duplicates(StrEnum):
 OnDuplicateOption = Annotated[
     Duplicates, typer.Option(help="A document id that came before: stop, or keep the first document and count.")
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentFields:
+    """Which fields of a corpus are read; the fields are the options."""
+
+    id_field: Annotated[str | None, _fields_option("Field or column of the id, where it has no usual name.")] = None
+    text_field: Annotated[
+        str | None, _fields_option("Field or column of the text; several, as in headings,body, are joined.")
+    ] = None
+    title_field: Annotated[str | None, _fields_option("Field or column of the title.", default="title")] = None
+    columns: Annotated[
+        str | None, _fields_option("Names of a file's columns where it has no header, such as id,title,text.")
+    ] = None
+
+    @property
+    def names(self) -> Fields:
+        """As readers take them."""
+        return _fields(self.columns, id=self.id_field, text=self.text_field, title=self.title_field)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryFields:
+    """Which fields of queries are read; the fields are the options."""
+
+    id_field: Annotated[str | None, _fields_option("Field or column of the id, where it has no usual name.")] = None
+    text_field: Annotated[
+        str | None,
+        typer.Option(
+            "--field",
+            "--text-field",
+            help="Field, column or tag of the text, such as description; several are joined: title,description.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+    columns: Annotated[
+        str | None, _fields_option("Names of a file's columns where it has no header, such as id,language,text.")
+    ] = None
+
+    @property
+    def names(self) -> Fields:
+        """As readers take them."""
+        return _fields(self.columns, id=self.id_field, text=self.text_field)
+
+
+def _fields(columns: str | None, **names: str | None) -> Fields:
+    from splare_plugins.corpus.fields import Fields
+
+    return Fields(columns=tuple(name.strip() for name in columns.split(",")) if columns else (), **names)
 
 
 def parse_top_k(value: str) -> int | Literal["model"] | None:
@@ -57,83 +112,76 @@ def parse_top_k(value: str) -> int | Literal["model"] | None:
     return int(value)
 
 
-def load_model(name: str, loading: Loading | str) -> Encoder:
-    """The model, with a line that says what is going on: loading takes seconds.
+def corpus_source(corpus: list[str]) -> str | list[Path]:
+    """One corpus, which need not be a file, or the several files of one."""
+    return corpus[0] if len(corpus) == 1 else [Path(name) for name in corpus]
 
-    Args:
-        name: what ``SplareModel.from_pretrained`` takes.
-        loading: the options of the verb, or just a device.
-    """
-    from splare_plugins.cli.console import console
 
-    with console.status(f"loading {name}"):
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
-        how = Loading(device=loading) if isinstance(loading, str) else loading
-        return how.load(name)
+def _loading_option(about: str) -> Any:
+    return typer.Option(help=about, rich_help_panel="Loading the model")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
     """How a model is loaded; the fields are the options."""
 
-    device: Annotated[
-        str,
-        typer.Option(help="auto, cpu, cuda, cuda:1, mps; spread: over all devices there are.", rich_help_panel=_PANEL),
-    ] = "auto"
-    dtype: Annotated[
-        str, typer.Option(help="Of the weights: auto, float32, bfloat16, float16.", rich_help_panel=_PANEL)
-    ] = "auto"
-    attention: Annotated[
-        str,
-        typer.Option(help="auto, eager, sdpa, flex_attention, flash_attention_2.", rich_help_panel=_PANEL),
-    ] = "auto"
+    device: Annotated[str, _loading_option("auto, cpu, cuda, cuda:1, mps; spread: over all devices there are.")] = (
+        "auto"
+    )
+    dtype: Annotated[str, _loading_option("Of the weights: auto, float32, bfloat16, float16.")] = "auto"
+    attention: Annotated[str, _loading_option("auto, eager, sdpa, flex_attention, flash_attention_2.")] = "auto"
     quantize: Annotated[
         str,
-        typer.Option(
-            help="Weights of the backbone in 8bit or 4bit, which makes another index; none; or as the model says.",
-            rich_help_panel=_PANEL,
+        _loading_option(
+            "Weights of the backbone in 8bit or 4bit, which makes another index; none; or as the model says."
         ),
     ] = "model"
 
-    def load(self, name: str) -> Encoder:
-        """The model ``name``, loaded so."""
+
+def load_model(name: str, loading: Loading) -> Encoder:
+    """The model that ``SplareModel.from_pretrained`` finds as ``name``, with a line that says what is going on."""
+    from splare_plugins.cli.console import console
+
+    with console.status(f"loading {name}"):
         from splare_plugins.model import SplareModel
 
-        spread = self.device == SPREAD
+        spread = loading.device == SPREAD
         return SplareModel.from_pretrained(
             name,
-            device="auto" if spread else self.device,
+            device="auto" if spread else loading.device,
             device_map="auto" if spread else None,
-            dtype=self.dtype,
-            attention=self.attention,
-            quantization=None if self.quantize == "none" else self.quantize,
+            dtype=loading.dtype,
+            attention=loading.attention,
+            quantization=None if loading.quantize == "none" else loading.quantize,
         )
 
 
-USUAL = Loading()
-
-
-def loading_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the options of :class:`Loading`, which it receives as its parameter ``loading``."""
-    hints = get_type_hints(verb, include_extras=True)
-    own = [
-        parameter.replace(annotation=hints[parameter.name])
-        for parameter in inspect.signature(verb).parameters.values()
-        if parameter.name != "loading"
-    ]
-    types = get_type_hints(Loading, include_extras=True)
-    options = [
-        inspect.Parameter(field.name, own[-1].kind, default=field.default, annotation=types[field.name])
-        for field in fields(Loading)
-    ]
+def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the fields of its parameters that are dataclasses, such as :class:`Loading`, as options."""
+    options = list(_options(verb))
 
     @wraps(verb)
     def with_options(**arguments: Any) -> None:
-        loading = Loading(**{option.name: arguments.pop(option.name) for option in options})
-        verb(**arguments, loading=loading)
+        _call(verb, arguments)
 
-    with_options.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *options]}
+    with_options.__signature__ = Signature(options)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {option.name: option.annotation for option in options}
     return with_options
+
+
+def _options(function: Callable[..., Any]) -> Iterator[Parameter]:
+    hints = get_type_hints(function, include_extras=True)
+    for parameter in signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if is_dataclass(hint):
+            yield from _options(hint)  # type: ignore[arg-type]
+        else:
+            yield parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hint)
+
+
+def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    hints = get_type_hints(function)
+    names = signature(function).parameters
+    return function(
+        **{name: _call(hints[name], arguments) if is_dataclass(hints[name]) else arguments[name] for name in names}
+    )

@@ -142,56 +142,51 @@ def _head_folder(folder: Path) -> Path:
     if (folder / CONFIG_FILE).is_file():
         folder = folder / SplareConfig.load(folder).head
     if not (folder / HEAD_CARD).is_file():
-        raise InputError(f"{folder} is no imported SAE: it has no {HEAD_CARD}; make one with `splare sae import`")
+        raise InputError(f"{folder} is not an imported SAE: it has no {HEAD_CARD}; make one with `splare sae import`")
     return folder
+
+
+def labels_of(folder: Path, width: int) -> str | None:
+    """How many latents of the head in ``folder`` have labels, if it has some."""
+    table = folder / LABELS
+    return summary(read_labels(table, width), width) if table.is_file() else None
 
 
 def _facts(folder: Path) -> dict[str, Any]:
     from splare_plugins.machine.files import read_json
 
     card = read_json(folder / HEAD_CARD)
-    table = folder / LABELS
     return {
         "folder": str(folder),
         "width": card.get("width"),
         "d_model": card.get("state_size"),
         "k": card.get("k"),
         **{key: card.get(key) for key in SHOWN + ORIGIN},
-        "labels": summary(read_labels(table, card["width"]), card["width"]) if table.is_file() else None,
+        "labels": labels_of(folder, card.get("width", 0)),
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
     }
 
 
-def _measure(folder: Path, backbone: str, texts: list[str], device: str) -> dict[str, Any]:
-    """Mean number of active latents a token that is no special token, on the causal backbone as published."""
+def _measure(folder: Path, name: str, texts: list[str], device: str) -> dict[str, Any]:
+    """Mean number of active latents a token, special ones left out, on the causal backbone as published."""
     import torch
-
-    from splare_plugins.heads import SparseAutoencoder
-
-    head = SparseAutoencoder.load(folder)
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    model = _causal_backbone(head, backbone, chosen)
-    head = head.place(chosen, torch.float32)
-    counts = [_active(head, model, text) for text in texts]
-    tokens = sum(len(part) for part in counts)
-    if not tokens:
-        raise InputError("the --text has no token besides special ones; give a longer one")
-    return {"measured_l0": round(float(torch.cat(counts).float().mean()), 1), "measured_tokens": tokens}
-
-
-def _causal_backbone(head: SparseAutoencoder, name: str, device: Any) -> Backbone:
-    import torch
-    from transformers.utils import logging as transformers_logging
 
     from splare_plugins.backbone import load_backbone
     from splare_plugins.backbone.source import find_backbone
+    from splare_plugins.heads import SparseAutoencoder
     from splare_plugins.model.assemble import backbone_settings, require_fit
 
-    transformers_logging.disable_progress_bar()
+    head = SparseAutoencoder.load(folder)
+    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     config = SplareConfig(name=name, revision="published", backbone=name, width=head.width, bidirectional=False)
     settings = backbone_settings(find_backbone(config, Path(), local_files_only=False))
     config = replace(config, layer=require_fit(head.card, settings, name))
-    return load_backbone(config, Path(), device=device, dtype=torch.float32)
+    backbone = load_backbone(config, Path(), device=chosen, dtype=torch.float32)
+    head = head.place(chosen, torch.float32)
+    counts = torch.cat([_active(head, backbone, text) for text in texts])
+    if not len(counts):
+        raise InputError("the --text has no token besides special ones; give a longer one")
+    return {"measured_l0": round(float(counts.float().mean()), 1), "measured_tokens": len(counts)}
 
 
 def _active(head: SparseAutoencoder, backbone: Backbone, text: str) -> Any:

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, USUAL, Json, Loading, Model, TopKOption, loading_options
+from splare_plugins.cli.options import (
+    DEFAULT_MODEL,
+    Json,
+    Loading,
+    Model,
+    TopKOption,
+    expand_options,
+    load_model,
+    parse_top_k,
+)
 from splare_plugins.errors import InputError
 
 
@@ -19,7 +28,7 @@ class QueryForm(StrEnum):
     rank_feature = "rank_feature"
 
 
-@loading_options
+@expand_options
 def search(
     index: Annotated[
         str,
@@ -29,6 +38,7 @@ def search(
     ],
     queries: Annotated[str, typer.Argument(help="BEIR folder, JSONL or TSV of queries (also .gz), or irds:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="TREC run to write.")],
+    loading: Loading,
     k: Annotated[int, typer.Option("-k", min=1, help="Most documents per query.")] = 1000,
     name: Annotated[str | None, typer.Option("--index", "-i", help="The engine's index of this name.")] = None,
     url: Annotated[
@@ -52,7 +62,6 @@ def search(
     top_k: TopKOption = "model",
     tag: Annotated[str, typer.Option(help="Name of the run, its last column.")] = "splare",
     as_json: Json = False,
-    loading: Loading = USUAL,
 ) -> None:
     """Search an index with many queries: `search FOLDER QUERIES`, or `search opensearch QUERIES --index NAME`.
 
@@ -61,10 +70,9 @@ def search(
     import time
 
     from splare_plugins.cli.console import progress, report
-    from splare_plugins.cli.options import load_model, parse_top_k
     from splare_plugins.corpus import read_queries, write_run
     from splare_plugins.engines import get_engine
-    from splare_plugins.retrieval.indexing import encode_queries, search_queries
+    from splare_plugins.retrieval.indexing import query_impacts, search_queries
 
     kept = parse_top_k(top_k)
     asked = read_queries(queries)
@@ -87,7 +95,7 @@ def search(
             loaded.config.require_same_index(searcher.config, f"the index at {name or index}")
         begin = time.perf_counter()
         with progress("encoding queries", len(asked)) as advance:
-            impacts = encode_queries(loaded, asked, top_k=kept, on_progress=advance)
+            impacts = query_impacts(loaded, asked, top_k=kept, on_progress=advance)
         encoded = time.perf_counter()
         with progress("searching", len(asked)) as advance:
             run = search_queries(searcher, [query.qid for query in asked], impacts, k, on_progress=advance)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from splare_plugins.cli.options import DEFAULT_MODEL
 from splare_plugins.errors import MissingPartError
 from splare_plugins.serving.limits import Limits, ServerOptions
-
-if TYPE_CHECKING:
-    from splare_plugins.model.encoder import Encoder
 
 
 def serve(
@@ -53,6 +50,8 @@ def serve(
 
     The address goes to standard output, logs go to standard error, one JSON object a line.
     """
+    from splare_plugins.model import SplareModel
+
     try:
         from splare_plugins.serving.security import read_token
         from splare_plugins.serving.server import log_as_json
@@ -78,16 +77,11 @@ def serve(
         drain_seconds=drain_seconds,
         shutdown_seconds=shutdown_seconds,
     )
-
-    def load(on: str) -> Encoder:
-        from transformers.utils import logging as transformers_logging
-
-        from splare_plugins.model import SplareModel
-
-        transformers_logging.disable_progress_bar()
-        return SplareModel.from_pretrained(model, device=on)
-
     log_as_json()
     serve_until_signal(
-        load, device or ["auto"], limits, options, lambda address: typer.echo(f"listening on {address}")
+        lambda on: SplareModel.from_pretrained(model, device=on),
+        device or ["auto"],
+        limits,
+        options,
+        lambda address: typer.echo(f"listening on {address}"),
     )

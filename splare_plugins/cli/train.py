@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 from splare_plugins.cli.options import Device, Json, Overwrite
 from splare_plugins.cli.train_data import embed, mine, score
 
+Config = Annotated[Path, typer.Argument(help="YAML file with the settings; see docs/training.md.")]
+
 
 class Method(StrEnum):
     """How adapters are averaged."""
@@ -24,8 +26,7 @@ class _ConfigFirst(TyperGroup):
     """``splare train CONFIG.yaml`` is ``splare train run CONFIG.yaml``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        options = {"-h", "--help"}
-        if args and args[0] not in self.commands and args[0] not in options:
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
             args = ["run", *args]
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
@@ -44,32 +45,27 @@ for verb in (mine, score, embed):
 
 @train.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="YAML file with the settings; see docs/training.md.")],
+    config: Config,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train a model by a config; the same command goes on after an interruption."""
-    from splare_plugins.cli.console import progress, report
+    from splare_plugins.cli.console import progress, report_model
     from splare_plugins.training.config import TrainingConfig
     from splare_plugins.training.monitor import Advance
 
     settings = TrainingConfig.from_yaml(config)
     with progress("training") as advance:
-        from transformers.utils import logging as transformers_logging
-
         from splare_plugins.training.run import train as train_model
 
-        transformers_logging.disable_progress_bar()
         outcome = train_model(settings, overwrite=overwrite, callbacks=[Advance(advance)])
     shown = ("objective", "kl", "active_query", "active_document", "dead_latents", "drift_cosine", "eval_dev")
     facts = {
-        "folder": str(outcome.folder),
-        "model": f"{outcome.config.name} {outcome.config.revision}",
         "steps": outcome.steps,
         **{name: round(outcome.figures[name], 4) for name in shown if name in outcome.figures},
         "next": f"splare train finish {outcome.folder} BEIR-FOLDER",
     }
-    report(f"trained {outcome.folder}", facts, as_json=as_json)
+    report_model("trained", outcome.folder, outcome.config, facts, as_json=as_json)
 
 
 @train.command()
@@ -87,12 +83,12 @@ def average(
     as_json: Json = False,
 ) -> None:
     """The mean of several runs."""
-    from splare_plugins.cli.console import report
+    from splare_plugins.cli.console import report_model
     from splare_plugins.training.average import average_models
 
     config = average_models(models, output, method=method.value, rank=rank, name=name, overwrite=overwrite)
-    facts = {"folder": str(output), "model": f"{config.name} {config.revision}", "of": len(models)}
-    report(f"averaged {output}", {**facts, "next": f"splare train finish {output} BEIR-FOLDER"}, as_json=as_json)
+    facts = {"of": len(models), "next": f"splare train finish {output} BEIR-FOLDER"}
+    report_model("averaged", output, config, facts, as_json=as_json)
 
 
 @train.command()
@@ -105,13 +101,12 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """Put a model's adapter into the weights of its backbone; the vectors stay the same."""
-    from splare_plugins.cli.console import console, report
+    from splare_plugins.cli.console import console, report_model
     from splare_plugins.training.average import merge_model
 
     with console.status(f"merging {model}"):
         config = merge_model(model, output, dtype=dtype, name=name, overwrite=overwrite)
-    facts = {"folder": str(output), "model": f"{config.name} {config.revision}"}
-    report(f"merged {output}", facts, as_json=as_json)
+    report_model("merged", output, config, {}, as_json=as_json)
 
 
 @train.command()
@@ -136,8 +131,10 @@ def finish(
     from splare_plugins.training.config import EvaluationSettings
     from splare_plugins.training.finish import finish as finish_model
 
-    options = {"split": split, "queries": queries, "documents": documents, "measure": measure}
-    sets = [EvaluationSettings(source=corpus, **options) for corpus in corpora]  # type: ignore[arg-type]
+    sets = [
+        EvaluationSettings(source=corpus, split=split, queries=queries, documents=documents, measure=measure)
+        for corpus in corpora
+    ]
     with progress("encoding") as advance:
         rows = finish_model(model, sets, sample=sample, device=device, licence=licence, on_progress=advance)
     if as_json:
@@ -153,23 +150,20 @@ def finish(
 
 @train.command()
 def mntp(
-    config: Annotated[Path, typer.Argument(help="YAML file with the settings; see docs/training.md.")],
+    config: Config,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Accustom a language model to looking both ways: masked next token prediction, before training proper."""
-    from splare_plugins.cli.console import progress, report
+    from splare_plugins.cli.console import progress, report_model
     from splare_plugins.training.mntp import MntpConfig
     from splare_plugins.training.mntp import mntp as predict_masked
 
     settings = MntpConfig.from_yaml(config)
     with progress("predicting masked tokens", settings.steps) as advance:
-        from transformers.utils import logging as transformers_logging
-
         from splare_plugins.training.monitor import Advance
 
-        transformers_logging.disable_progress_bar()
         trained = predict_masked(settings, overwrite=overwrite, callbacks=[Advance(advance)])
     folder = Path(settings.output) / "model"
-    facts = {"folder": str(folder), "model": f"{trained.name} {trained.revision}"}
-    report(f"trained {folder}", {**facts, "next": f"splare train merge {folder} -o BASE"}, as_json=as_json)
+    facts = {"next": f"splare train merge {folder} -o BASE"}
+    report_model("trained", folder, trained, facts, as_json=as_json)

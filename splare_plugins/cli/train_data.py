@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from splare_plugins.cli.options import DEFAULT_MODEL, Device, Json, Model
 from splare_plugins.errors import InputError
-
-if TYPE_CHECKING:
-    from splare_plugins.engines.base import Hits
-    from splare_plugins.training.data.mine import Question
 
 
 class TeacherKind(StrEnum):
@@ -45,8 +41,10 @@ def mine(
 ) -> None:
     """Find hard negatives with any engine, or with BM25."""
     from splare_plugins.cli.console import console, report
-    from splare_plugins.corpus import read_documents
+    from splare_plugins.corpus import Query, read_documents
     from splare_plugins.corpus.sources import is_irds
+    from splare_plugins.engines import get_engine, get_text_engine
+    from splare_plugins.retrieval.indexing import query_impacts, search_queries
     from splare_plugins.training.data.mine import read_questions, write_negatives
 
     if corpus is None and not (Path(data).is_dir() or is_irds(data)):
@@ -56,13 +54,18 @@ def mine(
     questions = read_questions(data, split=split)
     documents = {document.docid: document.content for document in read_documents(corpus or data)}
     with console.status(f"searching {len(documents)} documents for {len(questions)} queries"):
+        texts = {question.qid: question.text for question in questions}
         if index is None:
-            from splare_plugins.engines import get_text_engine
-
-            texts = {question.qid: question.text for question in questions}
             hits = get_text_engine("lucene").bm25(documents.items(), texts, depth, language=language)
         else:
-            hits = _search(questions, engine, index, model, device, depth)
+            from splare_plugins.model.splare import SplareModel
+
+            with get_engine(engine).searcher(index) as searcher:
+                loaded = SplareModel.from_pretrained(model, device=device)
+                if searcher.config is not None:
+                    loaded.config.require_same_index(searcher.config, f"the index at {index}")
+                asked = [Query(question.qid, question.text) for question in questions]
+                hits = search_queries(searcher, list(texts), query_impacts(loaded, asked), depth)
         mined = write_negatives(
             questions,
             hits,
@@ -149,19 +152,3 @@ def embed(
         counts = embed_file(data, loaded, output, originals=read_instead, on_progress=advance)
     facts = {"file": str(output), "queries": counts["query"], "documents": counts["document"], "teacher": teacher}
     report(f"embedded {output}", facts, as_json=as_json)
-
-
-def _search(
-    questions: list[Question], engine: str, index: str, model: str, device: str, depth: int
-) -> dict[str, Hits]:
-    from splare_plugins.corpus import Query
-    from splare_plugins.engines import get_engine
-    from splare_plugins.model.splare import SplareModel
-    from splare_plugins.retrieval.indexing import encode_queries, search_queries
-
-    with get_engine(engine).searcher(index) as searcher:
-        loaded = SplareModel.from_pretrained(model, device=device)
-        if searcher.config is not None:
-            loaded.config.require_same_index(searcher.config, f"the index at {index}")
-        impacts = encode_queries(loaded, [Query(question.qid, question.text) for question in questions])
-        return search_queries(searcher, [question.qid for question in questions], impacts, depth)

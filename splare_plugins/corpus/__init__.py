@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from splare_plugins.corpus.documents import Document, Query, ReadCounts
 from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts
+from splare_plugins.corpus.fields import Fields
+from splare_plugins.corpus.qrels import read_qrels
 from splare_plugins.corpus.readers import read_documents, read_queries
 from splare_plugins.corpus.sources import source_identity
-from splare_plugins.corpus.trec import read_qrels, read_run, write_run
+from splare_plugins.corpus.trec import read_run, write_run
 from splare_plugins.machine.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ __all__ = [
     "EncodedCounts",
     "EncodedFolder",
     "Encoding",
+    "Fields",
     "Query",
     "ReadCounts",
     "ShardRecord",

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from splare_plugins.backbone.texts import CONTROL, joined
 from splare_plugins.errors import InputError
 
 MAX_ID_BYTES = 512
@@ -14,8 +15,6 @@ MAX_ID_BYTES = 512
 # White space would break TREC runs, which are split at it.
 _BAD_IN_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-# Tab, line feed and carriage return are white space; NUL and its like end strings early in some engines.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Document(NamedTuple):
@@ -27,8 +26,8 @@ class Document(NamedTuple):
 
     @property
     def content(self) -> str:
-        """What is encoded: title and text joined by one blank, as BEIR does it."""
-        return f"{self.title} {self.text}" if self.title and self.text else self.title or self.text
+        """What is encoded: see :func:`joined`."""
+        return joined(self.title, self.text)
 
 
 class Query(NamedTuple):
@@ -36,6 +35,8 @@ class Query(NamedTuple):
 
     qid: str
     text: str
+    excluded: tuple[str, ...] = ()
+    """Documents that must not answer it, as BRIGHT names them in ``excluded_ids``."""
 
 
 @dataclass
@@ -60,19 +61,23 @@ class ReadCounts:
         return self.read - self.duplicates
 
 
-def check_id(value: object, where: str) -> str:
-    """An id that every engine and every TREC tool can hold.
+def plain_id(value: object) -> object:
+    """The digits of a whole number; anything else as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
-    Args:
-        value: what stood in the id field.
-        where: file and line, the start of the error message.
+
+def check_id(value: object, where: str) -> str:
+    """An id that every engine and every TREC tool can hold; ``where`` starts the message about any other.
+
+    A whole number is its digits, for every way in: much published data has such ids.
 
     Raises:
-        InputError: if it is no string, is empty, has more than 512 bytes in UTF-8, or holds white space, control
-            characters or lone surrogates.
+        InputError: if it is neither a string nor a whole number, is empty, has more than 512 bytes in UTF-8, or holds
+            white space, control characters or lone surrogates.
     """
+    value = plain_id(value)
     if not isinstance(value, str):
-        raise InputError(f"{where}: the id must be a string in quotes, not {value!r}")
+        raise InputError(f"{where}: the id must be a string or a whole number, not {value!r}")
     if not value:
         raise InputError(f"{where}: the id is empty; every record needs one")
     if bad := _BAD_IN_ID.search(value):
@@ -91,7 +96,7 @@ def check_text(value: object, where: str) -> tuple[str, bool]:
     """A text that every engine can store, and whether control characters in it became blanks.
 
     Raises:
-        InputError: if it is no string, or holds a lone surrogate (half a character, which no encoding can write).
+        InputError: if it is not a string, or holds a lone surrogate (half a character, which no encoding can write).
     """
     if not isinstance(value, str):
         raise InputError(f"{where}: the text must be a string in quotes, not {str(value)[:80]!r}")
@@ -99,7 +104,7 @@ def check_text(value: object, where: str) -> tuple[str, bool]:
         raise InputError(
             f"{where}: character {bad.start() + 1} of the text is {_name(bad.group())}; write the whole character"
         )
-    text, replaced = _CONTROL.subn(" ", value)
+    text, replaced = CONTROL.subn(" ", value)
     return text, replaced > 0
 
 

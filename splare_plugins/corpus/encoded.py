@@ -13,7 +13,10 @@ from scipy.sparse import csr_array, vstack
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedBatch:
-    """A stretch of an encoded corpus, in corpus order.
+    """A stretch of an encoded corpus, in corpus order: what parts hold and engines are given.
+
+    It is made of an encoder's window, which has float weights of items of any type, and of what the quantiser makes of
+    these for either side, which has no ids.
 
     Attributes:
         docids: one id a row.

@@ -57,8 +57,10 @@ class Encoding:
         path = folder / MANIFEST_FILE
         if not path.exists():
             if folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir()):
-                raise InputError(f"{folder} is not empty and holds no encoded corpus; choose a new folder")
-            self._create(path)
+                raise InputError(f"{folder} is not empty and does not hold an encoded corpus; choose a new folder")
+            values = {"format": FORMAT_VERSION, **dataclasses.asdict(self), "config": self.config.to_dict()}
+            # Of two machines that start together, one creates the file; the other compares with it.
+            create_once(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         self._compare(load_encoding(folder), folder)
 
     def part_path(self, folder: Path, number: int) -> Path:
@@ -68,12 +70,6 @@ class Encoding:
     def shard_path(self, folder: Path, shard: int) -> Path:
         """Where the record of a finished shard stands."""
         return folder / f"shard-{shard}-of-{self.shards}.json"
-
-    def _create(self, path: Path) -> None:
-        values = {"format": FORMAT_VERSION, **dataclasses.asdict(self), "config": self.config.to_dict()}
-        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-        # Of two machines that start together, one creates the file; the other compares with it.
-        create_once(path, text)
 
     def _compare(self, other: Encoding, folder: Path) -> None:
         self.config.require_same_index(other.config, str(folder))
@@ -101,13 +97,10 @@ def load_encoding(folder: Path) -> Encoding:
     """
     path = folder / MANIFEST_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.pop("format")
-        if version != FORMAT_VERSION:
-            raise InputError(f"{path} has format {version!r}; this version reads {FORMAT_VERSION}")
+        values = _read(path)
         return Encoding(config=SplareConfig.from_dict(values.pop("config")), **values)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{folder} is no encoded corpus: it has no {MANIFEST_FILE}") from error
+        raise InputError(f"{folder} is not an encoded corpus: it has no {MANIFEST_FILE}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}); encode into a new folder") from error
 
@@ -142,14 +135,15 @@ class ShardRecord:
             InputError: if the file is damaged.
         """
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if values["format"] != FORMAT_VERSION:
-                raise InputError(f"{path} has format {values['format']!r}; this version reads {FORMAT_VERSION}")
-            return cls(
-                documents=int(values["documents"]),
-                source_sha256=str(values["source_sha256"]),
-                read=ReadCounts(**values["read"]),
-                encoded=EncodedCounts.from_dict(values["encoded"]),
-            )
+            values = _read(path)
+            read, encoded = ReadCounts(**values.pop("read")), EncodedCounts.from_dict(values.pop("encoded"))
+            return cls(read=read, encoded=encoded, **values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path} is damaged ({error}); remove it and run splare encode again") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if (version := values.pop("format")) != FORMAT_VERSION:
+        raise InputError(f"{path} has format {version!r}; this version reads {FORMAT_VERSION}")
+    return values

@@ -120,7 +120,7 @@ def read_part(path: Path) -> tuple[EncodedBatch, PartCard]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
         card = _card(table.schema, path)
-        return _batch(table.combine_chunks(), card.width, path), card
+        return _batch(table, card.width, path), card
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
@@ -131,7 +131,7 @@ def _card(schema: pa.Schema, path: Path) -> PartCard:
         counts = EncodedCounts.from_dict(values.pop("counts"))
         return PartCard(counts=counts, **values)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is a Parquet file, but no part of a corpus that splare encode wrote") from error
+        raise InputError(f"{path} is a Parquet file, but not a part of a corpus that splare encode wrote") from error
 
 
 def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
@@ -139,7 +139,7 @@ def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
     expected = [*_COLUMNS, *(pa.field(name, pa.string(), nullable=False) for name in stored)]
     if not table.schema.equals(pa.schema(expected)):
         raise InputError(f"{path} does not have the columns of an encoded corpus; encode this part again")
-    columns = {name: _array(table.column(name)) for name in table.column_names}
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
     latents, impacts = columns["latents"], columns["impacts"]
     bounds = latents.offsets.to_numpy()
     if not np.array_equal(bounds, impacts.offsets.to_numpy()):
@@ -150,21 +150,14 @@ def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
         matrix.check_format(full_check=True)
     except ValueError as error:
         raise _damaged(path, error) from error
-    documents = None
-    if len(stored) == len(_STORED):
-        documents = table.select(list(_STORED)).to_pylist()
     return EncodedBatch(
         docids=columns["docid"].to_pylist(),
         impacts=matrix,
         truncated=columns["truncated"].to_numpy(zero_copy_only=False),
         clipped=columns["clipped"].to_numpy(),
         dropped=columns["dropped"].to_numpy(),
-        documents=documents,
+        documents=table.select(stored).to_pylist() if len(stored) == len(_STORED) else None,
     )
-
-
-def _array(column: pa.ChunkedArray) -> Any:
-    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

@@ -56,14 +56,14 @@ def write_shard(
     record_path = encoding.shard_path(folder, shard)
     if record_path.exists():
         record = ShardRecord.load(record_path)
-        if all(
-            encoding.part_path(folder, number).exists() for number in _own_parts(encoding, shard, record.documents)
-        ):
+        if all(path.exists() for path in _own_parts(folder, encoding, shard, record.documents)):
             if on_finished is not None:
                 on_finished(record.encoded.documents)
             return record
     corpus, total, encoded = hashlib.sha256(), 0, EncodedCounts()
-    for number, part in enumerate(_cut(documents, encoding.part_size)):
+    stream = iter(documents)
+    parts = iter(lambda: list(islice(stream, encoding.part_size)), [])
+    for number, part in enumerate(parts):
         digest = documents_sha256(part)
         corpus.update(bytes.fromhex(digest))
         total += len(part)
@@ -77,8 +77,8 @@ def write_shard(
                 encoded += _encode_part(path, number, digest, part, encoding, encode)
     if total == 0:
         raise InputError(f"{encoding.source} holds no document")
-    for number in _own_parts(encoding, shard, total):
-        for stale in leftovers(encoding.part_path(folder, number)):
+    for path in _own_parts(folder, encoding, shard, total):
+        for stale in leftovers(path):
             stale.unlink(missing_ok=True)
     record = ShardRecord(documents=total, source_sha256=corpus.hexdigest(), read=counts, encoded=encoded)
     record.save(record_path)
@@ -96,14 +96,16 @@ def _encode_part(
     whole = join_batches(list(encode(part)))
     if whole.docids != [document.docid for document in part]:
         raise RuntimeError(f"encoding changed the order or the number of the documents of part {number}")
-    counts = EncodedCounts.of(whole)
-    fingerprint = encoding.config.index_fingerprint()
     card = PartCard(
-        fingerprint=fingerprint, number=number, width=encoding.config.width, source_sha256=digest, counts=counts
+        fingerprint=encoding.config.index_fingerprint(),
+        number=number,
+        width=encoding.config.width,
+        source_sha256=digest,
+        counts=EncodedCounts.of(whole),
     )
     write_part(path, whole, card)
     logger.debug("wrote %s: %d documents", path, len(whole))
-    return counts
+    return card.counts
 
 
 def _finished(path: Path, number: int, digest: str, encoding: Encoding) -> EncodedCounts:
@@ -125,14 +127,9 @@ def _check_card(card: PartCard, path: Path, number: int, encoding: Encoding) -> 
         )
 
 
-def _cut(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    stream = iter(documents)
-    while part := list(islice(stream, size)):
-        yield part
-
-
-def _own_parts(encoding: Encoding, shard: int, documents: int) -> range:
-    return range(shard - 1, -(-documents // encoding.part_size), encoding.shards)
+def _own_parts(folder: Path, encoding: Encoding, shard: int, documents: int) -> list[Path]:
+    numbers = range(shard - 1, -(-documents // encoding.part_size), encoding.shards)
+    return [encoding.part_path(folder, number) for number in numbers]
 
 
 class EncodedFolder:
@@ -149,7 +146,7 @@ class EncodedFolder:
         encoded: what encoding did to all documents.
 
     Raises:
-        InputError: if it is no encoded corpus, or shards or parts are missing, naming them and what to run.
+        InputError: if it is not an encoded corpus, or shards or parts are missing, naming them and what to run.
     """
 
     def __init__(self, path: str | Path) -> None:

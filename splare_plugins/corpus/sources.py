@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from splare_plugins.config import Side
+from splare_plugins.corpus.fields import Fields
 from splare_plugins.errors import InputError
+from splare_plugins.machine.files import COMPRESSED
 
 Source = str | Path | Sequence[str | Path]
 """A file, a folder, ``irds:NAME``, or several files."""
 
 IRDS_PREFIX = "irds:"
-_JSONL = (".jsonl", ".json", ".ndjson")
-_TSV = (".tsv",)
-_BEIR_NAME = {"document": "corpus", "query": "queries"}
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".json": "jsonl",
+    ".ndjson": "jsonl",
+    ".tsv": "tsv",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    **dict.fromkeys((".txt", ".topics", ".trec", ".xml", ".sgml", ".title"), "text"),
+}
+"""Formats by the ending of a name; what a ``text`` is, its beginning says."""
+_NAMES = {"document": ("corpus", "documents", "collection"), "query": ("queries", "topics")}
+_OTHERS = re.compile(r"(?<![a-z])(quer(y|ies)|topics?|qrels?|judge?ments?|runs?|readme)(?![a-z])", re.IGNORECASE)
+_SHARD = re.compile(r"-\d+-of-\d+$")
 _IDENTITY_BYTES = 1 << 20
+
+logger = logging.getLogger(__name__)
 
 
 def is_irds(source: Source) -> bool:
@@ -25,18 +41,21 @@ def is_irds(source: Source) -> bool:
 
 
 def file_format(path: Path) -> str | None:
-    """``"jsonl"``, ``"tsv"``, or ``None`` for a file that readers do not know, judged by its name."""
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(_JSONL):
-        return "jsonl"
-    return "tsv" if name.endswith(_TSV) else None
+    """One of :data:`FORMATS`, or ``None`` for a file that readers do not know, judged by its name."""
+    return FORMATS.get(Path(_plain_name(path)).suffix.lower())
+
+
+def _plain_name(path: Path) -> str:
+    """The name without the ending that says how the file is compressed."""
+    return path.stem if path.suffix.lower() in COMPRESSED else path.name
 
 
 def source_files(source: Source, side: Side) -> list[Path]:
     """The files to read, in order.
 
-    A folder with ``corpus.jsonl`` (for queries: ``queries.jsonl``), plain or ``.gz``, is a BEIR folder; any other
-    folder of documents is read as parts in the order of their names.
+    A folder with ``corpus.jsonl`` (for queries: ``queries.jsonl``) is a BEIR folder, and so is one that keeps them as
+    Parquet, in a folder ``corpus`` or as ``corpus-00000-of-00001.parquet``; any other folder of documents is read as
+    parts in the order of their names. Files that are named for queries, topics, judgements or runs are no documents.
 
     Raises:
         InputError: if something does not exist, is not known, is empty, or is there twice (plain and compressed).
@@ -50,12 +69,14 @@ def source_files(source: Source, side: Side) -> list[Path]:
     return files
 
 
-def source_identity(source: Source, side: Side = "document") -> str:
+def source_identity(source: Source, side: Side = "document", *, fields: Fields | None = None) -> str:
     """A short hash that tells two corpora apart without reading them: sizes, first and last MiB of the files.
 
     Names and folders stay out, so that machines which keep the same corpus in different places agree.
     """
     digest = hashlib.sha256()
+    if fields is not None and fields != Fields():
+        digest.update(repr(fields).encode())
     if isinstance(source, str) and is_irds(source):
         digest.update(source.encode())
         return digest.hexdigest()[:16]
@@ -76,31 +97,64 @@ def _known_file(path: Path) -> Path:
         raise InputError(f"{path} is a folder; among several files only files are taken")
     if file_format(path) is None:
         raise InputError(
-            f"{path} is of no known format; its name must end in .jsonl, .json, .tsv or one of them + .gz"
+            f"{path} has no known format; its name must end in {', '.join(FORMATS)}, or one of these and "
+            f"{', '.join(COMPRESSED)}"
         )
     return path
 
 
 def _folder_files(folder: Path, side: Side) -> list[Path]:
-    name = f"{_BEIR_NAME[side]}.jsonl"
-    whole = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
-    if len(whole) == 2:
-        raise InputError(f"{folder} holds both {name} and {name}.gz; remove one or name the file itself")
+    whole = _named(folder, side)
     if whole:
         return whole
+    inner = next((folder / name for name in _NAMES[side] if (folder / name).is_dir()), None)
+    if inner is not None:
+        return _named(inner, side) or _once(_known(inner), inner)
     if side == "query":
-        raise InputError(f"{folder} holds no queries.jsonl or queries.jsonl.gz; name the file with the queries itself")
-    parts = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith((".", "queries.")) and file_format(path)
-    )
+        files = [path for path in _known(folder) if re.search(r"(?<![a-z])(quer(y|ies)|topics?)", path.name, re.I)]
+        if len(files) == 1:
+            return files
+        found = f"several files of queries ({', '.join(path.name for path in files)})" if files else "no queries.jsonl"
+        raise InputError(f"{folder} holds {found}; name the file with the queries itself")
+    parts = [path for path in _known(folder) if not _OTHERS.search(_plain_name(path))]
     if not parts:
-        raise InputError(
-            f"{folder} holds no corpus: neither corpus.jsonl nor other .jsonl or .tsv files, plain or .gz"
+        raise InputError(f"{folder} holds no corpus: neither corpus.jsonl nor other files of documents; name them")
+    if left_out := [path.name for path in _known(folder) if path not in parts]:
+        logger.warning(
+            "%s: the documents are %s; left out for their names: %s",
+            folder,
+            ", ".join(path.name for path in parts[:5]) + (f" and {len(parts) - 5} more" if len(parts) > 5 else ""),
+            ", ".join(left_out),
         )
-    names = {path.name for path in parts}
+    return _once(parts, folder)
+
+
+def _named(folder: Path, side: Side) -> list[Path]:
+    """The file that is called as BEIR does it, or its shards."""
+    for name in _NAMES[side]:
+        files = [path for path in _known(folder) if Path(_plain_name(path)).stem == name]
+        if len(files) > 1:
+            raise InputError(
+                f"{folder} holds both {files[0].name} and {files[1].name}; remove one or name the file itself"
+            )
+        shards = [path for path in _known(folder) if _SHARD.sub("", Path(_plain_name(path)).stem) == name]
+        if files or shards:
+            return files or _once(shards, folder)
+    return []
+
+
+def _known(folder: Path) -> list[Path]:
+    """Files of known formats in the order of their names; texts of any kind are no parts of a corpus."""
+    return sorted(
+        path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".") and file_format(path)
+    )
+
+
+def _once(parts: list[Path], folder: Path) -> list[Path]:
+    if not parts:
+        raise InputError(f"{folder} holds no file of a known format; name the files themselves")
+    names: dict[str, Path] = {}
     for path in parts:
-        if f"{path.name}.gz" in names:
-            raise InputError(f"{folder} holds both {path.name} and {path.name}.gz; remove one")
+        if (twin := names.setdefault(_plain_name(path), path)) is not path:
+            raise InputError(f"{folder} holds both {twin.name} and {path.name}; remove one")
     return parts

@@ -1,9 +1,9 @@
-"""TREC runs and relevance judgements."""
+"""Runs, as TREC and MS MARCO write them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import numbered_lines, replacing
 
-_QRELS_HEADERS = {("query-id", "corpus-id", "score"), ("query_id", "corpus_id", "score")}
+_MSMARCO = 3
 _WHITE_SPACE = re.compile(r"\s")
 
 
@@ -23,7 +23,7 @@ def write_run(path: str | Path, run: Mapping[str, Hits], tag: str = "splare") ->
     others so that they read back to the same number. Queries without hits have no line.
 
     Raises:
-        InputError: for ids with white space, scores that are no numbers or not in falling order, or a place that
+        InputError: for ids with white space, scores that are not numbers or not in falling order, or a place that
             cannot be written to.
     """
     path = Path(path)
@@ -38,95 +38,40 @@ def write_run(path: str | Path, run: Mapping[str, Hits], tag: str = "splare") ->
 
 
 def read_run(path: str | Path) -> dict[str, Hits]:
-    """Read a TREC run, plain or ``.gz``.
+    """Read a run of TREC, or of MS MARCO's ``qid docid rank``, plain or compressed.
 
-    As in trec_eval, the score decides the order, not the rank; equal scores keep the order of the file.
+    As in trec_eval, the score decides the order, not the rank; equal scores keep the order of the file. A run without
+    scores has those of its ranks, 1, 1/2, 1/3 and so on.
 
     Raises:
-        InputError: for lines without six columns, scores that are no numbers, or a document that comes twice for a
-            query, naming file and line.
+        InputError: for lines without six or three columns, scores that are not numbers, or a document that comes
+            twice for a query, naming file and line.
     """
     found: dict[str, dict[str, float]] = {}
-    for number, line in numbered_lines(Path(path)):
-        columns = line.split()
-        if not columns:
-            continue
-        where = f"{path}:{number}"
-        if len(columns) != 6:
-            raise InputError(
-                f"{where}: a line of a run is 'qid Q0 docid rank score tag', but this has {len(columns)} columns"
-            )
-        qid, _, docid, _, score, _ = columns
+    width = 0
+    for where, columns in _lines(Path(path)):
+        width = width or (_MSMARCO if len(columns) == _MSMARCO else 6)
+        if len(columns) != width:
+            form = "qid docid rank" if width == _MSMARCO else "qid Q0 docid rank score tag"
+            raise InputError(f"{where}: a line of a run is '{form}', but this has {len(columns)} columns")
+        if width == _MSMARCO:
+            qid, docid, rank = columns
+            score = 1 / _rank(rank, where)
+        else:
+            qid, _, docid, _, said, _ = columns
+            score = _score(said, where)
         documents = found.setdefault(qid, {})
         if docid in documents:
             raise InputError(f"{where}: the document {docid!r} comes twice for the query {qid!r}; remove one")
-        documents[docid] = _score(score, where)
+        documents[docid] = score
     return {qid: _ranked(documents) for qid, documents in found.items()}
 
 
-def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
-    """Read judgements: BEIR's three columns with a header, or TREC's ``qid 0 docid relevance``, plain or ``.gz``.
-
-    A folder means the test split of a BEIR folder, ``qrels/test.tsv``.
-
-    Raises:
-        InputError: for lines of another form, relevance that is no whole number, a document that is judged twice for a
-            query, or a file without judgements, naming file and line.
-    """
-    path = _qrels_file(Path(path))
-    qrels: dict[str, dict[str, int]] = {}
-    width = 0
+def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The place and the columns of each line that has some."""
     for number, line in numbered_lines(path):
-        columns = tuple(line.split())
-        if not columns:
-            continue
-        where = f"{path}:{number}"
-        if not width:
-            width = 3 if columns in _QRELS_HEADERS else 4
-            if width == 3:
-                continue
-        if len(columns) != width:
-            form = (
-                "query-id, corpus-id, score"
-                if width == 3
-                else "qid, 0, docid, relevance (or start with BEIR's header)"
-            )
-            raise InputError(f"{where}: this line has {len(columns)} columns; it must be {form}")
-        qid, docid, relevance = columns[0], columns[-2], columns[-1]
-        judged = qrels.setdefault(qid, {})
-        if docid in judged:
-            raise InputError(f"{where}: the document {docid!r} is judged twice for the query {qid!r}; remove one")
-        try:
-            judged[docid] = int(relevance)
-        except ValueError as error:
-            raise InputError(
-                f"{where}: the relevance of {docid!r} must be a whole number, not {relevance!r}"
-            ) from error
-    if not qrels:
-        raise InputError(f"{path} holds no judgement")
-    return qrels
-
-
-def split_qrels(folder: Path, split: str) -> Path:
-    """The judgements of a split of a BEIR folder, plain or ``.gz``.
-
-    Raises:
-        InputError: if it has no such split.
-    """
-    paths = [folder / "qrels" / f"{split}.tsv{end}" for end in ("", ".gz")]
-    if (found := next((path for path in paths if path.is_file()), None)) is None:
-        raise InputError(f"{folder} has no {split} split: there is no {paths[0]}")
-    return found
-
-
-def _qrels_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    for folder in (path / "qrels", path):
-        for name in ("test.tsv", "test.tsv.gz"):
-            if (folder / name).is_file():
-                return folder / name
-    raise InputError(f"{path} holds no qrels/test.tsv; name the file with the judgements itself")
+        if columns := line.split():
+            yield f"{path}:{number}", columns
 
 
 def _check_hits(qid: str, hits: Hits) -> None:
@@ -134,9 +79,15 @@ def _check_hits(qid: str, hits: Hits) -> None:
         if not name or _WHITE_SPACE.search(name):
             raise InputError(f"the id {name!r} cannot stand in a TREC run, which is split at white space; rename it")
     if not np.isfinite(hits.scores).all():
-        raise InputError(f"the query {qid!r} has a score that is no finite number")
+        raise InputError(f"the query {qid!r} has a score that is not a finite number")
     if (np.diff(hits.scores) > 0).any():
         raise InputError(f"the hits of the query {qid!r} are not in the order of their scores")
+
+
+def _rank(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise InputError(f"{where}: the rank must be a whole number from 1, not {text!r}")
+    return int(text)
 
 
 def _score(text: str, where: str) -> float:

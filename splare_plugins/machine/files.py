@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import io
 import json
+import lzma
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from splare_plugins.errors import InputError
+
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+"""Endings of names of compressed files that are read as they are."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file, plain or ``.gz``, without their line ends, numbered from 1.
+    """The lines of a UTF-8 file, plain or :data:`COMPRESSED`, without their line ends, numbered from 1.
 
     Lines end at ``\\n`` only (a ``\\r`` before it goes too): the other separators that ``str.splitlines`` knows
     are legal inside JSON strings and TSV columns. A byte order mark at the start is skipped.
@@ -29,16 +35,31 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        with open_bytes(path) as stream:
             for number, raw in enumerate(stream, start=1):
                 line = _decode(raw, path, number)
                 yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise InputError(
             f"{path}:{number + 1}: the compressed file is damaged or cut off ({error}); fetch it again"
         ) from error
     except OSError as error:
+        if error.errno is None:  # not the system's: bz2 and zstd say so that the data are wrong
+            raise InputError(
+                f"{path}:{number + 1}: the compressed file is damaged or cut off ({error}); fetch it again"
+            ) from error
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """A file to read from, decompressed if its name says that it is compressed."""
+    if path.suffix == ".zst":
+        import pyarrow as pa
+
+        # Read through a buffer: Arrow's own loop over lines is slow.
+        return io.BufferedReader(pa.input_stream(str(path), compression="zstd"), 1 << 20)
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return cast(IO[bytes], openers.get(path.suffix, open)(path, "rb"))
 
 
 def _decode(raw: bytes, path: Path, number: int) -> str:
@@ -90,7 +111,7 @@ def read_any_json(path: Path) -> Any:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSONL file, plain or ``.gz``, each with its place for messages; blank lines are passed over.
+    """The objects of a JSONL file, plain or compressed, each with its place for messages; blank lines are passed over.
 
     Raises:
         InputError: if the file cannot be read, or a line holds something else, naming the line.

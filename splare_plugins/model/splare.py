@@ -164,6 +164,12 @@ class SplareModel(Encoder):
         """Where the model runs."""
         return self.backbone.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What backbone and head are in."""
+        dtype: torch.dtype = self.backbone.model.dtype
+        return dtype
+
     @torch.inference_mode()
     def pooled_tokens(self, text: str, side: Side) -> tuple[Tensor, np.ndarray]:
         """As :meth:`Encoder.pooled_tokens`; the states are the backbone's."""

@@ -16,7 +16,8 @@ from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from splare_plugins.backbone.backbone import require_unicode
+from splare_plugins.backbone.backbone import require_unicode, tokenise_heads
+from splare_plugins.backbone.texts import plain_start, plain_text
 from splare_plugins.config import CONFIG_FILE, SIDES, Side, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.from_transformers import token_names
@@ -88,6 +89,11 @@ class StModel(Encoder):
         device: torch.device = self.encoder.device
         return device
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What its weights are in."""
+        return next((weight.dtype for weight in self.encoder.parameters()), None)
+
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
         """Copy the checkpoint and write the config with its scales beside it; both sides can load the copy."""
         folder = Path(folder)
@@ -111,21 +117,26 @@ class StModel(Encoder):
         settings = self.config.side(side)
         require_unicode(texts)
         first = _route(self.encoder, side)[0]
-        encodings = _tokenizer(first)(
-            [settings.prompt + text for text in texts],
-            truncation=True,
-            max_length=settings.max_length,
+        heads, encodings = tokenise_heads(
+            _tokenizer(first),
+            [settings.prompt + plain_text(text) for text in texts],
+            settings.max_length,
             add_special_tokens=not isinstance(first, SparseStaticEmbedding),
-        ).encodings
+        )
         return [
-            _Text(text, encoding.ids, np.array(encoding.offsets).reshape(-1, 2), bool(encoding.overflowing))
-            for text, encoding in zip(texts, encodings, strict=True)
+            _Text(
+                head[len(settings.prompt) :],
+                encoding.ids,
+                np.array(encoding.offsets).reshape(-1, 2),
+                bool(encoding.overflowing),
+            )
+            for head, encoding in zip(heads, encodings, strict=True)
         ]
 
     def _weights(self, batch: Sequence[_Text], side: Side) -> Tensor:
         weights = torch.zeros(len(batch), self.config.width, device=self.device)
         # An empty text has an empty row, as everywhere here; a [CLS] alone would activate something.
-        full = [number for number, item in enumerate(batch) if item.text.strip()]
+        full = [number for number, item in enumerate(batch) if item.text]
         if full:
             encode = self.encoder.encode_query if side == "query" else self.encoder.encode_document
             texts = [batch[number].text for number in full]
@@ -141,14 +152,14 @@ class StModel(Encoder):
         if isinstance(route[-1], SparseStaticEmbedding):
             states = functional.one_hot(torch.tensor(item.ids, dtype=torch.int64), self.config.width)
         elif isinstance(route[-1], SpladePooling):
-            features: Any = route[0].preprocess([text], prompt=prompt or None)
+            features: Any = route[0].preprocess([item.text], prompt=prompt or None)
             features = {key: value.to(self.device) for key, value in features.items() if isinstance(value, Tensor)}
             for module in route[:-1]:
                 features = module(features)
             states = features["token_embeddings"][0]
         else:
             raise InputError(f"{self.config.name} pools states, not terms, so its latents cannot be traced to words")
-        return states, (item.spans - len(prompt)).clip(min=0)
+        return states, (item.spans - len(prompt)).clip(min=0) + plain_start(text)
 
 
 class _Text(NamedTuple):

@@ -18,5 +18,6 @@ def activate(pooled: Tensor, bias: Tensor, threshold: Tensor) -> Tensor:
         Latent weights in float32, shape ``[texts, width]`` (arXiv 2603.13277, section 3).
     """
     z = pooled.float() + bias
-    # log1p of -inf is NaN and would poison the gradient, so the argument is replaced, not the result.
-    return torch.log1p(torch.where(z > threshold.clamp(min=0), z, 0))
+    # log1p of -inf is NaN and would poison the gradient, so the argument is replaced, not the result. A NaN stays one:
+    # it must not look like a latent that is off.
+    return torch.log1p(torch.where(z <= threshold.clamp(min=0), 0, z))

@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float | None) -> Tensor:
-    """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens; ``None`` keeps all."""
+    """Keep tokens whose norm is at most ``ratio`` times the median of their text's kept tokens; ``None`` keeps all.
+
+    A state that is not finite stays too, so that it is found in the weights instead of leaving them without a word.
+    """
     if ratio is None:
         return keep
     norms = states.float().norm(dim=1)
@@ -17,7 +20,8 @@ def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float | 
     longest = max([1, *lengths.tolist()])
     table = norms.new_full((len(lengths), longest), torch.nan)
     table[texts, torch.arange(len(states), device=states.device) - offsets[texts]] = norms.where(keep, torch.nan)
-    return keep & (norms <= ratio * table.nanmedian(dim=1).values[texts])
+    usual = norms <= ratio * table.nanmedian(dim=1).values[texts]
+    return keep & (usual | ~norms.isfinite())
 
 
 def scale_by_norm(weights: Tensor, power: float) -> Tensor:

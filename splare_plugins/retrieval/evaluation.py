@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from numbers import Integral
+from subprocess import SubprocessError
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
 
 DEFAULT_MEASURES = ("nDCG@10", "R@100")
+# trec_eval keeps a counter for each grade up to the largest, in native code that does not look at the bounds.
+_LARGEST_GRADE = 1_000_000
+_NOT_POOLED = -1
 
 Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Hits]
@@ -37,7 +45,8 @@ def evaluate(qrels: Qrels, run: Run, measures: Sequence[str] = DEFAULT_MEASURES)
     Args:
         qrels: relevance by query and document.
         run: hits by query.
-        measures: names as ir-measures knows them, such as ``nDCG@10``, ``R@100``, ``RR@10``, ``AP(rel=2)@100``.
+        measures: names as ir-measures knows them, such as ``nDCG@10``, ``R@100``, ``RR@10``, ``AP(rel=2)@100``, or as
+            trec_eval does, such as ``ndcg_cut_10``, ``recip_rank``; ``ndcg_cut`` stands for all its cut-offs.
 
     Returns:
         The figures by the names that were asked for.
@@ -48,10 +57,7 @@ def evaluate(qrels: Qrels, run: Run, measures: Sequence[str] = DEFAULT_MEASURES)
     import ir_measures
 
     parsed = _parse(measures, qrels)
-    try:
-        values = ir_measures.calc_aggregate(list(parsed.values()), _plain(qrels), _strictly_ordered(qrels, run))
-    except ValueError as error:
-        raise _cannot_compute(error) from error
+    values = _calculated(ir_measures.calc_aggregate, parsed, qrels, run)
     return {name: float(values[measure]) for name, measure in parsed.items()}
 
 
@@ -62,12 +68,8 @@ def evaluate_per_query(
     import ir_measures
 
     parsed = _parse(measures, qrels)
-    values: dict[tuple[str, Any], float] = {}
-    try:
-        for metric in ir_measures.iter_calc(list(parsed.values()), _plain(qrels), _strictly_ordered(qrels, run)):
-            values[metric.query_id, metric.measure] = float(metric.value)
-    except ValueError as error:
-        raise _cannot_compute(error) from error
+    found = _calculated(lambda *asked: list(ir_measures.iter_calc(*asked)), parsed, qrels, run)
+    values = {(metric.query_id, metric.measure): float(metric.value) for metric in found}
     return {qid: {name: values.get((qid, measure), 0.0) for name, measure in parsed.items()} for qid in qrels}
 
 
@@ -79,23 +81,58 @@ def coverage(qrels: Qrels, run: Run) -> Coverage:
 
 
 def _parse(measures: Sequence[str], qrels: Qrels) -> dict[str, Any]:
-    import ir_measures
-
     if not qrels:
         raise InputError("there are no judgements to evaluate against")
     if not measures:
         raise InputError("no measure was asked for; name one, such as nDCG@10")
-    parsed = {}
+    parsed: dict[str, Any] = {}
     for name in measures:
-        try:
-            parsed[name] = ir_measures.parse_measure(name)
-        except (NameError, ValueError, TypeError) as error:
-            raise InputError(f"there is no measure {name!r}; names look like nDCG@10, R@100, RR@10 or AP") from error
+        found = _measures(name)
+        parsed.update({name: found[0]} if len(found) == 1 else {str(each): each for each in found})
     return parsed
 
 
-def _plain(qrels: Qrels) -> dict[str, dict[str, int]]:
-    return {qid: dict(judged) for qid, judged in qrels.items()}
+def _measures(name: str) -> list[Any]:
+    """The one measure of a name of ir-measures, or what a name of trec_eval stands for."""
+    import ir_measures
+
+    found: list[Any] = []
+    with suppress(NameError, ValueError, TypeError):
+        found = [ir_measures.parse_measure(name)]
+    with suppress(NameError, ValueError, TypeError):
+        found = found or ir_measures.parse_trec_measure(name)
+    if not found:
+        raise InputError(f"there is no measure {name!r}; names look like nDCG@10, R@100, RR@10 or AP")
+    for measure in found:
+        for parameter in ("cutoff", "rel"):
+            # A cut-off of 0 ends trec_eval's library, and this process with it.
+            if not 1 <= measure.params.get(parameter, 1) <= np.iinfo(np.int32).max:
+                raise InputError(f"{name}: {parameter} must be from 1 to 2^31 - 1; names look like nDCG@10, AP(rel=2)")
+    return found
+
+
+def _calculated(calculate: Callable[..., Any], parsed: dict[str, Any], qrels: Qrels, run: Run) -> Any:
+    plain = {qid: _grades(qid, judged) for qid, judged in qrels.items()}
+    try:
+        return calculate(list(parsed.values()), plain, _strictly_ordered(qrels, run))
+    except (ValueError, TypeError, AssertionError, SubprocessError) as error:
+        detail = " ".join(str(error).split())
+        raise InputError(
+            f"ir-measures cannot compute {', '.join(parsed)}: {detail}; ask for other measures"
+        ) from error
+
+
+def _grades(qid: str, judged: Mapping[str, int]) -> dict[str, int]:
+    """Grades as trec_eval's library takes them; its memory ends at -1, which counts as every other one below 0."""
+    grades: dict[str, int] = {}
+    for docid, grade in judged.items():
+        if isinstance(grade, bool) or not isinstance(grade, Integral) or grade > _LARGEST_GRADE:
+            raise InputError(
+                f"the relevance of {docid!r} for the query {qid!r} must be a whole number up to {_LARGEST_GRADE:,}, "
+                f"not {grade!r}"
+            )
+        grades[docid] = max(int(grade), _NOT_POOLED)
+    return grades
 
 
 def _strictly_ordered(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
@@ -107,8 +144,3 @@ def _strictly_ordered(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
             docids = [docid for _, docid in sorted(pairs, reverse=True)]
             ordered[qid] = {docid: float(len(docids) - rank) for rank, docid in enumerate(docids)}
     return ordered
-
-
-def _cannot_compute(error: ValueError) -> InputError:
-    detail = " ".join(str(error).split())
-    return InputError(f"ir-measures cannot compute what was asked for: {detail}")

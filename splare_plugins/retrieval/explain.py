@@ -26,7 +26,7 @@ class LatentMatch:
         query_impact: impact in the query.
         document_impact: impact in the document.
         query_word: the word of the query on which it fired most; empty where that was a special token.
-        document_word: the same of the document.
+        document_word: likewise of the document.
     """
 
     term: str
@@ -79,7 +79,7 @@ def explain(
         document: the document's text, as it was indexed (title and text joined by a blank).
         top: most matches listed.
         query_top_k: latents kept of the query, where the index was searched with another number than the model's.
-        document_top_k: the same of the document.
+        document_top_k: likewise of the document.
     """
     quantizer = model.quantizer
     one = quantizer.queries(model.encode_queries([query], top_k=query_top_k)).impacts
@@ -88,12 +88,12 @@ def explain(
     order = np.argsort(-products.data, kind="stable")[:top]
     latents = products.indices[order]
     score = int(products.data.sum())
-    words = zip(
+    columns = (
+        latents.tolist(),
+        *(row.data[np.searchsorted(row.indices, latents)].tolist() for row in (one, other)),
         _words(model, query, "query", latents),
         _words(model, document, "document", latents),
-        strict=True,
     )
-    impacts = zip(_impacts(one, latents), _impacts(other, latents), strict=True)
     matches = [
         LatentMatch(
             term=latent_term(latent),
@@ -105,7 +105,7 @@ def explain(
             query_word=query_word,
             document_word=document_word,
         )
-        for latent, (mine, theirs), (query_word, document_word) in zip(latents.tolist(), impacts, words, strict=True)
+        for latent, mine, theirs, query_word, document_word in zip(*columns, strict=True)
     ]
     return Explanation(
         score=score,
@@ -114,10 +114,6 @@ def explain(
         shared_latents=products.nnz,
         matches=matches,
     )
-
-
-def _impacts(row: csr_array, latents: np.ndarray) -> list[int]:
-    return [int(impact) for impact in row.data[np.searchsorted(row.indices, latents)]]
 
 
 def _words(model: Encoder, text: str, side: Side, latents: np.ndarray) -> list[str]:

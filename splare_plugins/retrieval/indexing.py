@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from splare_plugins.corpus import (
     Document,
     EncodedBatch,
     EncodedCounts,
+    Fields,
     Query,
     ReadCounts,
     read_documents,
@@ -80,7 +82,7 @@ class Summary:
         return dataclasses.asdict(self)
 
 
-def encode_documents(
+def document_batches(
     model: Encoder,
     documents: Iterable[Document],
     *,
@@ -115,7 +117,7 @@ def encode_documents(
         )
 
 
-def encode_queries(
+def query_impacts(
     model: Encoder, queries: Sequence[Query], *, top_k: TopK = "model", on_progress: Progress | None = None
 ) -> csr_array:
     """Impacts of queries, int32, shape ``(len(queries), width)``."""
@@ -137,7 +139,7 @@ def index(
     comes out here; so does an interrupt, which leaves a batch that is being encoded to end on its own.
 
     Args:
-        batches: from :func:`encode_documents` or ``EncodedFolder.batches``.
+        batches: from :func:`document_batches` or ``EncodedFolder.batches``.
         writer: open; the caller's ``with`` block publishes the index after this returns.
         counts: filled by the reader while ``batches`` is consumed, or those of an ``EncodedFolder``.
         on_progress: called with the number of documents just written.
@@ -164,6 +166,7 @@ def encode_shard(
     top_k: TopK = "model",
     store_text: bool = False,
     on_duplicate: OnDuplicate = "error",
+    fields: Fields | None = None,
     on_progress: Progress | None = None,
 ) -> Summary:
     """Encode one shard of a corpus into a folder of Parquet parts; what is finished is not done again.
@@ -178,6 +181,7 @@ def encode_shard(
         top_k: latents kept of a document; ``None`` keeps all.
         store_text: keep titles and texts in the parts.
         on_duplicate: as for ``read_documents``.
+        fields: as for ``read_documents``.
         on_progress: called with the number of documents just encoded or found finished.
 
     Raises:
@@ -185,23 +189,28 @@ def encode_shard(
         IdentityError: for a folder begun with another model.
     """
     from splare_plugins.corpus import Encoding, write_shard
+    from splare_plugins.corpus.manifest import MANIFEST_FILE
 
+    counts = ReadCounts()
+    documents = read_documents(source, on_duplicate=on_duplicate, counts=counts, fields=fields)
+    if not (Path(folder) / MANIFEST_FILE).exists():
+        # What refuses the corpus at once must not leave a folder that holds its settings against the next try.
+        documents = chain(list(islice(documents, 1)), documents)
     encoding = Encoding(
         config=model.config,
         top_k=model.config.document.top_k if top_k == "model" else top_k,
         part_size=part_size,
         shards=shards,
         store_text=store_text,
-        corpus=source_identity(source),
+        corpus=source_identity(source, fields=fields),
         source=str(source) if isinstance(source, str | Path) else " ".join(map(str, source)),
     )
-    counts = ReadCounts()
     record = write_shard(
         Path(folder),
         encoding,
         shard,
-        read_documents(source, on_duplicate=on_duplicate, counts=counts),
-        lambda part: encode_documents(model, part, top_k=top_k, store_text=store_text, on_progress=on_progress),
+        documents,
+        lambda part: document_batches(model, part, top_k=top_k, store_text=store_text, on_progress=on_progress),
         counts=counts,
         on_finished=on_progress,
     )
@@ -234,3 +243,7 @@ def search_queries(
         if on_progress is not None:
             on_progress(len(batch))
     return run
+
+
+# Their former names, which programs import; an encoder has methods of the same names that give float weights.
+encode_documents, encode_queries = document_batches, query_impacts

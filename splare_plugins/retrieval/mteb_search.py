@@ -12,7 +12,7 @@ from splare_plugins.config import TopK
 from splare_plugins.corpus import Document, Query, ReadCounts
 from splare_plugins.engines import get_engine
 from splare_plugins.errors import InputError, MissingPartError
-from splare_plugins.retrieval.indexing import encode_documents, encode_queries, index, search_queries
+from splare_plugins.retrieval.indexing import document_batches, index, query_impacts, search_queries
 
 if TYPE_CHECKING:
     from mteb.models import ModelMeta
@@ -33,7 +33,7 @@ class EngineSearch:
         engine: name of an engine whose indexes are folders, such as ``"memory"`` or ``"lucene"``.
         folder: where the index of each task is kept; by default it is thrown away after the search.
         query_top_k: latents kept of a query; ``"model"`` is the model's own number, ``None`` keeps all.
-        document_top_k: the same of documents.
+        document_top_k: likewise of documents.
         **options: the options of the engine's writer.
 
     Raises:
@@ -67,17 +67,12 @@ class EngineSearch:
         return self._meta
 
     def index(self, corpus: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, **_: Any) -> None:
-        """Encode and index a corpus.
+        """Encode and index rows with ``id``, ``text`` and perhaps ``title``, for a task, subset and split.
 
-        Args:
-            corpus: rows with ``id``, ``text`` and perhaps ``title``.
-            task_metadata: names the task.
-            hf_split: names the split.
-            hf_subset: names the subset.
-            **_: what mteb has for encoders of its own: batch sizes, progress, processes.
+        What else mteb gives (batch sizes, progress, processes) is for encoders of its own.
         """
         location = self._location(task_metadata.name, hf_subset, hf_split)
-        batches = encode_documents(self._model, _documents(corpus), top_k=self._document_top_k)
+        batches = document_batches(self._model, _documents(corpus), top_k=self._document_top_k)
         counts = ReadCounts(read=len(corpus))
         with self._engine.writer(str(location), self._model.config, overwrite=True, **self._options) as writer:
             summary = index(batches, writer, counts=counts)
@@ -96,25 +91,18 @@ class EngineSearch:
     ) -> dict[str, dict[str, float]]:
         """Search what :meth:`index` indexed last for this task, subset and split.
 
-        Args:
-            queries: rows with ``id``, ``text`` and perhaps ``instruction``.
-            task_metadata: names the task.
-            hf_split: names the split.
-            hf_subset: names the subset.
-            top_k: most documents of a query.
-            top_ranked: documents to rerank; refused.
-            **_: what mteb has for encoders of its own.
+        Queries are rows with ``id``, ``text`` and perhaps ``instruction``; each gets ``top_k`` documents at most.
 
         Returns:
             Scores by document by query: integer dot products of impacts.
 
         Raises:
-            InputError: for a reranking task, or queries that are no texts.
+            InputError: for a reranking task, or queries that are not texts.
         """
         if top_ranked is not None:
             raise InputError(f"{task_metadata.name} reranks given documents; evaluate SplareEncoder on it instead")
         asked = list(_queries(queries, task_metadata.name))
-        impacts = encode_queries(self._model, asked, top_k=self._query_top_k)
+        impacts = query_impacts(self._model, asked, top_k=self._query_top_k)
         with self._engine.searcher(str(self._location(task_metadata.name, hf_subset, hf_split))) as searcher:
             run = search_queries(searcher, [query.qid for query in asked], impacts, top_k)
         if self._scratch is not None:

@@ -38,9 +38,10 @@ def export_stock(model: SplareModel, folder: str | Path, *, overwrite: bool = Fa
     """Write ``model`` so that ``SparseEncoder(folder)`` gives its vectors, without any code of ours.
 
     The vectors are those of ``encode_queries(texts, top_k=None)`` and ``encode_documents(texts, top_k=None)``; a top-k
-    is given to the encoder's calls as ``max_active_dims``, unless both sides have the same, which is stored. Two kinds
-    of text differ: an empty one of a model that pools special tokens has no empty row there, and a special token
-    written out in a text (``"[SEP]"``) is not pooled there.
+    is given to the encoder's calls as ``max_active_dims``, unless both sides have the same, which is stored. Three
+    kinds of text differ: an empty one of a model that pools special tokens has no empty row there, a special token
+    written out in a text (``"[SEP]"``) is not pooled there, and white space at the ends and control characters, which
+    :func:`splare_plugins.backbone.texts.plain_text` takes away, are left to the tokenizer there.
 
     Args:
         model: merged, in float32.

@@ -12,6 +12,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
 from torch import Tensor
 
+from splare_plugins.backbone.finite import require_finite
 from splare_plugins.backbone.placement import choose_device, choose_precision
 from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
@@ -149,6 +150,21 @@ class SplareEncoder(SparseEncoder):
             options["task"] = "document"
             prompt_name = "document" if prompt_name is None and prompt is None else prompt_name
         return super().encode(inputs, prompt_name, prompt, *args, **options)
+
+    def forward(self, inputs: dict[str, Any], **options: Any) -> dict[str, Any]:
+        """As in ``SparseEncoder``; vectors that are not finite are refused, but in training, which has a guard."""
+        features: dict[str, Any] = super().forward(inputs, **options)
+        if self.training:
+            return features
+        ids, tokenizer = features["input_ids"], self[0].tokenizer
+        with torch.no_grad():
+            require_finite(
+                features["sentence_embedding"],
+                range(len(ids)),
+                lambda number: str(tokenizer.decode(ids[number], skip_special_tokens=True)),
+                self[0].backbone.model.dtype,
+            )
+        return features
 
     def decode(self, embeddings: Tensor, top_k: int | None = None) -> Any:
         """Names and weights of latents, largest first.

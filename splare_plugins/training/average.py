@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -21,7 +21,7 @@ from splare_plugins.heads import Head, load_head
 from splare_plugins.machine.files import file_sha256, read_json, require_free
 from splare_plugins.model.describe import describe_model
 from splare_plugins.model.splare import SplareModel
-from splare_plugins.training.result import publish, uncalibrated
+from splare_plugins.training.result import publish, uncalibrated, with_adapter, with_backbone
 
 Method = Literal["cat", "svd"]
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -65,34 +65,34 @@ def average_models(
     require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
     configs = [SplareConfig.load(folder) for folder in folders]
     _require_same_base(folders, configs)
-    deltas = [_read_adapter(folder, config) for folder, config in zip(folders, configs, strict=True)]
-    settings = [
-        read_json(folder / str(config.adapter) / SETTINGS) for folder, config in zip(folders, configs, strict=True)
-    ]
-    modules = sorted({module for factors in deltas for module in factors})
+    adapters = [_read_adapter(folder, config) for folder, config in zip(folders, configs, strict=True)]
+    modules = sorted({module for each in adapters for module in each.factors})
     joined = {
-        module: _side_by_side([factors[module] for factors in deltas if module in factors], len(deltas))
+        module: _side_by_side([each.factors[module] for each in adapters if module in each.factors], len(adapters))
         for module in modules
     }
     if method == "svd":
-        limit = rank or max(int(each["r"]) for each in settings)
+        limit = rank or max(int(each.settings["r"]) for each in adapters)
         joined = {module: _cut(*factors, limit) for module, factors in joined.items()}
     ranks = {module.removeprefix(_PREFIX): len(a) for module, (a, _) in joined.items()}
     most = max(ranks.values())
+    others = {module: rank for module, rank in ranks.items() if rank != most}
     merged = {
-        **settings[0],
+        **adapters[0].settings,
         "r": most,
         "lora_alpha": most,  # the scale is in the factors
         "use_rslora": False,
-        "rank_pattern": {module: rank for module, rank in ranks.items() if rank != most},
+        "rank_pattern": others,
+        "alpha_pattern": others,
         "target_modules": sorted(ranks),  # whole names: adapters may have had modules of different layers
         "layers_to_transform": None,
     }
-    merged["alpha_pattern"] = dict(merged["rank_pattern"])
 
     def write(made: Path) -> SplareConfig:
-        _copy_backbone(folders[0], configs[0], made)
-        head_sha256 = _write_head(folders, configs, made / configs[0].head)
+        base = uncalibrated(configs[0])
+        if (folders[0] / base.backbone).is_dir() and not Path(base.backbone).is_absolute():
+            shutil.copytree(folders[0] / base.backbone, made / base.backbone)
+        base = dataclasses.replace(base, head_sha256=_write_head(folders, configs, made / base.head))
         adapter = made / "adapter"
         adapter.mkdir()
         tensors = {
@@ -102,15 +102,7 @@ def average_models(
         }
         save_file(tensors, adapter / WEIGHTS)
         (adapter / SETTINGS).write_text(json.dumps(merged, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        sha256 = file_sha256(adapter / WEIGHTS)
-        return dataclasses.replace(
-            uncalibrated(configs[0]),
-            name=name or f"{configs[0].name}-average",
-            revision=sha256[:12],
-            head_sha256=head_sha256,
-            adapter="adapter",
-            adapter_sha256=sha256,
-        )
+        return with_adapter(base, file_sha256(adapter / WEIGHTS), name=name or f"{base.name}-average")
 
     return publish(output, write)
 
@@ -138,17 +130,7 @@ def merge_model(
 
     def write(made: Path) -> SplareConfig:
         shutil.copytree(folder / config.head, made / config.head)
-        sha256 = model.backbone.save(made / "backbone")
-        return dataclasses.replace(
-            config,
-            name=name or config.name,
-            revision=sha256[:12],
-            backbone="backbone",
-            backbone_sha256=sha256,
-            backbone_revision=None,
-            adapter=None,
-            adapter_sha256=None,
-        )
+        return with_backbone(config, model.backbone.save(made / "backbone"), name=name or config.name)
 
     return publish(output, write)
 
@@ -157,11 +139,9 @@ def _require_same_base(folders: Sequence[Path], configs: Sequence[SplareConfig])
     def base(config: SplareConfig) -> dict[str, Any]:
         values = dataclasses.asdict(uncalibrated(config))
         places = ["backbone"] if config.backbone_sha256 else []
-        return {
-            key: value
-            for key, value in values.items()
-            if key not in ("name", "revision", "head_sha256", "adapter", "adapter_sha256", *places)
-        }
+        for key in ("name", "revision", "head_sha256", "adapter", "adapter_sha256", *places):
+            del values[key]
+        return values
 
     for folder, config in zip(folders, configs, strict=True):
         if config.adapter is None:
@@ -169,12 +149,17 @@ def _require_same_base(folders: Sequence[Path], configs: Sequence[SplareConfig])
         theirs = base(config)
         if differing := [key for key, value in base(configs[0]).items() if theirs[key] != value]:
             raise InputError(
-                f"{folders[0]} and {folder} have not the same {differing[0]}; only runs from one base can be averaged"
+                f"{folders[0]} and {folder} differ in {differing[0]}; only runs from one base can be averaged"
             )
 
 
-def _read_adapter(folder: Path, config: SplareConfig) -> dict[str, tuple[Tensor, Tensor]]:
-    """Both factors of each module in float64, the scale in the second."""
+class _Adapter(NamedTuple):
+    settings: dict[str, Any]
+    factors: dict[str, tuple[Tensor, Tensor]]
+    """Both of each module in float64, the scale in the second."""
+
+
+def _read_adapter(folder: Path, config: SplareConfig) -> _Adapter:
     place = folder / str(config.adapter)
     settings = read_json(place / SETTINGS)
     if other := [key for key in _OTHER_FORMS if settings.get(key) not in (None, False, {}, [], "none")]:
@@ -190,7 +175,8 @@ def _read_adapter(folder: Path, config: SplareConfig) -> dict[str, tuple[Tensor,
     rank = int(settings["r"])
     scale = float(settings["lora_alpha"]) / (rank**0.5 if settings.get("use_rslora") else rank)
     modules = [key.removesuffix(_A) for key in tensors if key.endswith(_A)]
-    return {each: (tensors[each + _A].double(), tensors[each + _B].double() * scale) for each in modules}
+    factors = {each: (tensors[each + _A].double(), tensors[each + _B].double() * scale) for each in modules}
+    return _Adapter(settings, factors)
 
 
 def _side_by_side(factors: Sequence[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
@@ -246,9 +232,3 @@ def _same_directions(head: Head, other: Head) -> bool:
         bool(((a * b).sum(1) >= _PARALLEL * a.norm(dim=1) * b.norm(dim=1)).all())
         for a, b in ((a.float(), b.float()) for a, b in pairs)
     )
-
-
-def _copy_backbone(folder: Path, config: SplareConfig, made: Path) -> None:
-    """A backbone that lies in the model's folder."""
-    if (folder / config.backbone).is_dir() and not Path(config.backbone).is_absolute():
-        shutil.copytree(folder / config.backbone, made / config.backbone)

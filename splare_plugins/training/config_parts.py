@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from splare_plugins.errors import InputError
 
 Schedule = Literal["quadratic", "linear", "constant"]
 OnBad = Literal["error", "skip"]
+
+
+def require(settings: Any, where: str = "", **right: bool) -> None:
+    """Refuse the first of the named settings whose value cannot be used; ``where`` is what precedes its name."""
+    for name, holds in right.items():
+        if not holds:
+            value = getattr(settings, name)
+            raise InputError(f"the setting {where + name!r} cannot be {value!r}; see docs/training.md for its range")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +83,27 @@ class LossSettings:
     schedule: Schedule = "quadratic"
     schedule_share: float = 1 / 3
 
+    def __post_init__(self) -> None:
+        require(
+            self,
+            "loss: ",
+            temperature=self.temperature > 0,
+            schedule_share=0 <= self.schedule_share <= 1,
+            budgets=all(min(budget) >= 1 for budget in self.budgets),
+            kl=self.kl >= 0,
+            contrastive=self.contrastive >= 0,
+            margin_mse=self.margin_mse >= 0,
+            lambda_query=self.lambda_query >= 0,
+            lambda_document=self.lambda_document >= 0,
+        )
+        if not self.weights:
+            raise InputError("the loss has no part that ranks; give kl, contrastive or margin_mse a weight")
+
     @property
     def weights(self) -> dict[str, float]:
-        """Weights of the ranking losses."""
-        return {"kl": self.kl, "contrastive": self.contrastive, "margin_mse": self.margin_mse}
+        """Weights of the ranking losses that have one."""
+        weights = {"kl": self.kl, "contrastive": self.contrastive, "margin_mse": self.margin_mse}
+        return {name: weight for name, weight in weights.items() if weight}
 
     @property
     def needs_scores(self) -> bool:
@@ -101,6 +128,9 @@ class LoraSettings:
     dropout: float = 0.0
     targets: tuple[str, ...] | None = None
     last_layers: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self, "lora: ", rank=self.rank >= 1, dropout=0 <= self.dropout < 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from scipy.sparse import csr_array
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
-from splare_plugins.corpus.trec import split_qrels
+from splare_plugins.corpus.qrels import split_qrels
 from splare_plugins.engines.base import Hits
 from splare_plugins.impacts import keep_largest
 from splare_plugins.model.splare import SplareModel
@@ -23,9 +25,6 @@ _ROWS = 256
 
 class JudgedSet:
     """Queries, documents and judgements of a BEIR folder, searched exactly.
-
-    Args:
-        settings: where the set lies and how much of it is used.
 
     Raises:
         InputError: if it has no such split or no judged query.
@@ -49,6 +48,11 @@ class JudgedSet:
             self.docids.append(document.docid)
             self.documents.append(document.content)
 
+    def data_hash(self) -> str:
+        """Tells whether queries, documents or judgements changed."""
+        content = [self.qrels, self.qids, self.queries, self.docids, self.documents]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
     def measure(self, queries: csr_array, documents: csr_array) -> float:
         """The measure of the ranking by the dot product of rows, floats or impacts."""
         run = {}
@@ -63,11 +67,7 @@ class JudgedSet:
 
 
 class Development(BaseEvaluator):
-    """The measure with float weights, at the model's top-k (``dev``) and with all latents (``dev_all_latents``).
-
-    Args:
-        settings: names the set.
-    """
+    """The measure with float weights, at the model's top-k (``dev``) and with all latents (``dev_all_latents``)."""
 
     def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__()

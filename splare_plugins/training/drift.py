@@ -43,7 +43,7 @@ class Drift:
     Args:
         encoder: what is trained.
         queries: texts to take the probe from.
-        documents: the same.
+        documents: likewise.
         folder: keeps the base's vectors, for a run that goes on.
     """
 

@@ -30,7 +30,7 @@ class Row(NamedTuple):
     query_latents: float
     """Mean number of impacts of a query."""
     document_latents: float
-    """The same of a document: postings in an index."""
+    """Likewise of a document: postings in an index."""
 
 
 def finish(

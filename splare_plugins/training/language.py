@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,12 +10,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 
 from splare_plugins.backbone import Backbone, require_bidirectional
 from splare_plugins.backbone.source import find_backbone
-from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads import Head
 from splare_plugins.heads.from_transformers import head_of
 from splare_plugins.heads.lm import LanguageModelHead
-from splare_plugins.training.student import read_base
+from splare_plugins.training.student import Base, read_base
 
 
 class LanguageModel(NamedTuple):
@@ -25,11 +22,8 @@ class LanguageModel(NamedTuple):
     backbone: Backbone
     """All layers, bidirectional."""
     head: LanguageModelHead
-    config: SplareConfig
-    """Of the model that it belongs to."""
-    model_head: Head
-    """The head of that model."""
-    folder: Path
+    base: Base
+    """The model that it belongs to, bidirectional."""
     decoder: bool
 
 
@@ -39,10 +33,10 @@ def load_language_model(name: str, *, attention: str, dtype: torch.dtype) -> Lan
     Raises:
         InputError: if it lacks layers or its head, or the model has an adapter already.
     """
-    folder, model_config, model_head = read_base(name)
-    if model_config.adapter is not None:
+    base = read_base(name)
+    if base.config.adapter is not None:
         raise InputError(f"{name} has an adapter already; put it into the weights with `splare train merge`")
-    source = find_backbone(model_config, folder, local_files_only=False)
+    source = find_backbone(base.config, base.folder, local_files_only=False)
     options = {**source.options, "trust_remote_code": False}
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
     try:
@@ -63,5 +57,5 @@ def load_language_model(name: str, *, attention: str, dtype: torch.dtype) -> Lan
     if decoder:
         whole.base_model.config.is_causal = False
         require_bidirectional(backbone)
-        model_config = dataclasses.replace(model_config, bidirectional=True)
-    return LanguageModel(backbone, head, model_config, model_head, folder, decoder)
+        base = base._replace(config=dataclasses.replace(base.config, bidirectional=True))
+    return LanguageModel(backbone, head, base, decoder)

@@ -17,7 +17,7 @@ from splare_plugins.training.config import Schedule
 def kl_distillation(scores: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
     """``KL(softmax(teacher) || softmax(scores / temperature))``, mean over queries.
 
-    The temperature is the student's alone and its square is no factor (arXiv 2603.13277, section 3); with such a
+    The temperature is the student's alone and its square is not a factor (arXiv 2603.13277, section 3); with such a
     factor, weights of a regulariser would mean something else at every temperature.
 
     Args:

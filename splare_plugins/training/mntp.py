@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
 import logging
 import re
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from accelerate import PartialState  # type: ignore[import-untyped]
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
@@ -22,16 +21,15 @@ from splare_plugins.backbone import Backbone
 from splare_plugins.backbone.adapter import WEIGHTS, save_adapter
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import read_documents
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, SplareError
 from splare_plugins.machine.files import file_sha256, replacing
-from splare_plugins.training.config import LoraSettings
-from splare_plugins.training.folder import CHECKPOINTS, MODEL, last_checkpoint, open_run
+from splare_plugins.training.config import LoraSettings, RunSettings, require
+from splare_plugins.training.folder import MODEL, begin, last_checkpoint, require_same_data
 from splare_plugins.training.language import LanguageModel, load_language_model
 from splare_plugins.training.masking import MaskedTexts, mask_id, masked_loss
-from splare_plugins.training.result import publish, write_base
-from splare_plugins.training.settings import Settings
+from splare_plugins.training.result import publish, with_adapter, write_base
 from splare_plugins.training.student import add_adapter, in_bfloat16
-from splare_plugins.training.trainer import TrainedWeights, on_one_device
+from splare_plugins.training.trainer import TrainedWeights, arguments
 
 _LEAST_TOKENS = 4
 _LAYER = re.compile(r"layers?\.(\d+)\.")
@@ -40,63 +38,37 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MntpConfig(Settings):
+class MntpConfig(RunSettings):
     """A run of masked (next) token prediction; the defaults are the paper's where it names them.
 
+    Its model is a SPLARE folder, whose backbone is a whole language model, or that language model itself; its
+    examples are texts, and its learning rate falls linearly.
+
     Attributes:
-        model: SPLARE folder, whose backbone is a whole language model, or that language model itself.
         texts: BEIR folder, JSONL or TSV files, or ``irds:NAME``.
-        output: folder of the run; the model with the adapter stands in its ``model`` folder.
         limit: texts used, the first ones.
         length: tokens of a text.
         mask: share of tokens to predict; of these, 80 % are hidden, 10 % replaced and 10 % left.
         mask_token: what hides a token of a model without a mask token of its own.
         steps: of training.
-        batch_size: texts of a step, over all processes.
-        learning_rate: at its highest; it falls linearly.
-        warmup: part of all steps in which it rises.
         lora: the adapter.
-        precision: of the frozen weights.
-        gradient_checkpointing: run each layer forward again in the backward pass.
-        attention: implementation, as transformers names it.
-        device: ``cpu``, or what there is.
-        seed: of everything random.
-        log_every: steps between lines of the log.
-        save_every: steps between checkpoints.
-        keep: checkpoints kept.
-        name: of the model.
-        copy_backbone: put the backbone into the model's folder instead of naming its place.
     """
 
-    model: str
     texts: str
-    output: str
     limit: int | None = None
     length: int = 512
     mask: float = 0.2
     mask_token: str = "_"
     steps: int = 10_000
     batch_size: int = 32
-    learning_rate: float = 5e-5
-    warmup: float = 0.01
     lora: LoraSettings = field(default_factory=lambda: LoraSettings(rank=16))
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    gradient_checkpointing: bool = False
-    attention: str = "auto"
-    device: Literal["auto", "cpu"] = "auto"
-    seed: int = 42
     log_every: int = 10
-    save_every: int = 500
-    keep: int = 2
-    name: str | None = None
-    copy_backbone: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.mask < 1:
             raise InputError(f"the setting 'mask' is a share between 0 and 1, not {self.mask!r}")
-        for name in ("length", "steps", "batch_size", "log_every", "save_every", "keep"):
-            if getattr(self, name) < 1:
-                raise InputError(f"the setting {name!r} must be at least 1, not {getattr(self, name)!r}")
+        require(self, length=self.length >= 1, steps=self.steps >= 1)
 
 
 def mntp(
@@ -113,20 +85,19 @@ def mntp(
         the config of the model, which ``splare train merge`` makes a base of.
 
     Raises:
-        InputError: if the backbone is no whole language model, or there are no texts.
+        InputError: if the backbone is not a whole language model, or there are no texts.
     """
-    state = PartialState(cpu=config.device == "cpu")
+    state = begin(config, overwrite=overwrite)
     output = Path(config.output)
-    with state.main_process_first():
-        if state.is_main_process:
-            open_run(config.to_json(), output, overwrite=overwrite)
-    if config.batch_size % state.num_processes:
-        raise InputError(f"batch_size {config.batch_size} cannot be shared by {state.num_processes} processes")
     bfloat16 = in_bfloat16(config.precision, state.device.type)
     language = load_language_model(
         config.model, attention=config.attention, dtype=torch.bfloat16 if bfloat16 else torch.float32
     )
     texts = _texts(config, language.backbone)
+    if state.is_main_process:
+        digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+        hashes = {"the texts": digest, f"the model {config.model}": language.base.config.fingerprint()}
+        require_same_data(output, hashes)
     model = language.backbone.model
     for weight in model.parameters():
         weight.requires_grad = False
@@ -145,7 +116,7 @@ def mntp(
     trainer = _MaskedTrainer(
         language=language,
         model=model,
-        args=_arguments(config, output, state, bfloat16),
+        args=arguments(TrainingArguments, config, state, max_steps=config.steps, disable_tqdm=True),
         train_dataset=data,
         data_collator=data.collate,
         callbacks=callbacks,
@@ -154,7 +125,7 @@ def mntp(
     checkpoint = last_checkpoint(output)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     model.eval()
-    saved = language.config
+    saved = language.base.config
     if state.is_main_process:
         saved = publish(output / MODEL, lambda made: _write(language, config, made))
         history = "".join(json.dumps(entry) + "\n" for entry in trainer.state.log_history)
@@ -171,32 +142,16 @@ class _MaskedTrainer(TrainedWeights, Trainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *_: Any, **__: Any) -> Tensor:
         labels = inputs.pop("labels")
         states = model(**inputs).last_hidden_state
-        return masked_loss(states, labels, self.language.head, decoder=self.language.decoder)
+        loss = masked_loss(states, labels, self.language.head, decoder=self.language.decoder)
+        if not bool(loss.isfinite()):
+            raise SplareError(
+                f"step {self.state.global_step + 1}: the loss is {loss.item()}; lower learning_rate, or set "
+                "precision: float32"
+            )
+        return loss
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
-
-
-def _arguments(config: MntpConfig, output: Path, state: PartialState, bfloat16: bool) -> TrainingArguments:
-    arguments = TrainingArguments(
-        output_dir=str(output / CHECKPOINTS),
-        per_device_train_batch_size=config.batch_size // state.num_processes,
-        max_steps=config.steps,
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup,
-        bf16=bfloat16,
-        seed=config.seed,
-        logging_steps=config.log_every,
-        save_steps=config.save_every,
-        save_total_limit=config.keep,
-        use_cpu=config.device == "cpu",
-        remove_unused_columns=False,
-        dataloader_pin_memory=state.device.type == "cuda",
-        ddp_find_unused_parameters=False,
-        report_to="none",
-        disable_tqdm=True,
-    )
-    return on_one_device(arguments)
 
 
 def _texts(config: MntpConfig, backbone: Backbone) -> list[str]:
@@ -210,17 +165,14 @@ def _texts(config: MntpConfig, backbone: Backbone) -> list[str]:
 
 
 def _write(language: LanguageModel, config: MntpConfig, made: Path) -> SplareConfig:
-    base = language.config
-    saved = write_base(base, language.model_head, language.folder, made, copy_backbone=config.copy_backbone)
+    base = language.base.config
+    saved = write_base(language.base, made, copy_backbone=config.copy_backbone)
     save_adapter(language.backbone, made / "adapter", base.name)
     weights = made / "adapter" / WEIGHTS
     tensors = load_file(weights)
-    layers = {name: int(found[1]) for name in tensors if (found := _LAYER.search(name))}
-    last = base.layer
+    if base.layer is not None:
+        layers = {name: int(found[1]) for name in tensors if (found := _LAYER.search(name))}
+        tensors = {name: tensor for name, tensor in tensors.items() if layers.get(name, 0) <= base.layer}
     with replacing(weights) as beside:  # a new file, since the tensors are read from the old one
-        save_file(
-            {name: tensor for name, tensor in tensors.items() if last is None or layers.get(name, 0) <= last}, beside
-        )
-    sha256 = file_sha256(weights)
-    name = config.name or f"{base.name}-mntp"
-    return dataclasses.replace(saved, name=name, revision=sha256[:12], adapter="adapter", adapter_sha256=sha256)
+        save_file(tensors, beside)
+    return with_adapter(saved, file_sha256(weights), name=config.name or f"{base.name}-mntp")

@@ -80,11 +80,7 @@ class Monitor(TrainerCallback):
 
 
 class Advance(TrainerCallback):
-    """Calls a function with the number of steps just done, those of an earlier part of the run at once.
-
-    Args:
-        advance: the function.
-    """
+    """Calls a function with the number of steps just done, those of an earlier part of the run at once."""
 
     def __init__(self, advance: Progress) -> None:
         self.advance = advance
@@ -99,12 +95,7 @@ class Advance(TrainerCallback):
 
 
 class Guard:
-    """Looks at the figures of each step.
-
-    Args:
-        settings: limits and patience.
-        width: number of latents.
-    """
+    """Looks at the figures of each step, for a model of so many latents."""
 
     def __init__(self, settings: GuardSettings, width: int) -> None:
         self.settings = settings
@@ -117,7 +108,7 @@ class Guard:
         Args:
             figures: what :class:`TrainingLoss` recorded.
             step: for the message.
-            share: part of the FLOPS weights in force; dense texts are no fault before they are full.
+            share: part of the FLOPS weights in force; dense texts are not a fault before they are full.
 
         Raises:
             SplareError: naming the setting to turn.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from torch import Tensor, nn
 
 from splare_plugins.model.batching import keep_top_k
+from splare_plugins.training.config import LossSettings
 from splare_plugins.training.losses import (
     batch_mean,
     contrastive,
@@ -31,11 +32,7 @@ class TrainingLoss(CachedLossMixin, nn.Module):
 
     Args:
         model: gives ``sentence_embedding``.
-        weights: of ``"kl"``, ``"contrastive"`` and ``"margin_mse"``.
-        temperature: of the student's scores.
-        budgets: latents kept of queries and documents; the ranking losses are means over all latents and these.
-        lambda_query: final weight of the queries' FLOPS.
-        lambda_document: the same of documents.
+        settings: its parts, their weights and the temperature.
         mini_batch: texts a forward pass; ``None`` runs all at once.
         width: number of latents.
         in_batch: labels are scores of every query with every document of the batch, and the KL goes over all of them;
@@ -52,22 +49,15 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         self,
         model: SparseEncoder,
         *,
-        weights: Mapping[str, float],
-        temperature: float,
-        budgets: Sequence[tuple[int, int]] = (),
-        lambda_query: float,
-        lambda_document: float,
+        settings: LossSettings,
         mini_batch: int | None,
         width: int,
         in_batch: bool = False,
     ) -> None:
         super().__init__()
         self.model: Any = model
-        self.weights = {name: weight for name, weight in weights.items() if weight}
-        self.temperature = temperature
-        self.budgets = tuple(budgets)
-        self.lambda_query = lambda_query
-        self.lambda_document = lambda_document
+        self.settings = settings
+        self.weights = settings.weights
         self.uses_gradient_cache = mini_batch is not None
         self.mini_batch_size = mini_batch or 0
         if in_batch and self.weights.keys() != {"kl"}:
@@ -113,17 +103,17 @@ class TrainingLoss(CachedLossMixin, nn.Module):
 
     def _combine(self, queries: Tensor, documents: Tensor, labels: Tensor) -> Tensor:
         parts = self._ranking(queries @ documents.T, labels)
-        for query_top_k, document_top_k in self.budgets:
+        for query_top_k, document_top_k in self.settings.budgets:
             pruned = keep_top_k(queries, query_top_k) @ keep_top_k(documents, document_top_k).T
             for name, part in self._ranking(pruned, labels).items():
                 parts[name] = parts[name] + part
-        parts = {name: part / (1 + len(self.budgets)) for name, part in parts.items()}
+        parts = {name: part / (1 + len(self.settings.budgets)) for name, part in parts.items()}
         query_mean, document_mean = batch_mean(queries), batch_mean(documents)
         parts["flops_query"], parts["flops_document"] = flops(query_mean), flops(document_mean)
         factors = {
             **self.weights,
-            "flops_query": self.lambda_query * self.share,
-            "flops_document": self.lambda_document * self.share,
+            "flops_query": self.settings.lambda_query * self.share,
+            "flops_document": self.settings.lambda_document * self.share,
         }
         loss = torch.stack([part * factors[name] for name, part in parts.items()]).sum()
         with torch.no_grad():
@@ -131,16 +121,17 @@ class TrainingLoss(CachedLossMixin, nn.Module):
         return loss
 
     def _ranking(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        temperature = self.settings.temperature
         if self.in_batch:
-            return {"kl": kl_distillation(scores, labels, temperature=self.temperature)}
+            return {"kl": kl_distillation(scores, labels, temperature=temperature)}
         own, positives = own_candidates(scores, labels)
         parts: dict[str, Tensor] = {}
         if "kl" in self.weights:
-            parts["kl"] = kl_distillation(own, labels, temperature=self.temperature)
+            parts["kl"] = kl_distillation(own, labels, temperature=temperature)
         if "margin_mse" in self.weights:
-            parts["margin_mse"] = margin_mse(own, labels, temperature=self.temperature)
+            parts["margin_mse"] = margin_mse(own, labels, temperature=temperature)
         if "contrastive" in self.weights:
-            parts["contrastive"] = contrastive(scores, positives, temperature=self.temperature)
+            parts["contrastive"] = contrastive(scores, positives, temperature=temperature)
         return parts
 
     def _record(

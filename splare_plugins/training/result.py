@@ -10,37 +10,15 @@ from pathlib import Path
 from splare_plugins.backbone.adapter import save_adapter
 from splare_plugins.backbone.source import find_backbone
 from splare_plugins.config import CONFIG_FILE, SplareConfig
-from splare_plugins.heads import Head
 from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.model.card import write_card
 from splare_plugins.model.splade import recognise_splade
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.student import Student, read_base, restore_rows
-
-
-def save_result(student: Student, config: TrainingConfig, folder: Path) -> SplareConfig:
-    """Write what ``SplareModel.from_pretrained`` loads: config, head, and adapter or backbone.
-
-    The backbone stays where it lies unless it was trained or ``copy_backbone`` is set. The quantiser's scales are
-    dropped: they belonged to the base's weights.
-
-    Args:
-        student: after training.
-        config: of the run.
-        folder: replaced whole.
-
-    Returns:
-        The config of the model.
-    """
-    return publish(folder, lambda made: _write(student, config, made))
+from splare_plugins.training.student import Base, Student, read_base, restore_rows
 
 
 def publish(folder: Path, write: Callable[[Path], SplareConfig]) -> SplareConfig:
-    """Make a model folder whole or not at all, with its card.
-
-    Args:
-        folder: replaced if it exists.
-        write: writes the parts into a folder and returns the config.
+    """Make a model folder whole or not at all, with its card; ``write`` puts the parts into a folder.
 
     Raises:
         InputError: if the place cannot be written to.
@@ -58,19 +36,32 @@ def uncalibrated(config: SplareConfig) -> SplareConfig:
     return dataclasses.replace(config, query=query, document=document)
 
 
-def write_base(config: SplareConfig, head: Head, folder: Path, made: Path, *, copy_backbone: bool) -> SplareConfig:
-    """Write the head of a base, and its backbone or where that lies.
+def with_adapter(config: SplareConfig, sha256: str, *, name: str) -> SplareConfig:
+    """The config of a model whose adapter lies in ``adapter`` and says which weights it has."""
+    return dataclasses.replace(config, name=name, revision=sha256[:12], adapter="adapter", adapter_sha256=sha256)
 
-    Args:
-        config: of the base.
-        head: of the base; its file is copied unless it was trained.
-        folder: of the base: a SPLARE or a SPLADE model.
-        made: to write into.
-        copy_backbone: copy a backbone on disk instead of naming its place.
+
+def with_backbone(config: SplareConfig, sha256: str, *, name: str) -> SplareConfig:
+    """The config of a model without adapter whose own backbone lies in ``backbone`` and says which weights it has."""
+    return dataclasses.replace(
+        config,
+        name=name,
+        revision=sha256[:12],
+        backbone="backbone",
+        backbone_sha256=sha256,
+        backbone_revision=None,
+        adapter=None,
+        adapter_sha256=None,
+    )
+
+
+def write_base(base: Base, made: Path, *, copy_backbone: bool) -> SplareConfig:
+    """Write the head of a base, and a copy of its backbone or where that lies.
 
     Returns:
-        ``config`` with the place of both, without scales.
+        its config with the place of both, without scales.
     """
+    folder, config, head = base
     splade = recognise_splade(folder)
     config = dataclasses.replace(uncalibrated(config), head="head")
     if splade is None and not any(weight.requires_grad for weight in head.parameters()):
@@ -91,23 +82,18 @@ def write_base(config: SplareConfig, head: Head, folder: Path, made: Path, *, co
     return dataclasses.replace(config, backbone=str((place / file if file else place).resolve()))
 
 
-def _write(student: Student, config: TrainingConfig, made: Path) -> SplareConfig:
+def write_trained(student: Student, config: TrainingConfig, made: Path) -> SplareConfig:
+    """Write what ``SplareModel.from_pretrained`` loads, but for its config: head, and adapter or backbone.
+
+    The backbone stays where it lies unless it was trained or ``copy_backbone`` is set. The quantiser's scales are
+    dropped: they belonged to the base's weights.
+    """
+    model = student.base
     if config.head in ("bias", "calibration"):
-        restore_rows(student.base.head, read_base(str(student.folder)).head.W)
-    base, backbone = student.base.config, student.base.backbone
+        restore_rows(model.head, read_base(str(student.folder)).head.W)
     copy = config.copy_backbone and config.lora is not None
-    saved = write_base(base, student.base.head, student.folder, made, copy_backbone=copy)
-    saved = dataclasses.replace(saved, name=config.name or f"{base.name}-trained")
+    saved = write_base(Base(student.folder, model.config, model.head), made, copy_backbone=copy)
+    name = config.name or f"{model.config.name}-trained"
     if config.lora is not None:
-        sha256 = save_adapter(backbone, made / "adapter", base.name)
-        return dataclasses.replace(saved, adapter="adapter", adapter_sha256=sha256, revision=sha256[:12])
-    sha256 = backbone.save(made / "backbone")
-    return dataclasses.replace(
-        saved,
-        backbone="backbone",
-        backbone_sha256=sha256,
-        backbone_revision=None,
-        adapter=None,
-        adapter_sha256=None,
-        revision=sha256[:12],
-    )
+        return with_adapter(saved, save_adapter(model.backbone, made / "adapter", model.config.name), name=name)
+    return with_backbone(saved, model.backbone.save(made / "backbone"), name=name)

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from accelerate import PartialState  # type: ignore[import-untyped]
@@ -15,19 +15,20 @@ from sentence_transformers import SparseEncoderTrainingArguments
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.machine.files import file_sha256
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.data.mixture import Collator, prepare
+from splare_plugins.training.data.mixture import EXAMPLES, Collator, prepare
 from splare_plugins.training.data.teachers import Teachers, TeacherVectors
 from splare_plugins.training.development import Development
 from splare_plugins.training.drift import Drift
-from splare_plugins.training.folder import CHECKPOINTS, MODEL, last_checkpoint, open_run, steps_of
+from splare_plugins.training.folder import MODEL, begin, last_checkpoint, require_same_data, steps_of
 from splare_plugins.training.monitor import Guard, Monitor
 from splare_plugins.training.objective import TrainingLoss
-from splare_plugins.training.result import save_result
-from splare_plugins.training.student import Student, in_bfloat16, load_student
-from splare_plugins.training.trainer import SplareTrainer, on_one_device, trained_weights
+from splare_plugins.training.result import publish, write_trained
+from splare_plugins.training.student import load_student
+from splare_plugins.training.trainer import SplareTrainer, arguments, trained_weights
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +59,10 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
             folder holds another run.
         SplareError: if a guard stops the run.
     """
-    state = PartialState(cpu=config.device == "cpu")
+    state = begin(config, overwrite=overwrite)
     output = Path(config.output)
     with state.main_process_first():  # the others find its files
-        if state.is_main_process:
-            open_run(config.to_json(), output, overwrite=overwrite)
         examples = prepare(config, output / "data")
-    if config.batch_size % state.num_processes:
-        raise InputError(f"batch_size {config.batch_size} cannot be shared by {state.num_processes} processes")
     groups = _groups(examples, config)
     per_epoch = sum(size // config.batch_size for size in groups)
     if small := [number for number, size in enumerate(groups) if size < config.batch_size]:
@@ -73,21 +70,18 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         raise InputError(
             f"{what}: there are {groups[small[0]]} examples, fewer than batch_size {config.batch_size}; lower it"
         )
-    teachers = _teachers(config)
     if config.workers:
         # A forked worker would wait for ever for the threads of its parent's tokenizer.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
     evaluator = None if config.evaluation is None else Development(config.evaluation)
     student = load_student(config, device=state.device.type)
+    if state.is_main_process:
+        require_same_data(output, _hashes(config, student.base.config, evaluator))
     checkpoint = last_checkpoint(output)
     done = steps_of(checkpoint)
     loss = TrainingLoss(
         student.encoder,
-        weights=config.loss.weights,
-        temperature=config.loss.temperature,
-        budgets=config.loss.budgets,
-        lambda_query=config.loss.lambda_query,
-        lambda_document=config.loss.lambda_document,
+        settings=config.loss,
         mini_batch=config.mini_batch,
         width=student.base.config.width,
         in_batch=bool(config.teachers),
@@ -102,11 +96,16 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
         first_epoch=done // per_epoch,
         groups=groups,
         model=student.encoder,
-        args=_arguments(config, output, state),
+        args=_arguments(config, state),
         train_dataset=examples,
         loss=loss,
         evaluator=evaluator,
-        data_collator=_collator(config, student, teachers),
+        data_collator=Collator(
+            student.encoder.preprocess,
+            lengths={"query": config.query_length, "document": config.document_length},
+            side_prompts={side: student.base.config.side(side).prompt for side in SIDES},
+            teachers=_teachers(config),
+        ),
     )
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
@@ -119,45 +118,34 @@ def train(config: TrainingConfig, *, overwrite: bool = False, callbacks: Sequenc
     student.encoder.eval()
     saved = student.base.config
     if state.is_main_process:
-        saved = save_result(student, config, output / MODEL)
+        saved = publish(output / MODEL, lambda made: write_trained(student, config, made))
     state.wait_for_everyone()
-    return Outcome(output / MODEL, saved, trainer.state.global_step, _last_figures(trainer.state.log_history))
+    figures = {name: value for entry in trainer.state.log_history for name, value in entry.items()}
+    return Outcome(output / MODEL, saved, trainer.state.global_step, figures)
 
 
-def _arguments(config: TrainingConfig, output: Path, state: PartialState) -> SparseEncoderTrainingArguments:
+def _arguments(config: TrainingConfig, state: PartialState) -> SparseEncoderTrainingArguments:
     evaluation = config.evaluation
-    arguments = SparseEncoderTrainingArguments(
-        output_dir=str(output / CHECKPOINTS),
-        per_device_train_batch_size=config.batch_size // state.num_processes,
+    return arguments(
+        SparseEncoderTrainingArguments,
+        config,
+        state,
         num_train_epochs=config.epochs,
         max_steps=config.steps or -1,
-        learning_rate=config.learning_rate,
         lr_scheduler_type=config.lr_schedule,
-        warmup_steps=config.warmup,
         adam_beta1=config.betas[0],
         adam_beta2=config.betas[1],
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm or 0.0,
-        bf16=in_bfloat16(config.precision, state.device.type),
-        seed=config.seed,
-        logging_steps=config.log_every,
         logging_nan_inf_filter=False,
-        save_steps=config.save_every,
-        save_total_limit=config.keep,
         eval_strategy="no" if evaluation is None else "steps",
         eval_steps=None if evaluation is None else evaluation.every,
         load_best_model_at_end=config.best,
         metric_for_best_model="eval_dev" if config.best else None,
         greater_is_better=True if config.best else None,
-        use_cpu=config.device == "cpu",
-        remove_unused_columns=False,
         dataloader_drop_last=True,
         dataloader_num_workers=config.workers,
-        dataloader_pin_memory=state.device.type == "cuda",
-        ddp_find_unused_parameters=False,
-        report_to="none",
     )
-    return on_one_device(arguments)
 
 
 def _groups(examples: Dataset, config: TrainingConfig) -> list[int]:
@@ -165,6 +153,17 @@ def _groups(examples: Dataset, config: TrainingConfig) -> list[int]:
     if not config.teachers:
         return [len(examples)]
     return np.bincount(examples.with_format("numpy")["source"], minlength=len(config.data)).tolist()  # type: ignore[no-any-return]
+
+
+def _hashes(config: TrainingConfig, base: SplareConfig, evaluator: Development | None) -> dict[str, str]:
+    """What weights and the choice of the best depend on besides the settings."""
+    found = {
+        "the training data (rows or scores)": file_sha256(Path(config.output) / "data" / EXAMPLES),
+        f"the model {config.model}": base.fingerprint(),
+    }
+    if evaluator is not None:
+        found["the development set"] = evaluator.judged.data_hash()
+    return found | {f"the teacher {name}": file_sha256(Path(each.vectors)) for name, each in config.teachers.items()}
 
 
 def _teachers(config: TrainingConfig) -> list[Teachers]:
@@ -178,16 +177,6 @@ def _teachers(config: TrainingConfig) -> list[Teachers]:
     ]
 
 
-def _collator(config: TrainingConfig, student: Student, teachers: Sequence[Teachers]) -> Collator:
-    base = student.base.config
-    return Collator(
-        student.encoder.preprocess,
-        lengths={"query": config.query_length, "document": config.document_length},
-        side_prompts={"query": base.query.prompt, "document": base.document.prompt},
-        teachers=teachers,
-    )
-
-
 def _add_tensorboard(trainer: SplareTrainer, output: Path, done: int) -> None:
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -196,10 +185,3 @@ def _add_tensorboard(trainer: SplareTrainer, output: Path, done: int) -> None:
         return
     writer = SummaryWriter(str(output / "tensorboard"), purge_step=done + 1 if done else None)
     trainer.add_callback(TensorBoardCallback(tb_writer=writer))
-
-
-def _last_figures(history: list[dict[str, Any]]) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    for entry in history:
-        figures.update(entry)
-    return figures

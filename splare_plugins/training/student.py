@@ -61,7 +61,9 @@ def load_student(config: TrainingConfig, *, device: str) -> Student:
         require_bidirectional(base.backbone)
     if config.norm_power is not None:
         base.config = dataclasses.replace(base.config, norm_power=config.norm_power)
-    _require_positions(config, base)
+    longest, room = max(config.query_length, config.document_length), base.backbone.positions
+    if room is not None and longest > room:
+        raise InputError(f"the backbone of {config.model} has {room} positions; train on at most so many tokens")
     encoder = SplareEncoder.from_splare(base, device=device)
     if config.dropout is not None:
         for part in base.backbone.model.modules():
@@ -111,12 +113,6 @@ def read_base(name: str) -> Base:
     return Base(folder, config, load_head(config.head_kind, folder / config.head, sha256=config.head_sha256))
 
 
-def _require_positions(config: TrainingConfig, base: SplareModel) -> None:
-    longest, room = max(config.query_length, config.document_length), base.backbone.positions
-    if room is not None and longest > room:
-        raise InputError(f"the backbone of {config.model} has {room} positions; train on at most so many tokens")
-
-
 def add_adapter(model: PreTrainedModel, settings: LoraSettings, seed: int) -> None:
     """Put a new adapter on a headless transformers model, in float32.
 
@@ -150,11 +146,7 @@ def add_adapter(model: PreTrainedModel, settings: LoraSettings, seed: int) -> No
 
 
 class Gain(nn.Module):
-    """A factor of each latent on the rows of a head, trained as its logarithm so that it stays positive.
-
-    Args:
-        width: number of latents.
-    """
+    """A factor of each latent on the rows of a head, trained as its logarithm so that it stays positive."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SparseEncoderTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 from transformers import TrainingArguments
 
 from splare_plugins.errors import InputError
+from splare_plugins.training.config import RunSettings
+from splare_plugins.training.folder import CHECKPOINTS, steps_of
 from splare_plugins.training.losses import processes
 from splare_plugins.training.monitor import Guard, Monitor
 from splare_plugins.training.objective import TrainingLoss
+from splare_plugins.training.student import in_bfloat16
 
 TRAINED = "trained.safetensors"
 _LAST_ACTIVE = "monitor.last_active"
@@ -70,29 +74,24 @@ class TrainedWeights:
     model: nn.Module
     args: Any
 
-    def extra_state(self) -> dict[str, Tensor]:
-        """Further tensors of a checkpoint."""
-        return {}
-
-    def take_extra_state(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Remove them from ``tensors`` and put them back in place."""
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds, as it is in place."""
+        return dict(trained_weights(self.model))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {**dict(trained_weights(self.model)), **self.extra_state()}
-        save_file({name: each.detach().contiguous().cpu() for name, each in tensors.items()}, folder / TRAINED)
+        tensors = {name: each.detach().contiguous().cpu() for name, each in self.tensors().items()}
+        save_file(tensors, folder / TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         path = Path(resume_from_checkpoint) / TRAINED
-        tensors: dict[str, Tensor] = load_file(path)
-        self.take_extra_state(tensors, int(path.parent.name.rsplit("-", 1)[-1]))
-        weights = dict(trained_weights(self.model))
-        if weights.keys() != tensors.keys() or any(weights[name].shape != tensors[name].shape for name in weights):
+        saved, tensors = load_file(path), self.tensors()
+        if tensors.keys() != saved.keys() or any(tensors[name].shape != saved[name].shape for name in tensors):
             raise InputError(f"{path} holds other weights than this config trains; use the config it was made with")
         with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(tensors[name])
+            for name, tensor in tensors.items():
+                tensor.copy_(saved[name])
 
 
 class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
@@ -148,21 +147,38 @@ class SplareTrainer(TrainedWeights, SparseEncoderTrainer):
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: the card is written when training is done."""
 
-    def extra_state(self) -> dict[str, Tensor]:
-        """When each latent was last active."""
-        return {_LAST_ACTIVE: self.loss.last_active}
+    def tensors(self) -> dict[str, Tensor]:
+        """Also when each latent was last active."""
+        return {**super().tensors(), _LAST_ACTIVE: self.loss.last_active}
 
-    def take_extra_state(self, tensors: dict[str, Tensor], step: int) -> None:
-        """The same, read again."""
-        self.loss.last_active.copy_(tensors.pop(_LAST_ACTIVE))
-        self.loss.batches = step
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.loss.batches = steps_of(Path(resume_from_checkpoint))
 
 
-def on_one_device(arguments: Arguments) -> Arguments:
-    """Keep a process with several devices from splitting batches behind the loss's back; torchrun uses them all."""
-    _ = arguments.device  # which sets the number of devices
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
+def arguments(kind: type[Arguments], config: RunSettings, state: PartialState, **own: Any) -> Arguments:
+    """A trainer's arguments: those of every run, and a run's own."""
+    made = kind(
+        output_dir=str(Path(config.output) / CHECKPOINTS),
+        per_device_train_batch_size=config.batch_size // state.num_processes,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup,
+        bf16=in_bfloat16(config.precision, state.device.type),
+        seed=config.seed,
+        logging_steps=config.log_every,
+        save_steps=config.save_every,
+        save_total_limit=config.keep,
+        use_cpu=config.device == "cpu",
+        remove_unused_columns=False,
+        dataloader_pin_memory=state.device.type == "cuda",
+        ddp_find_unused_parameters=False,
+        report_to="none",
+        **own,
+    )
+    # Keep a process with several devices from splitting batches behind the loss's back; torchrun uses them all.
+    _ = made.device  # which sets the number of devices
+    made._n_gpu = min(made.n_gpu, 1)
+    return made
 
 
 def trained_weights(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

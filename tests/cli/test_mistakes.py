@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from splare_plugins.corpus import EncodedFolder
 from tests.tiny import save_tiny_model
 
 GOOD = '{"_id": "d1", "text": "one"}\n'
@@ -48,6 +49,51 @@ def test_duplicates_and_empty_texts_are_counted(splare, tiny_folder, tmp_path):
     assert (facts["read"], facts["indexed"], facts["duplicates"], facts["empty"]) == (3, 2, 1, 1)
 
 
+def test_options_that_come_too_late_for_an_encoded_corpus(splare, tiny_folder, tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(GOOD, encoding="utf-8")
+    splare("encode", corpus, "-o", tmp_path / "encoded", "-M", tiny_folder, "--top-k", "7")
+    command = ["index", "memory", tmp_path / "encoded", "-o", tmp_path / "index"]
+    for options in (
+        ["--top-k", "5"],
+        ["--top-k", "none"],
+        ["--on-duplicate", "first"],
+        ["--encoded", tmp_path / "other"],
+        ["--text-field", "body"],
+        ["--columns", "id,text"],
+        ["--device", "cpu"],
+        ["--quantize", "8bit"],
+    ):
+        outcome = splare(*command, *options)
+        assert outcome.status == 2
+        assert f"omit {options[0]}" in " ".join(outcome.err.split())
+        assert not (tmp_path / "index").exists()
+    assert splare(*command, "--top-k", "7").status == 0
+
+
+@pytest.mark.java
+def test_texts_that_were_not_kept_cannot_be_stored(splare, tiny_folder, tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(GOOD, encoding="utf-8")
+    splare("encode", corpus, "-o", tmp_path / "encoded", "-M", tiny_folder)
+    outcome = splare("index", "lucene", tmp_path / "encoded", "-o", tmp_path / "index", "--store-text")
+    assert outcome.status == 2
+    assert "keeps no texts" in outcome.err
+
+
+def test_fields_of_a_corpus_are_named(splare, tiny_folder, tmp_path):
+    corpus = tmp_path / "corpus.tsv"
+    corpus.write_text("d1\ta title\ta text\n", encoding="utf-8")
+    command = ["encode", corpus, "-o", tmp_path / "encoded", "-M", tiny_folder]
+    assert "--columns id,title,text" in splare(*command).err
+    assert splare(*command, "--columns", "id,title,text", "--store-text", "--json").facts["indexed"] == 1
+    (batch,) = EncodedFolder(tmp_path / "encoded").batches()
+    assert batch.documents == [{"title": "a title", "text": "a text"}]
+    outcome = splare(*command, "--columns", "id,text,title", "--store-text")  # another corpus
+    assert outcome.status == 2
+    assert "the corpus" in outcome.err
+
+
 def test_an_index_of_another_model_is_refused(splare, tiny_folder, small_data, tmp_path):
     other = save_tiny_model(tmp_path / "other", seed=1)
     corpus = small_data / "xquad" / "en"
@@ -70,7 +116,7 @@ def test_an_index_of_another_model_is_refused(splare, tiny_folder, small_data, t
         (["search", "x", "q.tsv", "-o", "run", "--engine", "nothing"], "memory"),
         (["evaluate", "nowhere", "run"], "nowhere"),
         (["evaluate", "odd[/name]", "run"], "odd[/name]"),
-        (["inspect", "."], "no model"),
+        (["inspect", "."], "not a model"),
     ],
 )
 def test_wrong_arguments(splare, tiny_folder, tmp_path, monkeypatch, arguments, word):

@@ -113,7 +113,7 @@ def test_inspect_refuses_a_backbone_that_does_not_fit(splare, tmp_path, imported
         (["sae", "import", "nowhere", "-o", "x"], "nowhere"),
         (["sae", "import", ".", "-o", "x", "--suite", "magic"], "magic"),
         (["sae", "import", "hf:one-word", "-o", "x"], "hub source"),
-        (["sae", "inspect", "."], "no imported SAE"),
+        (["sae", "inspect", "."], "not an imported SAE"),
     ],
 )
 def test_wrong_input(splare, tmp_path, monkeypatch, arguments, words):

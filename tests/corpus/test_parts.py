@@ -116,7 +116,7 @@ def test_files_that_are_no_parts(part: Path, tmp_path: Path) -> None:
         read_part(tmp_path / "nowhere.parquet")
     foreign = tmp_path / "foreign.parquet"
     pq.write_table(pa.table({"docid": ["a"]}), foreign)
-    with pytest.raises(InputError, match=r"no part of a corpus"):
+    with pytest.raises(InputError, match=r"not a part of a corpus"):
         read_part(foreign)
     pq.write_table(pq.read_table(part).drop_columns(["impacts"]), foreign)
     with pytest.raises(InputError, match=r"does not have the columns"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from splare_plugins.corpus import read_documents, read_queries
+from splare_plugins.corpus import Fields, read_documents, read_queries
 from splare_plugins.errors import InputError, MissingPartError
 
 from .conftest import Write
@@ -25,7 +27,7 @@ GOOD = b'{"_id": "d1", "text": "x"}\n'
         (b'{"_id": "d2", "text": "\xff"}', r"byte 24 of the line \(0xff\) is not UTF-8"),
         (b'{"text": "x"}', r'has no id; it needs a field "_id" or "id"'),
         (b'{"_id": null, "text": "x"}', r"has no id"),
-        (b'{"_id": 7, "text": "x"}', r"must be a string in quotes, not 7"),
+        (b'{"_id": 7.5, "text": "x"}', r"must be a string or a whole number, not 7.5"),
         (b'{"_id": "", "text": "x"}', r"the id is empty"),
         (b'{"_id": "a b", "text": "x"}', r"'a b' holds white space \(U\+0020\)"),
         (b'{"_id": "a\\u2003b", "text": "x"}', r"white space \(U\+2003\)"),
@@ -52,7 +54,7 @@ def test_a_bad_line(write: Write, line: bytes, message: str) -> None:
     ("line", "message"),
     [
         ("d2", r"'d2' has 1 columns"),
-        ("d2\ta\tb\tc", r"'d2' has 4 columns; it must be id<TAB>text or id<TAB>title<TAB>text"),
+        ("d2\ta\tb\tc", r"'d2' has 4 columns; it must be id<TAB>text$"),
         ("\tx", r"the id is empty"),
         ("d1\tx", r"document 'd1' came before"),
     ],
@@ -63,8 +65,36 @@ def test_a_bad_tsv_line(write: Write, line: str, message: str) -> None:
 
 
 def test_queries_of_three_columns(write: Write) -> None:
-    with pytest.raises(InputError, match=r"q\.tsv:1: .*has 3 columns; it must be id<TAB>text$"):
-        read_queries(write("q.tsv", ["q1\ta\tb"]))
+    with pytest.raises(InputError, match=r"q\.tsv:2: .*has 3 columns; it must be id<TAB>text$"):
+        read_queries(write("q.tsv", ["q0\ta", "q1\ta\tb"]))
+
+
+@pytest.mark.parametrize("read", [read_documents, read_queries])
+@pytest.mark.parametrize("name", ["x.tsv", "x.csv"])
+def test_columns_whose_meaning_nobody_says(write: Write, read: Callable[..., Any], name: str) -> None:
+    mark = "," if name == "x.csv" else "\t"
+    with pytest.raises(InputError, match=rf"{name}:1: .*has 3 columns and no header .*--columns id,"):
+        list(read(write(name, [mark.join(("a", "b", "c"))])))
+    with pytest.raises(InputError, match=r":1: these are judgements \(query-id, corpus-id, score\), not"):
+        list(read(write(name, [mark.join(("query-id", "corpus-id", "score"))])))
+    with pytest.raises(InputError, match=r":1: this looks like a header \(id, sentence\) that names no text"):
+        list(read(write(name, [mark.join(("id", "sentence"))])))
+    with pytest.raises(InputError, match=r":1: the first line is no header that names sentence"):
+        list(read(write(name, [mark.join(("7", "a text"))]), fields=Fields(text="sentence")))
+
+
+def test_topics_that_are_none(write: Write) -> None:
+    top = "<top>\n<num> Number: 301\n<desc> Description:\nabout it\n</top>"
+    with pytest.raises(InputError, match=r"topic 1 \(301\) has no title; name one of description with --field"):
+        read_queries(write("topics.txt", top))
+    with pytest.raises(InputError, match=r"topic 1 has no number"):
+        read_queries(write("topics.txt", top.replace("num>", "x>")))
+    with pytest.raises(InputError, match=r"topics\.txt holds topics, not documents"):
+        list(read_documents(write("topics.txt", top)))
+    with pytest.raises(InputError, match=r"holds no <top>, <topic> or <query>"):
+        read_queries(write("topics.xml", "<other><thing/></other>"))
+    with pytest.raises(InputError, match=r"has no known form"):
+        read_queries(write("topics.txt", "just words"))
 
 
 def test_duplicates_are_found_across_files(write: Write) -> None:
@@ -74,10 +104,11 @@ def test_duplicates_are_found_across_files(write: Write) -> None:
 
 
 @pytest.mark.parametrize("cut", [5, -4, -12])
-def test_a_compressed_file_that_is_cut_off(write: Write, cut: int) -> None:
-    path = write("c.jsonl.gz", GOOD.decode())
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
+def test_a_compressed_file_that_is_cut_off(write: Write, cut: int, ending: str) -> None:
+    path = write(f"c.jsonl.{ending}", GOOD.decode())
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(InputError, match=r"c\.jsonl\.gz:\d+: the compressed file is damaged or cut off"):
+    with pytest.raises(InputError, match=r"c\.jsonl\.\w+:\d+: the compressed file is damaged or cut off"):
         list(read_documents(path))
 
 
@@ -99,7 +130,7 @@ def test_sources_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
         "empty": "holds no corpus",
         "both": "holds both corpus.jsonl and corpus.jsonl.gz",
         "parts": "holds both a.jsonl and a.jsonl.gz",
-        "text.docx": "is of no known format",
+        "text.docx": "has no known format",
     }.items():
         with pytest.raises(InputError, match=message):
             read_documents(tmp_path / name)

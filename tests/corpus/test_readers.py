@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from splare_plugins.corpus import Document, Query, ReadCounts, read_documents, read_queries
+from splare_plugins.corpus import Document, Fields, Query, ReadCounts, read_documents, read_qrels, read_queries
+from splare_plugins.errors import InputError
 
 from .conftest import Write
 
@@ -21,7 +24,19 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize("name", ["corpus.jsonl", "corpus.jsonl.gz", "other.json", "PARTS.JSONL", "x.ndjson.gz"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "corpus.jsonl",
+        "corpus.jsonl.gz",
+        "other.json",
+        "PARTS.JSONL",
+        "x.ndjson.gz",
+        "x.json.bz2",
+        "x.jsonl.xz",
+        "x.jsonl.zst",
+    ],
+)
 def test_jsonl(write: Write, name: str) -> None:
     counts = ReadCounts()
     assert list(read_documents(write(name, LINES), counts=counts)) == DOCUMENTS
@@ -44,8 +59,127 @@ def test_folder_of_parts_in_the_order_of_names(write: Write, tmp_path: Path) -> 
     write("part-02.jsonl.gz", ['{"id": "b", "contents": "2"}'])
     write("part-01.tsv", ["a\t1"])
     write("notes.md", "not a part")
-    write("queries.tsv", ["q\tnot a document"])
+    for name in ("queries.tsv", "qrels.tsv", "test.qrels.tsv", "topics.dev.txt", "topics.jsonl.gz", "dev_queries.csv"):
+        write(name, ["q\tnot a document"])
     assert [document.docid for document in read_documents(tmp_path)] == ["a", "b", "c"]
+
+
+def test_what_a_folder_leaves_out_is_said(write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write("docs.jsonl", ['{"id": "a", "contents": "1"}'])
+    write("qrels.tsv", ["q\ta\t1"])
+    list(read_documents(tmp_path))
+    assert "the documents are docs.jsonl; left out for their names: qrels.tsv" in caplog.text
+    write("topics.tsv", ["q\twhat"])
+    assert read_queries(tmp_path) == [Query("q", "what")]
+
+
+@pytest.mark.parametrize(
+    "place", ["corpus/train-00000-of-00001", "corpus-00000-of-00001", "corpus/corpus-00000-of-00001"]
+)
+def test_parquet_folders_as_on_the_hub(tmp_path: Path, place: str) -> None:
+    for name, rows in (
+        (place, [{"_id": "d1", "title": "T", "text": "t"}]),
+        (place.replace("corpus", "queries"), [{"_id": 7, "text": "q"}]),
+        ("qrels/test-00000-of-00001", [{"query-id": 7, "corpus-id": "d1", "score": 1.0}]),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+    assert list(read_documents(tmp_path)) == [Document("d1", "t", "T")]
+    assert read_queries(tmp_path) == [Query("7", "q")]
+    assert read_qrels(tmp_path) == {"7": {"d1": 1}}
+
+
+def test_a_header_says_which_column_is_what(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    assert list(read_documents(write("p.tsv", ["id\ttext\ttitle", "1\tA prophet.\tAaron"]))) == [
+        Document("1", "A prophet.", "Aaron")
+    ]
+    assert "p.tsv:1: the first line is taken as the header: id, text, title" in caplog.text
+    assert read_queries(write("q.tsv", ["qid\tquery", "7\twhat?"])) == [Query("7", "what?")]
+    assert read_queries(write("q.csv", ["Question,ID", '"what, ""this""?",7'])) == [Query("7", 'what, "this"?')]
+    # An id that is a usual name of ids, with a text that is none.
+    assert read_queries(write("q.tsv", ["id\twhat is an id?"])) == [Query("id", "what is an id?")]
+
+
+def test_a_csv_cell_may_hold_line_ends(write: Write) -> None:
+    documents = read_documents(write("c.csv", ["id,text", '1,"a', 'b"']))
+    assert list(documents) == [Document("1", "a\nb")]
+
+
+def test_fields_by_name(write: Write) -> None:
+    row = json.dumps({"pid": 3, "passage": "p", "body": "b", "headings": "h", "url": "u"})
+    path = write("c.jsonl", [row])
+    assert list(read_documents(path)) == [Document("3", "b")]
+    assert list(read_documents(path, fields=Fields(id="url", text="headings,passage", title="body"))) == [
+        Document("u", "h p", "b")
+    ]
+    with pytest.raises(InputError, match=r"document 3 has no field 'segment', only pid, passage, body, headings, url"):
+        list(read_documents(path, fields=Fields(text="segment")))
+    with pytest.raises(InputError, match=r"there is no field 'heading', only pid"):
+        list(read_documents(path, fields=Fields(title="heading")))
+
+
+def test_an_empty_field_hides_no_other(write: Write) -> None:
+    rows = ['{"_id": "", "id": "d1", "text": " ", "contents": "filled"}', '{"id": "d2", "text": "", "contents": ""}']
+    assert list(read_documents(write("c.jsonl", rows))) == [Document("d1", "filled"), Document("d2", "")]
+
+
+def test_a_json_array(write: Write) -> None:
+    array = '[\n {"id": 1, "query": "one"},\n {"id": 2, "query": "two", "excluded_ids": ["d1", 2]}\n]'
+    assert read_queries(write("q.json", array)) == [Query("1", "one"), Query("2", "two", ("d1", "2"))]
+    assert read_queries(write("q.jsonl", ['{"id": 1, "query": "x", "excluded_ids": ["N/A"]}'])) == [Query("1", "x")]
+
+
+TOP = """
+<top>
+<num> Number: 301
+<title> International &amp; Organized Crime
+
+<desc> Description:
+Identify organizations.
+
+<narr> Narrative:
+A relevant document.
+</top>
+
+<top>
+<num> Number: 302
+<title> Topic: Poliomyelitis
+<desc>
+Is it under control?
+</top>
+"""
+COVID = """<?xml version="1.0"?><topics task="COVIDSearch"><topic number="1"><query>coronavirus origin</query>
+<question>what is the origin?</question></topic><topic number="2"><query>weather</query></topic></topics>"""
+WWW = """<queries><query><qid>0001</qid><content>Halloween picture</content><description>d</description></query>
+<query><qid>0002</qid><content>ASUS<!-- no --></content></query></queries>"""
+CLIR = "<TOPIC><NUM>001</NUM><SLANG>CH</SLANG><TITLE>时代华纳</TITLE><DESC>查询</DESC></TOPIC>"
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "queries"),
+    [
+        (TOP, None, {"301": "International & Organized Crime", "302": "Poliomyelitis"}),
+        (TOP, "desc", {"301": "Identify organizations.", "302": "Is it under control?"}),
+        (
+            TOP,
+            "title, description",
+            {
+                "301": "International & Organized Crime Identify organizations.",
+                "302": "Poliomyelitis Is it under control?",
+            },
+        ),
+        (COVID, None, {"1": "coronavirus origin", "2": "weather"}),
+        (WWW, None, {"0001": "Halloween picture", "0002": "ASUS"}),
+        (CLIR, None, {"001": "时代华纳"}),
+        (CLIR, "desc", {"001": "查询"}),
+        ("156493\tdo goldfish grow\n", None, {"156493": "do goldfish grow"}),
+        ('{"qid": 1, "query": "x"}\n', None, {"1": "x"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["topics.dev.txt", "topics.301-450.trec.gz"])
+def test_topics_as_they_are(write: Write, name: str, content: str, field: str | None, queries: dict[str, str]) -> None:
+    found = read_queries(write(name, content), fields=Fields(text=field))
+    assert {query.qid: query.text for query in found} == queries
 
 
 def test_several_files_in_the_order_given(write: Write) -> None:
@@ -54,13 +188,15 @@ def test_several_files_in_the_order_given(write: Write) -> None:
 
 
 def test_tsv(write: Write) -> None:
-    path = write("corpus.tsv", b'd1\tonly text\r\nd2\tthe title\tthe text\n\nd3\t\nd4\ta "quoted, one')
+    path = write("corpus.tsv", b'd1\tonly text\r\n\nd3\t\nd4\ta "quoted, one')
     assert list(read_documents(path)) == [
         Document("d1", "only text"),
-        Document("d2", "the text", "the title"),
         Document("d3", ""),
         Document("d4", 'a "quoted, one'),
     ]
+    titled = write("titled.tsv", ["d2\tthe title\tthe text"])
+    columns = Fields(columns=("id", "title", "text"))
+    assert list(read_documents(titled, fields=columns)) == [Document("d2", "the text", "the title")]
     assert read_queries(write("topics.tsv", ["q1\twhat is it?"])) == [Query("q1", "what is it?")]
 
 
@@ -102,7 +238,7 @@ def test_control_characters_become_blanks_and_are_counted(write: Write) -> None:
 
 def test_blank_texts_are_kept_and_counted(write: Write) -> None:
     counts = ReadCounts()
-    lines = ["a\t", "b\t \u3000", "c\ttitle\t", "d\tx"]
+    lines = ["id\ttitle\ttext", "a\t\t", "b\t\t \u3000", "c\ttitle\t", "d\t\tx"]
     assert len(list(read_documents(write("c.tsv", lines), counts=counts))) == 4
     assert counts == ReadCounts(read=4, empty=2)
 

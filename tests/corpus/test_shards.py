@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from splare_plugins.corpus import EncodedFolder, read_documents
 from splare_plugins.corpus.encoded import join_batches
 from splare_plugins.errors import IdentityError, InputError
-from splare_plugins.retrieval.indexing import Summary, encode_documents, encode_shard
+from splare_plugins.retrieval.indexing import Summary, document_batches, encode_shard
 
 from .conftest import Write
 from .fake import FakeModel
@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_folder_equals_direct_encoding(corpus: Path, tmp_path: Path, store_text: bool) -> None:
     summary = encode(corpus, tmp_path / "out", store_text=store_text)
     folder = EncodedFolder(tmp_path / "out")
-    direct = join_batches(list(encode_documents(FakeModel(), read_documents(corpus), store_text=store_text)))
+    direct = join_batches(list(document_batches(FakeModel(), read_documents(corpus), store_text=store_text)))
     assert_same(join_batches(list(folder.batches())), direct)
     assert len(folder) == folder.num_docs == 23
     assert folder.config == FakeModel().config
@@ -172,7 +172,7 @@ def test_a_corpus_that_changed_in_the_middle_is_noticed(
     corpus: Path, tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A change that the cheap identity cannot see.
-    monkeypatch.setattr("splare_plugins.retrieval.indexing.source_identity", lambda source: "same")
+    monkeypatch.setattr("splare_plugins.retrieval.indexing.source_identity", lambda source, fields: "same")
     encode(corpus, tmp_path / "out", shard=1, shards=2)
     changed = write("changed.tsv", [line.replace("number9", "number0") for line in LINES])
     encode(changed, tmp_path / "out", shard=2, shards=2)
@@ -214,9 +214,9 @@ def encode_again(corpus: Path, folder: Path) -> None:
 
 
 def test_folders_that_are_no_encoded_corpus(corpus: Path, tmp_path: Path, write: Write) -> None:
-    with pytest.raises(InputError, match=r"is no encoded corpus: it has no encoding\.json"):
+    with pytest.raises(InputError, match=r"is not an encoded corpus: it has no encoding\.json"):
         EncodedFolder(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"is not empty and holds no encoded corpus"):
+    with pytest.raises(InputError, match=r"is not empty and does not hold an encoded corpus"):
         encode(corpus, tmp_path)
     for text in ("{", "[]", "{}", '{"format": 1}'):
         write("bad/encoding.json", text)

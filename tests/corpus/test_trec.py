@@ -79,7 +79,7 @@ def test_bad_lines_of_a_run(write: Write, line: str, message: str) -> None:
         ({"a b": hits(d=1)}, r"'a b' cannot stand in a TREC run"),
         ({"q": Hits(["d\u00a0"], np.array([1.0]))}, r"cannot stand"),
         ({"q": Hits([""], np.array([1.0]))}, r"cannot stand"),
-        ({"q": hits(d=float("nan"))}, r"'q' has a score that is no finite number"),
+        ({"q": hits(d=float("nan"))}, r"'q' has a score that is not a finite number"),
         ({"q": hits(a=1, b=2)}, r"'q' are not in the order of their scores"),
     ],
 )
@@ -101,8 +101,12 @@ def test_a_tag_is_one_word(tmp_path: Path) -> None:
     [
         ["query-id\tcorpus-id\tscore", "q1\ta\t2", "q1\tb\t0", "q2\ta\t1"],
         ["q1 0 a 2", "q1 0 b 0", "", "q2\t0\ta\t1"],
+        ["q1 a 2.0", "q1 b 0", "q2 a 1"],
+        ["q1 0 a 2", "q1 0 a 2.0", "q1 0 b 0", "q2 0 a 1"],
+        ["#topic\titer\tdocno\trel", "q1\t0\ta\t2", "q1\t0\tb\t0", "q2\t0\ta\t1"],
+        ["score\tqid\tpid", "2\tq1\ta", "0\tq1\tb", "1\tq2\ta"],
     ],
-    ids=["beir", "trec"],
+    ids=["beir", "trec", "bare", "twice", "header of trec", "another order"],
 )
 @pytest.mark.parametrize("name", ["test.tsv", "test.tsv.gz"])
 def test_judgements(write: Write, lines: list[str], name: str) -> None:
@@ -113,7 +117,7 @@ def test_judgements_of_a_beir_folder(write: Write, tmp_path: Path) -> None:
     write("set/qrels/test.tsv", ["query-id\tcorpus-id\tscore", "q\ta\t1"])
     write("set/qrels/train.tsv", ["query-id\tcorpus-id\tscore", "q\tb\t1"])
     assert read_qrels(tmp_path / "set") == read_qrels(tmp_path / "set" / "qrels") == {"q": {"a": 1}}
-    with pytest.raises(InputError, match=r"holds no qrels/test\.tsv"):
+    with pytest.raises(InputError, match=r"has no test split: it holds no qrels/test\.tsv"):
         read_qrels(tmp_path)
 
 
@@ -121,8 +125,8 @@ def test_judgements_of_a_beir_folder(write: Write, tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["query-id\tcorpus-id\tscore", "q\ta\t1", "q\t0\ta\t1"], r":3: this line has 4 columns"),
-        (["q 0 a 1", "q a 1"], r":2: this line has 3 columns; it must be qid, 0, docid, relevance"),
-        (["q\ta\t1"], r":1: this line has 3 columns; .*BEIR's header"),
+        (["q 0 a 1", "q a 1"], r":2: this line has 3 columns, and the first one has 4"),
+        (["q\t1"], r":1: this line has 2 columns; .*query-id, corpus-id and score"),
         (["q 0 a 1", "q 0 b high"], r":2: the relevance of 'b' must be a whole number, not 'high'"),
         (["q 0 a 1.5"], r":1: the relevance of 'a' must be a whole number"),
         (["q 0 a 1", "q 0 a 0"], r":2: the document 'a' is judged twice for the query 'q'"),
@@ -132,6 +136,29 @@ def test_judgements_of_a_beir_folder(write: Write, tmp_path: Path) -> None:
 def test_bad_judgements(write: Write, lines: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_qrels(write("qrels", lines))
+
+
+def test_judgements_in_csv_and_jsonl(write: Write) -> None:
+    assert read_qrels(write("q.csv", ["query-id,corpus-id,score", "q1,a,1"])) == {"q1": {"a": 1}}
+    assert read_qrels(write("q.jsonl", ['{"query-id": 1, "corpus-id": "a", "score": 1.0}'])) == {"1": {"a": 1}}
+    with pytest.raises(InputError, match=r":1: judgements have query-id, corpus-id and score, not q, d"):
+        read_qrels(write("q.jsonl", ['{"q": 1, "d": "a"}']))
+
+
+def test_splits(write: Write, tmp_path: Path) -> None:
+    write("qrels/dev.tsv", ["query-id\tcorpus-id\tscore", "q\tb\t1"])
+    assert read_qrels(tmp_path, split="dev") == {"q": {"b": 1}}
+    with pytest.raises(InputError, match=r"has no test split: its splits are dev; name one with --split"):
+        read_qrels(tmp_path)
+    with pytest.raises(InputError, match=r"omit --split"):
+        read_qrels(tmp_path / "qrels" / "dev.tsv", split="dev")
+
+
+def test_a_run_of_msmarco(write: Write) -> None:
+    run = read_run(write("run.tsv", ["q1\ta\t2", "q1\tb\t1", "q2\ta\t1"]))
+    assert {qid: hits.docids for qid, hits in run.items()} == {"q1": ["b", "a"], "q2": ["a"]}
+    with pytest.raises(InputError, match=r":1: the rank must be a whole number from 1, not '0.5'"):
+        read_run(write("run.tsv", ["q1\ta\t0.5"]))
 
 
 def test_missing_files(tmp_path: Path) -> None:

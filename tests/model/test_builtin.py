@@ -29,7 +29,7 @@ from splare_plugins.model.card import CARD_FILE, LIBRARY, read_header
 from splare_plugins.model.dense import dense_vectors
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.evaluation import evaluate
-from splare_plugins.retrieval.indexing import encode_documents, encode_queries, search_queries
+from splare_plugins.retrieval.indexing import document_batches, query_impacts, search_queries
 
 pytestmark = pytest.mark.model
 DATA = Path(__file__).parents[2] / "examples" / "data" / "xquad"
@@ -111,9 +111,9 @@ def test_cross_lingual_retrieval_reaches_its_level(builtin):
     qrels = {qid: judged for qid, judged in read_qrels(DATA / "en").items() if kept & judged.keys()}
     queries = [query for query in read_queries(DATA / "de") if query.qid in qrels][:200]
     qrels = {query.qid: qrels[query.qid] for query in queries}
-    batches = list(encode_documents(builtin, documents))
+    batches = list(document_batches(builtin, documents))
     get_engine("memory")
-    impacts = encode_queries(builtin, queries)
+    impacts = query_impacts(builtin, queries)
     run = _search(batches, impacts, [query.qid for query in queries])
     assert evaluate(qrels, run, ["nDCG@10"])["nDCG@10"] > 0.87
     assert np.diff(impacts.indptr).max() <= 40

@@ -10,7 +10,7 @@ from opensearch_splare.writer import OpenSearchWriter
 from splare_plugins.corpus import Document, EncodedBatch, Query
 from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.retrieval.explain import explain
-from splare_plugins.retrieval.indexing import encode_documents, encode_queries
+from splare_plugins.retrieval.indexing import document_batches, query_impacts
 from tests.tiny import tiny_model
 
 from .conftest import impacts_of, names, random_impacts
@@ -34,8 +34,8 @@ def documents() -> list[Document]:
 
 def products(model, queries=QUERIES):
     """Integer dot products, shape ``(queries, documents)``."""
-    (batch,) = encode_documents(model, documents())
-    asked = encode_queries(model, [Query(str(number), text) for number, text in enumerate(queries)])
+    (batch,) = document_batches(model, documents())
+    asked = query_impacts(model, [Query(str(number), text) for number, text in enumerate(queries)])
     return asked.toarray().astype(np.int64) @ batch.impacts.toarray().astype(np.int64).T
 
 
@@ -166,7 +166,7 @@ def test_explain(index, client, tiny, form):
 def test_explain_needs_the_text(client, name, tiny):
     index = SplareIndex(client, name, tiny)
     index.create()
-    (batch,) = encode_documents(tiny, documents())
+    (batch,) = document_batches(tiny, documents())
     index.index_encoded([batch])
     with pytest.raises(InputError, match=r"no text of the document 'd0'"):
         index.explain("fox", "d0")

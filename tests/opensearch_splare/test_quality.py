@@ -13,7 +13,7 @@ from opensearch_splare import SplareIndex
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.engines import get_engine
 from splare_plugins.retrieval.evaluation import evaluate
-from splare_plugins.retrieval.indexing import encode_documents, encode_queries, search_queries
+from splare_plugins.retrieval.indexing import document_batches, query_impacts, search_queries
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 DOCUMENTS, QUERIES = 24, 20
@@ -29,8 +29,8 @@ def test_ndcg_equals_lucenes(client, name, builtin, tmp_path, corpus, questions)
     relevant = {docid for judged in qrels.values() for docid in judged}
     documents = sorted(read_documents(DATA / corpus), key=lambda document: document.docid not in relevant)[:DOCUMENTS]
     queries = [query for query in read_queries(DATA / questions) if query.qid in qrels]
-    batches = list(encode_documents(builtin, documents, store_text=True))
-    impacts = encode_queries(builtin, queries)
+    batches = list(document_batches(builtin, documents, store_text=True))
+    impacts = query_impacts(builtin, queries)
     qids = [query.qid for query in queries]
 
     index = SplareIndex(client, name, builtin)

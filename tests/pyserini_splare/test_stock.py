@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
+import subprocess
 import sys
 from collections.abc import Sequence
 from io import BytesIO
@@ -23,7 +23,7 @@ from pyserini_splare.jvm import java_class
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
 
-from .conftest import best, impacts_of, names, products, random_impacts, write
+from .conftest import ROOT, best, impacts_of, names, products, random_impacts, write
 
 pytestmark = [pytest.mark.java, pytest.mark.slow, pytest.mark.usefixtures("jvm")]
 
@@ -179,16 +179,17 @@ def test_feedback_without_vectors(folder: Path) -> None:
         rm3(searcher, DICTS[:1], 10)
 
 
-def test_the_stock_command_line_with_encoded_queries(
-    folder: Path, stock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_stock_command_line_with_encoded_queries(folder: Path, tmp_path: Path) -> None:
+    """In a process and an environment in which nothing of ours has prepared the way."""
     texts = [f"query number {number}" for number in range(30)]
     write_query_file(tmp_path / "queries.jsonl", names(30), texts, QUERIES)
     (tmp_path / "topics.tsv").write_text("".join(f"q{number}\t{text}\n" for number, text in enumerate(texts)))
     arguments = ["--index", str(folder / "ours-plain"), "--topics", str(tmp_path / "topics.tsv"), "--impact"]
     arguments += ["--encoder", str(tmp_path / "queries.jsonl"), "--min-idf", "-1", "--hits", "100"]
-    monkeypatch.setattr(sys, "argv", ["search", *arguments, "--output", str(tmp_path / "stock.trec")])
-    runpy.run_module("pyserini.search.lucene", run_name="__main__")
+    command = [sys.executable, "-m", "pyserini_splare.stock", "pyserini.search.lucene", *arguments]
+    environment = {name: os.environ[name] for name in os.environ if name not in ("OPENAI_API_KEY", "JAVA_HOME")}
+    output = ["--output", str(tmp_path / "stock.trec")]
+    subprocess.run([*command, *output], env=environment, cwd=ROOT, check=True, capture_output=True)
     from pyserini_splare.search import main
 
     main([*arguments, "--output", str(tmp_path / "ours.trec")])
@@ -231,3 +232,11 @@ def test_a_model_by_path(stock: Any, tiny_folder: Path) -> None:
 
     assert SplareQueryEncoder(str(tiny_folder), device="cpu").encode("latents")
     assert os.environ["OPENAI_API_KEY"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--index", "index"], ["os"]])
+def test_a_stock_program_that_is_not_named(arguments: list[str]) -> None:
+    from pyserini_splare.stock import main
+
+    with pytest.raises(InputError, match="name a program of Pyserini first"):
+        main(arguments)

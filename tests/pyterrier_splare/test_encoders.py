@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyterrier as pt
 import pytest
 
 from pyterrier_splare import Splare
 from splare_plugins.config import Side
+from splare_plugins.corpus import read_documents
+from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
 from splare_plugins.model.splare import SplareModel
 from tests.tiny import TEXTS
@@ -222,3 +226,30 @@ def test_a_splade_model(queries: pd.DataFrame) -> None:
     out = splare.query_encoder()(queries)
     assert splare.config.head_kind == "mlm"
     assert out["query_toks"].tolist() == to_dicts(splare.model.encode_queries(queries["query"].tolist()))
+
+
+def test_titles_are_encoded_as_the_program_does_it(
+    splare: Splare, documents: pd.DataFrame, queries: pd.DataFrame, tmp_path: Path
+) -> None:
+    titles = [" Foxes ", "", None, "\x00搜索", "A\n"]
+    titled = documents.assign(title=titles)
+    rows = zip(documents["docno"], titles, documents["text"], strict=True)
+    lines = [{"_id": docno, "title": title or "", "text": text} for docno, title, text in rows]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    expected = document_impacts(splare.model, [each.content for each in read_documents(tmp_path / "corpus.jsonl")])
+    assert expected[1] == document_impacts(splare.model, TEXTS[1:2])[0] != expected[0]
+    assert splare.doc_encoder()(titled)["toks"].tolist() == expected
+    records = splare.doc_encoder()(titled.to_dict("records"))
+    assert [each["toks"] for each in records] == expected
+    missing = [
+        {name: value for name, value in each.items() if value is not None} for each in titled.to_dict("records")
+    ]
+    assert [each["toks"] for each in splare.doc_encoder()(missing[::-1])] == expected[::-1]
+    plain = splare.doc_encoder()(documents)["toks"].tolist()
+    for without in (splare.doc_encoder(title_field=None), splare.doc_encoder(title_field="name")):
+        assert without(titled)["toks"].tolist() == plain
+    results = pt.model.add_ranks(queries.merge(titled, how="cross").assign(score=1.0))
+    apart = splare.scorer()(splare.doc_encoder()(splare.query_encoder()(results)).drop(columns=["query", "text"]))
+    assert splare.scorer()(results)["score"].tolist() == apart["score"].tolist()
+    with pytest.raises(InputError, match="the column 'title' has 5, which is not a text"):
+        splare.doc_encoder()(documents.assign(title=5))

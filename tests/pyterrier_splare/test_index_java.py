@@ -166,3 +166,76 @@ def test_pyterrier_anserini_searches_ours_unmodified(tmp_path: Path) -> None:
     theirs = index.native().impact(num_results=30)(queries)
     assert theirs["score"].round().tolist() == ours["score"].tolist()
     assert theirs["docno"].tolist() == ours["docno"].tolist()
+
+
+OPTIONS = """
+import sys
+folder, documents = sys.argv[1], [{"docno": "a", "toks": {"f1": 5}}]
+import pyterrier as pt
+from pyterrier_splare import SplareIndex, start_terrier
+from pyserini_splare import start_jvm
+from splare_plugins.errors import SplareError
+
+def tell():
+    pt.java.set_memory_limit(300)
+    pt.java.add_option("-Dtold=yes")
+    pt.java.add_jar("/somewhere/else.jar")
+
+def facts():
+    import jnius
+    system = jnius.autoclass("java.lang.System")
+    heap = jnius.autoclass("java.lang.Runtime").getRuntime().maxMemory() >> 20
+    return heap, system.getProperty("told"), "/somewhere/else.jar" in system.getProperty("java.class.path")
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("tell(); SplareIndex.terrier(folder + '/a').index(documents); print(facts())", "(300, 'yes', True)"),
+        ("tell(); SplareIndex.anserini(folder + '/b').index(documents); print(facts())", "(300, 'yes', True)"),
+        ("tell(); pt.java.init(); print(facts())", "(300, 'yes', True)"),
+        ("tell(); start_terrier('400m'); print(facts())", "(400, 'yes', True)"),
+        ("start_terrier(); print(facts())", "(2048, None, False)"),
+        (
+            "import jnius_config as told; told.add_options('-Xmx350m'); start_jvm(); print(facts())",
+            "(350, None, False)",
+        ),
+    ],
+)
+def test_what_java_was_told_before_it_starts_holds(tmp_path: Path, code: str, printed: str) -> None:
+    assert python(OPTIONS + code, str(tmp_path)).stdout.strip() == printed
+
+
+def test_what_java_is_told_too_late_is_refused(tmp_path: Path) -> None:
+    code = """
+start_jvm("600m")
+start_jvm()
+start_jvm("600m")
+for late in (lambda: start_jvm("700m"), lambda: (tell(), start_terrier())):
+    try:
+        late()
+    except SplareError as error:
+        print(error)
+pt.java.configure(mem=None, options=[], jars=[])
+start_terrier("600m")
+print(facts()[0])
+"""
+    lines = python(OPTIONS + code, str(tmp_path)).stdout.splitlines()
+    refused = "Java runs in this process already, without {}: ask for that before anything starts Java"
+    assert lines == [refused.format("-Xmx700m"), refused.format("-Xmx300m"), "600"]
+
+
+def test_a_version_of_terrier_and_a_java_that_were_named(tmp_path: Path) -> None:
+    code = """
+for late in (lambda: pt.terrier.set_version("5.0"), lambda: pt.java.set_java_home("/no/java")):
+    late()
+    try:
+        start_terrier()
+    except SplareError as error:
+        print(error)
+    pt.terrier.set_version(None)
+"""
+    first, second = python(OPTIONS + code, str(tmp_path)).stdout.splitlines()
+    assert "Terrier's jars are not on this machine" in first
+    assert "Java 21 or newer is needed and was not found" in second

@@ -240,3 +240,12 @@ def test_a_docno_comes_back_as_it_was_given_or_is_refused(kind: str, docno: str,
     else:
         found = exact(index, kind)(pd.DataFrame({"qid": ["1"], "query_toks": [{"f1": 2}]}))
         assert found["docno"].tolist() == [docno, "other"]
+
+
+def test_the_order_of_documents_with_equal_scores(kind: str, tmp_path: Path) -> None:
+    docnos = [f"d{(number * 37) % 100:02d}" for number in range(100)]
+    index = make(kind, tmp_path / "index").index([{"docno": docno, "toks": {"f1": 3}} for docno in docnos])
+    queries = pd.DataFrame({"qid": ["1"], "query_toks": [{"f1": 2}]})
+    expected = sorted(docnos) if kind == "anserini" else docnos
+    for count in (100, 20):
+        assert exact(index, kind, num_results=count)(queries)["docno"].tolist() == expected[:count]

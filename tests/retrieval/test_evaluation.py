@@ -77,6 +77,37 @@ def test_measures_that_are_none(name: str) -> None:
         evaluate(QRELS, RUN, [name])
 
 
+@pytest.mark.parametrize("name", ["nDCG@0", "P@0", "AP(rel=0)", "R@99999999999"])
+def test_cut_offs_that_would_end_the_process(name: str) -> None:
+    with pytest.raises(InputError, match=r"must be from 1 to 2\^31 - 1"):
+        evaluate(QRELS, RUN, [name])
+
+
+def test_names_of_trec_eval() -> None:
+    ours = evaluate(QRELS, RUN, ["nDCG@10", "R@100", "RR", "AP", "P@5"])
+    theirs = evaluate(QRELS, RUN, ["ndcg_cut_10", "recall_100", "recip_rank", "map", "P.5"])
+    assert list(theirs) == ["ndcg_cut_10", "recall_100", "recip_rank", "map", "P.5"]
+    assert list(theirs.values()) == list(ours.values())
+    assert list(evaluate(QRELS, RUN, ["ndcg_cut.5,10"])) == ["nDCG@5", "nDCG@10"]
+
+
+@given(grades=st.lists(st.integers(-(10**12), 3), min_size=1, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_any_grade_below_zero_counts_as_minus_one(grades: list[int]) -> None:
+    names = "abcd"
+    qrels = {"q1": dict(zip(names, grades, strict=False)), "q2": {"a": 1}}
+    plain = {qid: {docid: max(grade, -1) for docid, grade in judged.items()} for qid, judged in qrels.items()}
+    run = {"q1": hits(a=4, b=3, c=2, d=1), "q2": hits(a=1)}
+    measures = ["nDCG@10", "AP", "Bpref", "Judged@10", "R@2"]
+    assert evaluate(qrels, run, measures) == evaluate(plain, run, measures)
+
+
+@pytest.mark.parametrize("grade", [2**31, 10**30, 1.5, True, "1"])
+def test_grades_that_native_code_cannot_take(grade: object) -> None:
+    with pytest.raises(InputError, match=r"the relevance of 'a' for the query 'q' must be a whole number up to"):
+        evaluate({"q": {"a": grade}}, RUN)  # type: ignore[dict-item]
+
+
 def test_measures_that_need_another_package() -> None:
     with pytest.raises(InputError, match=r"cannot compute .*alpha_nDCG@10") as caught:
         evaluate(QRELS, RUN, ["alpha_nDCG@10"])

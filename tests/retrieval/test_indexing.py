@@ -31,10 +31,10 @@ from splare_plugins.machine.overlap import overlapped
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.indexing import (
     Summary,
-    encode_documents,
-    encode_queries,
+    document_batches,
     encode_shard,
     index,
+    query_impacts,
     search_queries,
 )
 from tests.corpus.fake import FakeModel, RecordingWriter, batch
@@ -54,7 +54,7 @@ def test_from_text_to_hits(tmp_path: Path) -> None:
     ]
     corpus.write_text("\n".join([*lines, "e\tred\x01red"]))
     model, counts, seen = FakeModel(), ReadCounts(), []
-    batches = encode_documents(model, read_documents(corpus, on_duplicate="first", counts=counts))
+    batches = document_batches(model, read_documents(corpus, on_duplicate="first", counts=counts))
     engine = get_engine("memory")
     with engine.writer(str(tmp_path / "index"), model.config) as writer:
         summary = index(batches, writer, counts=counts, on_progress=seen.append)
@@ -73,7 +73,7 @@ def test_from_text_to_hits(tmp_path: Path) -> None:
     }
     assert sum(seen) == 5
     queries = [Query("q1", "red"), Query("q2", "nothing"), Query("q3", ""), Query("q4", "blue")]
-    impacts = encode_queries(model, queries)
+    impacts = query_impacts(model, queries)
     with engine.searcher(str(tmp_path / "index")) as searcher:
         answered: list[int] = []
         qids = [query.qid for query in queries]
@@ -92,7 +92,7 @@ def test_shards_give_the_index_that_text_gives(tmp_path: Path) -> None:
     engine = get_engine("memory")
     with engine.writer(str(tmp_path / "one"), folder.config) as writer:
         one = index(folder.batches(), writer, counts=folder.read)
-    batches = encode_documents(FakeModel(), read_documents(corpus, counts=counts))
+    batches = document_batches(FakeModel(), read_documents(corpus, counts=counts))
     with engine.writer(str(tmp_path / "two"), folder.config) as writer:
         two = index(batches, writer, counts=counts)
     assert one == two
@@ -104,7 +104,7 @@ def test_a_real_model_gives_the_same_vectors_on_every_way(tiny: SplareModel, tmp
     corpus = tmp_path / "corpus.tsv"
     corpus.write_text("".join(f"d{n}\t{TEXTS[n % 5] * (n % 3)}\n" for n in range(30)))
     documents = list(read_documents(corpus))
-    batches = list(encode_documents(tiny, documents))
+    batches = list(document_batches(tiny, documents))
     direct = tiny.quantizer.documents(tiny.encode_documents([document.content for document in documents])).impacts
     assert [docid for each in batches for docid in each.docids] == [f"d{n}" for n in range(30)]
     together = join_batches(batches)
@@ -126,7 +126,7 @@ def test_a_real_model_gives_the_same_vectors_on_every_way(tiny: SplareModel, tmp
 def test_text_is_passed_on_if_asked_for() -> None:
     writer = RecordingWriter()
     documents = [Document("d1", "text", "title"), Document("d2", "")]
-    index(encode_documents(FakeModel(), documents, store_text=True), writer, counts=ReadCounts(read=2))
+    index(document_batches(FakeModel(), documents, store_text=True), writer, counts=ReadCounts(read=2))
     assert writer.documents == [{"title": "title", "text": "text"}, {"title": "", "text": ""}]
 
 
@@ -213,9 +213,9 @@ def test_lost_documents_are_noticed() -> None:
 def test_a_weight_that_is_no_number_names_the_document() -> None:
     documents = [*DOCUMENTS[:4], Document("culprit", "nan")]
     with pytest.raises(InputError, match=r"^'culprit', latent \d+: the weight nan is not a finite number"):
-        index(encode_documents(FakeModel(), documents), RecordingWriter(), counts=ReadCounts())
+        index(document_batches(FakeModel(), documents), RecordingWriter(), counts=ReadCounts())
     with pytest.raises(InputError, match=r"^'q7', latent"):
-        encode_queries(FakeModel(), [Query("q7", "nan")])
+        query_impacts(FakeModel(), [Query("q7", "nan")])
 
 
 def test_counts_add_up() -> None:

@@ -14,7 +14,7 @@ from splare_plugins.engines import Hits, get_engine
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.evaluation import evaluate
-from splare_plugins.retrieval.indexing import encode_documents, encode_queries, index, search_queries
+from splare_plugins.retrieval.indexing import document_batches, index, query_impacts, search_queries
 from splare_plugins.retrieval.mteb_search import EngineSearch
 from splare_plugins.st import SplareEncoder
 
@@ -79,9 +79,9 @@ class Bundled:
         if integers:
             with get_engine(engine).writer(str(folder), model.config) as writer:
                 counts = ReadCounts(read=len(self.documents))
-                index(encode_documents(model, iter(self.documents)), writer, counts=counts)
+                index(document_batches(model, iter(self.documents)), writer, counts=counts)
             with get_engine(engine).searcher(str(folder)) as searcher:
-                run = search_queries(searcher, qids, encode_queries(model, self.queries), 1000)
+                run = search_queries(searcher, qids, query_impacts(model, self.queries), 1000)
         else:
             docids = [document.docid for document in self.documents]
             texts = [document.content for document in self.documents]

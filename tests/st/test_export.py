@@ -49,7 +49,7 @@ def require_same(model: SplareModel, folder: Path, texts: list[str] = LONG) -> N
 def test_a_relu_sae_without_prompts(tmp_path):
     model = without_prompts(tiny_model())
     export_stock(model, tmp_path / "stock")
-    require_same(model, tmp_path / "stock", [*LONG, "", " "])  # special tokens are masked, so empty rows are empty
+    require_same(model, tmp_path / "stock", [*LONG, ""])  # special tokens are masked, so empty rows are empty
     card = (tmp_path / "stock" / "README.md").read_text(encoding="utf-8")
     assert "max_active_dims=20" in card
     assert "max_active_dims=60" in card

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.st import SplareEncoder
+from splare_plugins.training.config import LossSettings
 from splare_plugins.training.objective import TrainingLoss
 from tests.pooling.reference import dense_max_pool, dense_topk_max_pool
 from tests.tiny import TEXTS, tiny_model
@@ -51,11 +52,9 @@ def features(made: SplareEncoder) -> list[dict[str, Tensor]]:
 def loss_of(made: SplareEncoder, mini_batch: int | None = None, budgets: Budgets = ()) -> TrainingLoss:
     return TrainingLoss(
         made,
-        weights=KINDS,
-        temperature=TAU,
-        budgets=budgets,
-        lambda_query=LAMBDA_Q,
-        lambda_document=LAMBDA_D,
+        settings=LossSettings(
+            **KINDS, temperature=TAU, budgets=budgets, lambda_query=LAMBDA_Q, lambda_document=LAMBDA_D
+        ),
         mini_batch=mini_batch,
         width=256,
     )

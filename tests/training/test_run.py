@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from safetensors.torch import load_file
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.config import TrainingConfig
+from splare_plugins.training.folder import require_same_data
 from splare_plugins.training.run import last_checkpoint, train
 from splare_plugins.training.student import load_student
 from splare_plugins.training.trainer import TRAINED, trained_weights
@@ -99,6 +101,36 @@ def test_gradcache_trains_as_one_pass_does(config: Config, tmp_path: Path) -> No
     train(config(output=str(tmp_path / "a")))
     train(config(output=str(tmp_path / "b"), mini_batch=3))
     np.testing.assert_allclose(curve(tmp_path / "a"), curve(tmp_path / "b"), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_whose_data_changed_does_not_go_on(config: Config, examples: Path, tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    before = examples.read_text(encoding="utf-8")
+    data.write_text(before, encoding="utf-8")
+    settings = config(data=[{"source": str(data)}], drift_every=0)
+    outcome = train(settings)
+    shutil.rmtree(outcome.folder)  # as if it had been killed before its end
+    data.write_text(before.replace("[3.0,", "[2.0,", 1), encoding="utf-8")  # a score
+    with pytest.raises(InputError, match=r"the training data \(rows or scores\) changed since .*--overwrite"):
+        train(settings)
+    data.write_text(before, encoding="utf-8")  # a copy with another time is the same data
+    assert train(settings).steps == outcome.steps
+    shutil.rmtree(outcome.folder)
+    data.write_text(before.replace("[3.0,", "[2.0,", 1), encoding="utf-8")
+    assert train(settings, overwrite=True).steps == outcome.steps
+
+
+def test_all_that_a_run_is_trained_on_is_compared(tmp_path: Path) -> None:
+    require_same_data(tmp_path, {"a": "1", "b": "2"})
+    require_same_data(tmp_path, {"a": "1", "b": "3"})  # no checkpoint yet
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    require_same_data(tmp_path, {"a": "1", "b": "3"})
+    for hashes in ({"a": "1", "b": "2"}, {"a": "1"}, {"a": "1", "b": "3", "c": "4"}):
+        with pytest.raises(InputError, match=r"^[bc] changed since the last checkpoint"):
+            require_same_data(tmp_path, hashes)
 
 
 @pytest.mark.slow

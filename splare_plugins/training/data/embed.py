@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
 
 from splare_plugins.config import SIDES, Side
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine import Progress
 from splare_plugins.training.data.examples import read_example
 from splare_plugins.training.data.rows import read_rows
+from splare_plugins.training.data.score import load_sentence_model
 from splare_plugins.training.data.teachers import Matrix, TeacherVectors, text_key
 
 BM25 = "bm25"
@@ -54,8 +55,7 @@ def embed_file(
         raise InputError(
             f"none of the originals belongs to a text of {', '.join(sources)}; they must be equal, letter by letter"
         )
-    made = embed_texts(texts, teacher, originals=originals, name=output.stem, on_progress=on_progress)
-    made.save(output)
+    embed_texts(texts, teacher, originals=originals, name=output.stem, on_progress=on_progress).save(output)
     return {side: len(texts[side]) for side in SIDES}
 
 
@@ -176,12 +176,9 @@ def bm25_embedder(language: str) -> Embed:
 
 
 def _counts(tokens: list[list[str]], vocabulary: dict[str, int], width: int) -> csr_array:
-    known = [[vocabulary[token] for token in row if token in vocabulary] for row in tokens]
-    indptr = np.cumsum([0, *map(len, known)])
-    indices = np.array([word for row in known for word in row], dtype=np.int64)
-    counts = csr_array((np.ones(len(indices), dtype=np.float32), indices, indptr), shape=(len(known), width))
-    counts.sum_duplicates()
-    return counts
+    known = [(row, vocabulary[word]) for row, words in enumerate(tokens) for word in words if word in vocabulary]
+    rows, words = np.array(known, dtype=np.int64).reshape(-1, 2).T
+    return coo_array((np.ones(len(known), dtype=np.float32), (rows, words)), shape=(len(tokens), width)).tocsr()
 
 
 def _backbone(name: str, device: str, dtype: str) -> Embed:
@@ -202,28 +199,19 @@ def _bi_encoder(name: str, device: str | None, batch_size: int, max_length: int 
     import torch
     from sentence_transformers import SentenceTransformer
 
-    try:
-        model = SentenceTransformer(name, device=device, trust_remote_code=False).to(getattr(torch, dtype))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InputError(f"cannot load the teacher {name}: {' '.join(str(error).split())}") from error
+    model = load_sentence_model(SentenceTransformer, name, device).to(getattr(torch, dtype))
     if max_length is not None:
         model.max_seq_length = max_length
 
     def embed(texts: dict[Side, list[str]], on_progress: Progress | None) -> dict[Side, Matrix]:
         vectors: dict[Side, Matrix] = {}
-        ways: dict[Side, Any] = {"query": model.encode_query, "document": model.encode_document}
-        for side, encode in ways.items():
+        usual: dict[str, Any] = {"normalize_embeddings": True, "convert_to_tensor": True, "show_progress_bar": False}
+        for side in SIDES:
+            encode = model.encode_query if side == "query" else model.encode_document
             parts = []
             for start in range(0, len(texts[side]), 16 * batch_size):
                 chunk = texts[side][start : start + 16 * batch_size]
-                encoded = encode(
-                    chunk,
-                    batch_size=batch_size,
-                    normalize_embeddings=True,
-                    convert_to_tensor=True,
-                    show_progress_bar=False,
-                )
-                parts.append(encoded.half().cpu().numpy())
+                parts.append(encode(chunk, batch_size=batch_size, **usual).half().cpu().numpy())
                 if on_progress is not None:
                     on_progress(len(chunk))
             vectors[side] = np.concatenate(parts)

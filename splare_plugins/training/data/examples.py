@@ -45,7 +45,7 @@ class Example(NamedTuple):
 
 
 def read_example(row: Row, where: str, lookup: Lookup | None = None) -> Example:
-    """An example from a row; columns of other names are ignored.
+    """An example from a row; columns of other names are ignored, and an empty column is one that the row lacks.
 
     Args:
         row: values by column.
@@ -55,30 +55,25 @@ def read_example(row: Row, where: str, lookup: Lookup | None = None) -> Example:
     Raises:
         InputError: for columns of no known layout, values of the wrong kind, or scores that do not match the texts.
     """
-    columns = row.keys()
+    # A file of mixed rows has all their columns in Parquet, and null where a row lacks one.
+    columns = {name for name, value in row.items() if value is not None}
     if {"query_id", "document_ids"} <= columns:
         return _by_ids(row, where, lookup)
     if "query" not in columns:
         raise InputError(f"{where}: no column 'query'; rows hold {'; or '.join(LAYOUTS)}")
-    query = _text(row["query"], f"{where}: query")
+    query, _ = check_text(row["query"], f"{where}: query")
     if "pos" in columns:
-        sides = (_texts(row, name, where) for name in ("pos", "neg"))
-        positives, negatives = (
-            _pair(texts, row.get(f"{name}_scores"), where, f"{name}_scores")
-            for name, texts in zip(("pos", "neg"), sides, strict=True)
-        )
-        return Example(query, positives, negatives)
+        names = ("pos", "neg")
+        return Example(query, *(_pair(_texts(row, name, where), row, name + "_scores", where) for name in names))
     if "positive_passages" in columns:
-        positives, negatives = (
-            _pair(_passages(row.get(f"{name}_passages"), where), None, where, "") for name in ("positive", "negative")
-        )
-        return Example(query, positives, negatives)
+        names = ("positive_passages", "negative_passages")
+        return Example(query, *([Scored(text, None) for text in _passages(row.get(name), where)] for name in names))
     if "positive" not in columns:
         raise InputError(f"{where}: no column for the positive; rows hold {'; or '.join(LAYOUTS)}")
     first = _texts(row, "positive", where)
     others = [text for name in _negative_columns(columns) for text in _texts(row, name, where)]
     found = next((name for name in _SCORE_COLUMNS if name in columns), "scores")
-    scored = _pair(first + others, row.get(found), where, found)
+    scored = _pair(first + others, row, found, where)
     return Example(query, scored[: len(first)], scored[len(first) :])
 
 
@@ -124,7 +119,7 @@ def _by_ids(row: Row, where: str, lookup: Lookup | None) -> Example:
         raise InputError(f"{where}: the row has ids but its source has no 'queries' and 'documents' to find texts in")
     query = lookup("query", row["query_id"])
     ids = _list(row["document_ids"], where, "document_ids")
-    scored = _pair([lookup("document", each) for each in ids], row.get("scores"), where, "scores")
+    scored = _pair([lookup("document", each) for each in ids], row, "scores", where)
     # Such rows do not say which document was judged: the teacher's favourite stands for the positive.
     ranked = sorted(scored, key=lambda document: -(document.score or 0))
     return Example(query, ranked[:1], ranked[1:])
@@ -139,7 +134,7 @@ def _negative_columns(columns: Iterable[str]) -> list[str]:
 def _texts(row: Row, column: str, where: str) -> list[str]:
     value = row.get(column)
     values = [] if value is None else value if isinstance(value, list | tuple) else [value]
-    return [_text(each, f"{where}: {column}") for each in values]
+    return [check_text(each, f"{where}: {column}")[0] for each in values]
 
 
 def _passages(value: Any, where: str) -> list[str]:
@@ -148,12 +143,8 @@ def _passages(value: Any, where: str) -> list[str]:
         if not isinstance(passage, Mapping) or "text" not in passage:
             raise InputError(f"{where}: a passage must have a text, not be {str(passage)[:60]!r}")
         title = passage.get("title") or ""
-        texts.append(_text(f"{title} {passage['text']}".strip(), where))
+        texts.append(check_text(f"{title} {passage['text']}".strip(), where)[0])
     return texts
-
-
-def _text(value: Any, where: str) -> str:
-    return check_text(value, where)[0]
 
 
 def _list(value: Any, where: str, column: str) -> list[Any]:
@@ -165,7 +156,8 @@ def _list(value: Any, where: str, column: str) -> list[Any]:
         raise InputError(f"{where}: {column} must be a list, not {str(value)[:60]!r}") from error
 
 
-def _pair(texts: list[str], scores: Any, where: str, column: str) -> list[Scored]:
+def _pair(texts: list[str], row: Row, column: str, where: str) -> list[Scored]:
+    scores = row.get(column)
     if scores is None or (isinstance(scores, list | str) and not scores):
         return [Scored(text, None) for text in texts]
     values = _list(scores, where, column) if not isinstance(scores, int | float) else [scores]
@@ -173,5 +165,5 @@ def _pair(texts: list[str], scores: Any, where: str, column: str) -> list[Scored
         raise InputError(f"{where}: {column} has {len(values)} scores for {len(texts)} documents")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"{where}: {column} holds {value!r}, which is no finite number")
+            raise InputError(f"{where}: {column} holds {value!r}, which is not a finite number")
     return [Scored(text, float(value)) for text, value in zip(texts, values, strict=True)]

@@ -41,12 +41,7 @@ class Mined(NamedTuple):
 def read_questions(source: str, *, split: str | None = None) -> list[Question]:
     """The queries of training data with their positives; rows of one query are put together.
 
-    Args:
-        source: as in :func:`read_rows`.
-        split: the same.
-
-    Returns:
-        in the order of the source, with numbers as ids.
+    Source and split are those of :func:`read_rows`; the order is that of the source, and ids are numbers.
     """
     positives: dict[str, list[str]] = {}
     for where, row, lookup in read_rows(source, split=split):
@@ -90,7 +85,7 @@ def write_negatives(
         for qid, text, positives in questions:
             same = {_plain(positive) for positive in positives}
             found: list[str] = []
-            for docid in hits[qid].docids if qid in hits else []:
+            for docid in hits[qid].docids if qid in hits else ():
                 if docid not in documents:
                     raise InputError(f"the search found the document {docid!r}, which is not in the corpus")
                 plain = _plain(documents[docid])

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,6 @@ def prepare(config: TrainingConfig, folder: Path) -> Dataset:
 
     They are written into ``folder`` once; a run that goes on finds them there, unless sources or settings changed.
 
-    Args:
-        config: names the sources.
-        folder: made where it is missing.
-
     Returns:
         columns ``query``, ``documents`` (the positive first), ``scores`` (0 where none are needed) and ``source``, its
         number among the config's.
@@ -57,8 +54,11 @@ def prepare(config: TrainingConfig, folder: Path) -> Dataset:
     Raises:
         InputError: for the first row that cannot be used, naming its file and line; or if there is none that can.
     """
+    sources = [{**dataclasses.asdict(each), "stamp": source_stamp(each.source)} for each in config.data]
+    for each in sources:
+        del each["teachers"]  # change no example
     stamp = {
-        "data": [{**_source_settings(each), "stamp": source_stamp(each.source)} for each in config.data],
+        "data": sources,
         "negatives": config.negatives,
         "pick": config.pick,
         "seed": config.seed,
@@ -72,11 +72,6 @@ def prepare(config: TrainingConfig, folder: Path) -> Dataset:
     return Dataset.from_file(str(path))
 
 
-def _source_settings(settings: DataSettings) -> dict[str, Any]:
-    """What of a source's settings changes its examples."""
-    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "teachers"}
-
-
 def _same_stamp(path: Path, stamp: dict[str, Any]) -> bool:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -87,25 +82,25 @@ def _same_stamp(path: Path, stamp: dict[str, Any]) -> bool:
 
 
 def _write(config: TrainingConfig, path: Path) -> dict[str, dict[str, int]]:
-    counts = {}
-    generator = np.random.default_rng(config.seed)
+    counts: dict[str, dict[str, int]] = {}
+    rows = _rows(config, counts)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside, pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
-        rows: list[dict[str, Any]] = []
-        for number, settings in enumerate(config.data):
-            seen: Counter[str] = Counter()
-            for example in _examples(settings, config, seen):
-                rows.append({**_row(example, config, generator), "source": number})
-                if len(rows) == _ROWS:
-                    writer.write_batch(pa.RecordBatch.from_pylist(rows, _SCHEMA))
-                    rows.clear()
-            if not seen["used"]:
-                raise InputError(f"{settings.source} holds no example that can be trained on ({_counted(seen)})")
-            logger.info("%s: %s", settings.source, _counted(seen))
-            counts[settings.source] = dict(seen)
-        if rows:
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, _SCHEMA))
+        while batch := list(islice(rows, _ROWS)):
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, _SCHEMA))
     return counts
+
+
+def _rows(config: TrainingConfig, counts: dict[str, dict[str, int]]) -> Iterator[dict[str, Any]]:
+    generator = np.random.default_rng(config.seed)
+    for number, settings in enumerate(config.data):
+        seen: Counter[str] = Counter()
+        for example in _examples(settings, config, seen):
+            yield {**_row(example, config, generator), "source": number}
+        if not seen["used"]:
+            raise InputError(f"{settings.source} holds no example that can be trained on ({_counted(seen)})")
+        logger.info("%s: %s", settings.source, _counted(seen))
+        counts[settings.source] = dict(seen)
 
 
 def _counted(seen: Counter[str]) -> str:
@@ -119,7 +114,7 @@ def _examples(settings: DataSettings, config: TrainingConfig, seen: Counter[str]
             return
         try:
             example = read_example(row, where, lookup)
-            unscored = scores and all(score is None for _, score in example.candidates) and bool(example.candidates)
+            unscored = scores and any(score is None for _, score in example.candidates)
             if unscored and settings.unscored == "skip":
                 seen["unscored"] += 1
                 continue

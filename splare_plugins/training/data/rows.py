@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.corpus.irds import open_irds
+from splare_plugins.corpus.qrels import split_qrels
 from splare_plugins.corpus.sources import is_irds
-from splare_plugins.corpus.trec import split_qrels
+from splare_plugins.corpus.tables import parquet_values
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine.files import read_jsonl
 from splare_plugins.training.data.examples import Lookup, Row
@@ -23,6 +25,7 @@ PUBLIC = {
 
 _JSONL = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 _PARQUET = ".parquet"
+_HUB_ID = re.compile(r"[^.~/][^/]*/[^/]+")
 
 
 class Located(NamedTuple):
@@ -43,7 +46,7 @@ def read_rows(source: str, *, subset: str | None = None, split: str | None = Non
         split: of a published set, all of them if left out; of a BEIR folder, ``train`` if left out.
 
     Raises:
-        InputError: for a source that does not exist or is not known, broken JSON, or a file whose columns change.
+        InputError: for a source that does not exist or is not known, or broken JSON.
         MissingPartError: if ``ir_datasets`` or ``datasets`` is needed and not installed.
     """
     path = Path(source)
@@ -55,8 +58,8 @@ def read_rows(source: str, *, subset: str | None = None, split: str | None = Non
         if any((path / f"corpus.jsonl{end}").is_file() for end in ("", ".gz")):
             return _beir_rows(path, split or "train")
         if not (path / "README.md").is_file():
-            return (row for part in _parts(path) for row in _file_rows(part))
-    elif not (source in PUBLIC or _is_hub_id(source)):
+            return _folder_rows(path)
+    elif not (source in PUBLIC or _HUB_ID.fullmatch(source)):
         raise InputError(
             f"{source} does not exist; training data are a .jsonl or .parquet file, a folder, irds:NAME, a hub id or "
             f"one of {', '.join(PUBLIC)}"
@@ -74,53 +77,19 @@ def source_stamp(source: str) -> str:
     return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
 
 
-def _is_hub_id(source: str) -> bool:
-    parts = source.split("/")
-    return len(parts) == 2 and all(parts) and not source.startswith((".", "~"))
-
-
-def _parts(folder: Path) -> list[Path]:
+def _folder_rows(folder: Path) -> Iterator[Located]:
     files = sorted(file for file in folder.iterdir() if file.name.endswith((*_JSONL, _PARQUET)))
     if not files:
         raise InputError(f"{folder} holds neither a BEIR corpus nor .jsonl or .parquet files")
-    return files
+    return (row for file in files for row in _file_rows(file))
 
 
 def _file_rows(path: Path) -> Iterator[Located]:
     if path.name.endswith(_PARQUET):
-        return _parquet_rows(path)
+        return (Located(where, row) for where, row in parquet_values(path))
     if path.name.endswith(_JSONL):
-        return _jsonl_rows(path)
-    raise InputError(f"{path} is of no known format; its name must end in .jsonl, .jsonl.gz or .parquet")
-
-
-def _jsonl_rows(path: Path) -> Iterator[Located]:
-    columns: set[str] | None = None
-    for where, row in read_jsonl(path):
-        if columns is None:
-            columns = set(row)
-        elif columns != set(row):
-            changed = ", ".join(sorted(columns ^ set(row)))
-            raise InputError(
-                f"{where}: the columns differ from those of the lines before ({changed}); a file has one layout, so "
-                "split it in two"
-            )
-        yield Located(where, row)
-
-
-def _parquet_rows(path: Path) -> Iterator[Located]:
-    import pyarrow.parquet as pq
-    from pyarrow import ArrowException
-
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Located(f"{path}, row {number}", row)
-    except (ArrowException, OSError) as error:
-        raise InputError(f"{path} is no Parquet file that can be read ({error}); fetch it again") from error
+        return (Located(where, row) for where, row in read_jsonl(path))
+    raise InputError(f"{path} has no known format; its name must end in .jsonl, .jsonl.gz or .parquet")
 
 
 def _beir_rows(folder: Path, split: str) -> Iterator[Located]:
@@ -185,21 +154,16 @@ def _published_rows(name: str, subset: str | None, split: str | None) -> Iterato
         subsets = datasets.get_dataset_config_names(name)
         by_ids = {"queries", "documents", "train"} <= set(subsets)
         chosen = [subset] if subset else ["train"] if by_ids else subsets
-        loaded = {each: _splits(datasets.load_dataset(name, each, split=split), split) for each in chosen}
+        loaded = {each: datasets.load_dataset(name, each, split=split) for each in chosen}
         lookup = _id_lookup(name) if by_ids else None
     except (OSError, ValueError, ConnectionError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"cannot read the data set {name}: {reason}") from error
+        raise InputError(f"cannot read the data set {name}: {' '.join(str(error).split())}") from error
     return (
         Located(f"{name}, {each}/{part}, row {number}", row, lookup)
-        for each, parts in loaded.items()
-        for part, rows in parts.items()
+        for each, found in loaded.items()
+        for part, rows in (found.items() if split is None else [(split, found)])
         for number, row in enumerate(rows, start=1)
     )
-
-
-def _splits(loaded: Any, split: str | None) -> dict[str, Any]:
-    return dict(loaded) if split is None else {split: loaded}
 
 
 def _id_lookup(name: str) -> Lookup:

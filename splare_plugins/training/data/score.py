@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -41,7 +42,7 @@ def load_teacher(
         device: where to run; by default as sentence-transformers chooses.
         batch_size: texts or pairs a forward pass.
         query_prompt: put before queries, for a bi-encoder; by default the model's own.
-        document_prompt: the same of documents.
+        document_prompt: likewise before documents.
 
     Raises:
         InputError: if the model cannot be loaded or is of neither kind.
@@ -49,32 +50,37 @@ def load_teacher(
     from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 
     kind = _kind(name) if kind == "auto" else kind
-    options: dict[str, Any] = {"device": device, "trust_remote_code": False}
-    try:
-        if kind == "cross":
-            cross = CrossEncoder(name, **options)
-        else:
-            sparse = kind == "bi" and _is_sparse(name)
-            bi = (SparseEncoder if sparse else SentenceTransformer)(name, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InputError(f"cannot load the teacher {name}: {' '.join(str(error).split())}") from error
+    bi_encoder = SparseEncoder if _is_sparse(name) else SentenceTransformer
+    model = load_sentence_model(CrossEncoder if kind == "cross" else bi_encoder, name, device)
 
     def by_pairs(examples: list[Example]) -> list[list[float]]:
         pairs = [(example.query, text) for example in examples for text, _ in example.candidates]
-        scores = iter(cross.predict(pairs, batch_size=batch_size, show_progress_bar=False).tolist())
+        scores = iter(model.predict(pairs, batch_size=batch_size, show_progress_bar=False).tolist())
         return [list(islice(scores, len(example.candidates))) for example in examples]
 
     def by_vectors(examples: list[Example]) -> list[list[float]]:
         texts = list(dict.fromkeys(text for example in examples for text, _ in example.candidates))
         usual = {"batch_size": batch_size, "show_progress_bar": False, "convert_to_tensor": True}
-        queries = bi.encode_query([example.query for example in examples], prompt=query_prompt, **usual)
-        table = bi.similarity(queries, bi.encode_document(texts, prompt=document_prompt, **usual)).tolist()
+        queries = model.encode_query([example.query for example in examples], prompt=query_prompt, **usual)
+        table = model.similarity(queries, model.encode_document(texts, prompt=document_prompt, **usual)).tolist()
         place = {text: number for number, text in enumerate(texts)}
         return [
             [row[place[text]] for text, _ in example.candidates] for row, example in zip(table, examples, strict=True)
         ]
 
     return by_pairs if kind == "cross" else by_vectors
+
+
+def load_sentence_model(kind: Callable[..., Any], name: str, device: str | None) -> Any:
+    """A model of one of the classes of sentence-transformers, by its folder or hub id.
+
+    Raises:
+        InputError: if it cannot be loaded.
+    """
+    try:
+        return kind(name, device=device, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"cannot load the teacher {name}: {' '.join(str(error).split())}") from error
 
 
 def score_file(
@@ -138,12 +144,12 @@ def _examples(source: str, *, needs_scores: bool) -> Iterator[Example]:
 
 
 def _row(example: Example, scores: list[float], scale: float, add: bool) -> dict[str, Any]:
-    if any(not isinstance(score, float) or score != score or abs(score) == float("inf") for score in scores):
+    if not all(isinstance(score, float) and math.isfinite(score) for score in scores):
         raise InputError(
             f"the teacher gives {str(scores)[:60]} for the documents of {example.query[:60]!r}; it must have one "
             "output that is a finite number"
         )
-    before = [old or 0.0 if add else 0.0 for _, old in example.candidates]
+    before = [(old or 0.0) if add else 0.0 for _, old in example.candidates]
     return {
         "query": example.query,
         "positive": [text for text, _ in example.positives],

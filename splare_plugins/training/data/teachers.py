@@ -93,11 +93,7 @@ class TeacherVectors:
 
 
 class Teachers:
-    """A weighted sum of teachers.
-
-    Args:
-        weighted: each with the factor on its scores.
-    """
+    """A weighted sum of teachers: each with the factor on its scores."""
 
     def __init__(self, weighted: Sequence[tuple[float, TeacherVectors]]) -> None:
         self.weighted = tuple(weighted)

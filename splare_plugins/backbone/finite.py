@@ -1,0 +1,49 @@
+"""Weights that are not finite: a state outside the range of its dtype, or a damaged weight of the model."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from splare_plugins.errors import SplareError
+
+_SHOWN = 60
+
+
+def require_finite(
+    rows: Tensor, numbers: Sequence[int], text: Callable[[int], str], dtype: torch.dtype | None
+) -> None:
+    """Refuse vectors with a NaN or an infinity, which would go into an index as empty documents.
+
+    Args:
+        rows: one a text, shape ``[texts, n]``; looked at once, so a GPU is waited for once.
+        numbers: of the rows' texts.
+        text: gives a text by its number.
+        dtype: that the model runs in, where it is known.
+
+    Raises:
+        SplareError: naming the first such text, the dtype and the way out.
+    """
+    finite = rows.isfinite().all(1)
+    if bool(finite.all()):
+        return
+    number = numbers[int((~finite).nonzero()[0])]
+    shown = textwrap.shorten(text(number), _SHOWN, placeholder=" ...")
+    raise SplareError(f"the vector of text {number} ({shown!r}) {not_finite(dtype)}")
+
+
+def not_finite(dtype: torch.dtype | None) -> str:
+    """That something has no finite value in ``dtype``, and what helps; ``None`` where the dtype is not known."""
+    if dtype in (torch.float32, torch.float64):
+        return f"is not finite in {_name(dtype)}, so a weight of the model is damaged; fetch or train the model again"
+    return (
+        f"is not finite in {'its precision' if dtype is None else _name(dtype)}; load the model in another one "
+        "(--dtype float32, or dtype='float32' in Python)"
+    )
+
+
+def _name(dtype: torch.dtype | None) -> str:
+    return str(dtype).removeprefix("torch.")
