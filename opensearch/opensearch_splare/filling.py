@@ -20,6 +20,7 @@ from opensearch_splare.handle import IndexHandle
 from opensearch_splare.mapping import feature_map, single_index
 from opensearch_splare.payload import check_ids, check_string, to_sources
 from splare_plugins.corpus import Document, EncodedBatch
+from splare_plugins.corpus.documents import check_id
 from splare_plugins.engines.checks import check_batch
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
@@ -58,16 +59,16 @@ def _read(documents: Iterable[Document | Mapping[str, Any]], further: Further) -
             docid, text, title = rest.pop("_id"), rest.pop("text"), rest.pop("title", "")
         except KeyError as error:
             raise InputError(f"a document has no {error}: {str(document)[:80]}; each needs _id and text") from error
-        check_ids([docid])
+        whole = _checked(Document(docid, text, title))
         if rest:
-            further[docid] = rest
-        yield _checked(Document(docid, text, title))
+            further[whole.docid] = rest
+        yield whole
 
 
 def _checked(document: Document) -> Document:
     for what, value in (("text", document.text), ("title", document.title)):
         check_string(value, f"the {what} of the document {document.docid!r}")
-    return document
+    return document._replace(docid=check_id(document.docid, "a document"))
 
 
 def fill_index(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from splare_plugins.cli.options import corpus_source, expand_options
 
 if TYPE_CHECKING:  # the client
     from opensearch_splare.generations import Swap
+    from splare_plugins.corpus import Encoding
 
 _SWAPPED = {
     "published": "replaced_by",
@@ -46,9 +47,13 @@ def opensearch(
     job: IndexJob,
     url: Url = None,
     store_text: Annotated[
-        bool,
-        typer.Option("--store-text/--no-text", help="Store titles and texts, for BM25 and hybrid search."),
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--store-text/--no-text",
+            help="Store titles and texts, for BM25 and hybrid search.",
+            show_default="--store-text, unless an encoded corpus has none",
+        ),
+    ] = None,
     store_vectors: Annotated[
         bool | None,
         typer.Option(
@@ -92,11 +97,14 @@ def opensearch(
     from splare_plugins.cli.console import report
 
     swaps: list[Swap] = []
+    encoding = _encoding(job)
+    if store_text is None:
+        store_text = encoding is None or encoding.store_text
     options = {
         "connection": {"ca_certs": ca_certs, "aws_region": aws_region},
         "keep_previous": keep_previous,
         "on_swap": swaps.append,
-        "run": _run(job, store_text=store_text),
+        "run": _run(job, encoding, store_text=store_text),
         "store_text": store_text,
         "store_vectors": store_vectors,
         "shards": shards,
@@ -105,21 +113,26 @@ def opensearch(
         "chunk_bytes": int(chunk_mb * (1 << 20)),
     }
     location = f"{(url or default_url()).rstrip('/')}/{name}"
-    facts = job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()
+    facts: dict[str, Any] = {**job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()}
     for swap in swaps:
         for what, names in swap._asdict().items():
             facts[_SWAPPED[what]] = names if job.as_json or isinstance(names, str) else ", ".join(names) or None
     report(f"indexed into {without_password(location)}", facts, as_json=job.as_json)
 
 
-def _run(job: IndexJob, *, store_text: bool) -> str:
-    """What tells this run from those that would index something else under the same name."""
-    from splare_plugins.corpus import source_identity
+def _encoding(job: IndexJob) -> Encoding | None:
+    """Of a corpus that was encoded before."""
     from splare_plugins.corpus.manifest import MANIFEST_FILE, load_encoding
 
     folder = Path(job.corpus[0])
-    if len(job.corpus) == 1 and (folder / MANIFEST_FILE).is_file():
-        encoding = load_encoding(folder)
+    return load_encoding(folder) if len(job.corpus) == 1 and (folder / MANIFEST_FILE).is_file() else None
+
+
+def _run(job: IndexJob, encoding: Encoding | None, *, store_text: bool) -> str:
+    """What tells this run from those that would index something else under the same name."""
+    from splare_plugins.corpus import source_identity
+
+    if encoding is not None:
         parts = [encoding.corpus, encoding.top_k]
     else:
         parts = [

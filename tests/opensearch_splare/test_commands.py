@@ -92,6 +92,13 @@ def test_from_encoded_shards(splare, opensearch_url, client, name, tiny_folder, 
     assert client.count(index=name)["count"] == 12
     settings = client.indices.get_settings(index=name)[f"{name}-000002"]["settings"]["index"]
     assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("2", "0")
+    asked = splare(*command, "--overwrite", "--store-text")
+    assert asked.status == 2
+    assert "keeps no texts" in asked.err
+    splare("encode", corpus, "-o", tmp_path / "texts", "-M", tiny_folder, "--store-text")
+    command[2] = tmp_path / "texts"
+    assert splare(*command, "--overwrite").facts["indexed"] == 12
+    assert client.search(index=name)["hits"]["hits"][0]["_source"]["text"]
 
 
 def test_another_model_is_refused(splare, opensearch_url, name, tiny_folder, corpus, tmp_path):

@@ -118,3 +118,19 @@ def test_a_batch_of_the_longest_texts_is_a_request_that_the_encoder_takes(client
         for start in range(0, 64, 16):
             batch = dict(list(texts.items())[start : start + 16])
             assert {status for status, _ in bulk(client, place, batch).values()} == {201}
+
+
+ENDS = ["  bees fly  ", "\u3000bees fly\u00a0", "bees fly\x00\x1f\x85", "\n\tbees\x07fly\u2003", "\u2028bees\u3000fly"]
+
+
+@pytest.mark.parametrize("title", ["", "  ", "Bees ", "\u3000Bees\x00"])
+def test_white_space_at_the_ends_is_dropped_as_on_the_client(client, place, service, tiny, title):
+    deployed(client, place, service, tiny)
+    texts = dict(enumerate([*ENDS, " ", "\u3000", ""]))
+    answers = bulk(client, place, {str(number): {"title": title, "text": text} for number, text in texts.items()})
+    assert {status for status, _ in answers.values()} == {201}
+    index = SplareIndex(client, f"{place}-here", tiny)
+    index.create()
+    index.index([Document(str(number), text, title) for number, text in texts.items()])
+    every = {"query_tokens": {f"f{latent}": 1 for latent in range(500)}}
+    assert scores(client, place, every) == scores(client, index.name, every)

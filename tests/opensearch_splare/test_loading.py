@@ -148,6 +148,15 @@ def test_documents_that_are_refused_before_sending(client, name, tiny, documents
     assert index.count() == 0
 
 
+def test_whole_numbers_are_ids_too(client, name, tiny):
+    index = SplareIndex(client, name, tiny)
+    index.create(fields={"year": {"type": "integer"}})
+    index.index([{"_id": 7, "text": "x", "year": 3}, Document(8, "y")])
+    assert client.get(index=name, id="7")["_source"]["year"] == 3
+    with pytest.raises(InputError, match="'7' was added before"):
+        index.index([{"_id": 7, "text": "x"}, {"_id": "7", "text": "x"}])
+
+
 @pytest.mark.parametrize(
     ("impacts", "words"),
     [
