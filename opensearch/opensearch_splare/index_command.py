@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -105,7 +105,7 @@ def opensearch(
         "chunk_bytes": int(chunk_mb * (1 << 20)),
     }
     location = f"{(url or default_url()).rstrip('/')}/{name}"
-    facts = job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()
+    facts: dict[str, Any] = job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()
     for swap in swaps:
         for what, names in swap._asdict().items():
             facts[_SWAPPED[what]] = names if job.as_json or isinstance(names, str) else ", ".join(names) or None
