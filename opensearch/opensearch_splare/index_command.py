@@ -113,7 +113,7 @@ def opensearch(
         "chunk_bytes": int(chunk_mb * (1 << 20)),
     }
     location = f"{(url or default_url()).rstrip('/')}/{name}"
-    facts: dict[str, Any] = {**job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()}
+    facts: dict[str, Any] = job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()
     for swap in swaps:
         for what, names in swap._asdict().items():
             facts[_SWAPPED[what]] = names if job.as_json or isinstance(names, str) else ", ".join(names) or None

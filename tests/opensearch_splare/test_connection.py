@@ -143,7 +143,6 @@ def test_signing_needs_botocore(monkeypatch):
 
 @pytest.mark.parametrize(("host", "service"), [("x.eu.es.amazonaws.com", "es"), ("x.eu.aoss.amazonaws.com", "aoss")])
 def test_signed_requests(monkeypatch, host, service):
-    pytest.importorskip("botocore")
     for name, value in (("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OPENSEARCH_AWS_REGION", "eu-central-1")
