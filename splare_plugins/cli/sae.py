@@ -115,25 +115,25 @@ def label(
 @sae.command("list")
 def list_(as_json: Json = False) -> None:
     """Show the public suites that can be imported, with sizes and licences."""
-    from rich.table import Table
-
     from splare_plugins.cli.console import print_json, results
     from splare_plugins.heads.importers.catalogue import GENERIC, PUBLISHED
 
     if as_json:
-        rows = [{**row._asdict(), "converted_bytes": row.size} for row in PUBLISHED]
+        rows = [{**row._asdict(), "converted_bytes": row.size, "command": row.command} for row in PUBLISHED]
         print_json({"published": rows, "formats": GENERIC})
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("suite", "backbone", "layers", "latents", "size", "licence"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("latents", "size") else "left")
+    lines = []
     for row in PUBLISHED:
-        backbone = f"{row.backbone}{' (gated)' if row.gated else ''}"
-        table.add_row(row.suite, backbone, row.layers, f"{row.width:,}", f"{row.size / 1e9:.2f} GB", row.licence)
-    results.print(table, highlight=False)
-    lines = [f"  splare sae import {row.source} -o FOLDER" for row in PUBLISHED]
+        size = f"{row.width:,} latents, {row.size / 1e9:.2f} GB"
+        lines += [
+            f"{row.suite}: {row.backbone}{' (gated)' if row.gated else ''}",
+            f"  layers {row.layers}, L0 {row.l0}, {size}, {row.licence}",
+            f"  also: {row.others}",
+            f"  {row.command}",
+        ]
     formats = [f"  {name}: {what}" for name, what in GENERIC.items()]
-    text = "\n".join(["", "One of each:", *lines, "", "Formats of many others:", *formats])
+    note = "NORM: the mean norm of the states that the SAE was trained on (docs/saes.md)."
+    text = "\n".join([*lines, "", note, "", "Formats of many others:", *formats])
     results.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -128,7 +128,23 @@ def test_wrong_input(splare, tmp_path, monkeypatch, arguments, words):
 def test_list_shows_suites_sizes_and_licences(splare):
     rows = {row["suite"]: row for row in splare("sae", "list", "--json").facts["published"]}
     assert rows["llama-scope"]["converted_bytes"] == 131_072 * (4096 * 2 + 8)
-    assert "cc-by-4.0" in splare("sae", "list").out
+    assert rows["gemma-scope"]["l0"] == "107"
+    lines = splare("sae", "list").out.splitlines()
+    assert any("layers 0-25, L0 107, 65,536 latents" in line and "cc-by-4.0" in line for line in lines)
+    commands = [line.strip() for line in lines if "sae import" in line]
+    assert commands == [row["command"] for row in rows.values()]
+    assert all(len(line) <= 80 for line in lines if "sae import" not in line)
+
+
+def test_a_command_of_the_list_asks_for_nothing_more(splare, tmp_path):
+    """Files of R1-Distill do not hold the norm that their import needs."""
+    from splare_plugins.heads.importers.catalogue import PUBLISHED
+
+    (row,) = (row for row in PUBLISHED if row.suite == "llamascopium")
+    folder = replicas.llamascopium(tmp_path / "published", native=False, stored_norm=False).folder
+    command = row.command.replace(row.source, str(folder)).replace("NORM", "7").replace("FOLDER", str(tmp_path / "x"))
+    assert splare(*command.split()[1:]).status == 0
+    assert splare(*command.replace("--input-norm 7", "").replace("/x", "/y").split()[1:]).status == 2
 
 
 def test_every_published_suite_has_an_importer():

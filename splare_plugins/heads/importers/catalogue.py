@@ -21,6 +21,8 @@ class Published(NamedTuple):
         backbone_licence: as the backbone's hub page tags it.
         gated: whether the backbone asks for an agreement.
         others: what else the repositories hold.
+        l0: active latents a token of that one, as its authors give them.
+        options: what the import needs besides, since the files do not say it.
     """
 
     suite: str
@@ -35,6 +37,13 @@ class Published(NamedTuple):
     backbone_licence: str
     gated: bool
     others: str
+    l0: str
+    options: str = ""
+
+    @property
+    def command(self) -> str:
+        """The import of that one, to be pasted."""
+        return " ".join(filter(None, ["splare sae import", self.source, self.options, "-o FOLDER"]))
 
     @property
     def size(self) -> int:
@@ -56,6 +65,7 @@ PUBLISHED = (
         "llama3.1",
         True,
         "8x: 32,768",
+        "50",
     ),
     Published(
         "gemma-scope",
@@ -70,6 +80,7 @@ PUBLISHED = (
         "gemma",
         True,
         "16k to 1m; 9b, 9b-it, 27b",
+        "107",
     ),
     Published(
         "gemma-scope-2",
@@ -84,6 +95,7 @@ PUBLISHED = (
         "gemma",
         True,
         "16k to 1m; 1b, 4b, 12b, 27b; pt and it",
+        "small",
     ),
     Published(
         "qwen-scope",
@@ -98,6 +110,7 @@ PUBLISHED = (
         "apache-2.0",
         False,
         "L0 100; Qwen3-8B-Base 64k; Qwen3.5",
+        "50",
     ),
     Published(
         "llamascopium",
@@ -112,11 +125,15 @@ PUBLISHED = (
         "mit",
         False,
         "two other mixes of training text, not for every layer",
+        "50",
+        "--input-norm NORM",
     ),
 )
 GENERIC = {
     "saelens": "any folder with cfg.json and sae_weights.safetensors",
     "sparsify": "any folder with cfg.json and sae.safetensors, like layers.10",
     "dictionary-learning": "any folder with config.json and ae.pt",
+    "goodfire": "any folder with a file like Llama-3.1-8B-Instruct-SAE-l19.pth",
+    "qresearch": "any folder with a file like Llama-3.2-1B-Instruct-SAE-l9.pt",
     "llamascopium": "any folder with config.json and sae_weights.safetensors",
 }

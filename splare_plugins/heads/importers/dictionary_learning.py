@@ -71,7 +71,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
         W, b = fold.encoder(file, weight, bias, transposed=transposed, centre=centre)
         # BatchTopK files of unfinished runs hold the threshold -1, which lets every positive value pass.
         theta = file.vector("threshold", len(W)).clamp(min=0) if kind.activation == "jumprelu" else None
-        k = _k(trainer, file, folder) if kind.activation == "topk" else None
+        k = _k(trainer, file, folder, hints) if kind.activation == "topk" else None
     fold.require_size(W, d_model=trainer.get("activation_dim"), width=trainer.get("dict_size"), where=folder)
     return fold.make_head(
         NAME,
@@ -87,11 +87,8 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     )
 
 
-def _k(trainer: dict[str, Any], file: TensorFile, folder: Path) -> int:
-    k = file.vector("k", 1).item() if "k" in file.shapes else trainer.get("k")
-    if not k:
-        raise InputError(f"{folder} is a TopK SAE, but neither its config nor its weights say k; fetch it again")
-    return int(k)
+def _k(trainer: dict[str, Any], file: TensorFile, folder: Path, hints: Hints) -> int:
+    return fold.known_k(file.vector("k", 1).item() if "k" in file.shapes else trainer.get("k"), hints, folder)
 
 
 def _layer(trainer: dict[str, Any], folder: Path, hints: Hints) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers.fold import Hints
-from splare_plugins.heads.importers.suites import Suite, choose_suite, sae_folder
+from splare_plugins.heads.importers.suites import Suite, choose_suite, layer_of_file, sae_folder
 from splare_plugins.machine.hub import hub_errors
 
 HUB = "hf:"
@@ -58,7 +58,7 @@ def locate(source: str, *, suite: str | None, hints: Hints) -> Located:
         raise InputError(f"{source} is not a file of a known SAE format; give the folder of one SAE")
     names = [file.relative_to(folder).as_posix() for glob in ("*", "*/*") for file in folder.glob(glob)]
     chosen = choose_suite(names, suite=suite, where=source)
-    hints = replace(hints, name=hints.name or str(folder), layer=layer if hints.layer is None else hints.layer)
+    hints = replace(_with_layer(hints, layer, source), name=hints.name or str(folder))
     needed, layer = _needed(chosen, names, hints)
     return Located(folder, [folder / name for name in needed], chosen, replace(hints, layer=layer), None)
 
@@ -84,7 +84,7 @@ def _locate_on_hub(source: str, suite: str | None, hints: Hints) -> Located:
     if not names:
         raise InputError(f"the hub repository {repo} has no folder {path!r} at {match['revision'] or 'main'}")
     chosen = choose_suite(names, suite=suite, where=source)
-    hints = replace(hints, name=f"{repo}/{path}", layer=layer if hints.layer is None else hints.layer)
+    hints = replace(_with_layer(hints, layer, source), name=f"{repo}/{path}")
     needed, layer = _needed(chosen, names, hints)
     files = [_download(repo, prefix + name, commit) for name in needed]
     folder = files[-1].parents[len(Path(needed[-1]).parts) - 1]
@@ -94,18 +94,22 @@ def _locate_on_hub(source: str, suite: str | None, hints: Hints) -> Located:
 def _needed(suite: Suite, names: list[str], hints: Hints) -> tuple[list[str], int | None]:
     """The files to read, and their layer as far as it is known; a pattern stands for the file of one layer."""
     if not any("*" in pattern for pattern in suite.files):
-        return list(suite.files), hints.layer
+        return [*suite.files, *(name for name in suite.optional if name in names)], hints.layer
     (pattern,) = suite.files
-    before, after = pattern.split("*")
-    layers = sorted(
-        int(name[len(before) : -len(after)]) for name in names if re.fullmatch(rf"{before}\d+{after}", name)
-    )
-    layer = layers[0] if hints.layer is None and len(layers) == 1 else hints.layer
-    if layer not in layers:
-        there = ", ".join(map(str, layers))
+    files = {number: name for name in names if (number := layer_of_file(pattern, name)) is not None}
+    layer = next(iter(files)) if hints.layer is None and len(files) == 1 else hints.layer
+    if layer not in files:
+        there = ", ".join(map(str, sorted(files)))
         asked = "which of them is meant" if layer is None else f"layer {layer} is not among them"
         raise InputError(f"{hints.name} holds SAEs of the layers {there}, {asked}; give one with --layer")
-    return [f"{before}{layer}{after}"], layer
+    return [files[layer]], layer
+
+
+def _with_layer(hints: Hints, named: int | None, source: str) -> Hints:
+    """The hints with the layer that a file's name gives."""
+    if None not in (named, hints.layer) and named != hints.layer:
+        raise InputError(f"{source} is the file of layer {named}, and --layer says {hints.layer}; omit it")
+    return replace(hints, layer=named if hints.layer is None else hints.layer)
 
 
 def _select(everything: list[str], path: str, selector: str, source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,16 +33,56 @@ class Hints:
         layer: layer whose output the SAE reads, counted from 0; for files that do not say.
         k: latents a token of a TopK SAE, for files that do not say.
         input_norm: mean norm of the states the SAE was trained on, for files that do not say.
+        suite: the format as the user names it, which vouches for what the files cannot show.
     """
 
     name: str = ""
     layer: int | None = None
     k: int | None = None
     input_norm: float | None = None
+    suite: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Those that say something."""
         return {key: value for key, value in vars(self).items() if value not in (None, "")}
+
+
+def require_used(hints: Hints, head: SparseAutoencoder, where: Path | str) -> None:
+    """Refuse what the user said and the SAE does not have, or says otherwise: an option is used or an error.
+
+    Raises:
+        InputError: naming the option and what the files say.
+    """
+    said = {"--layer": hints.layer, "--k": hints.k, "--input-norm": hints.input_norm}
+    found = {"--layer": head.card["layer"], "--k": head.k, "--input-norm": head.card.get("input_norm")}
+    for option, value in said.items():
+        own = found[option]
+        if value is None or (own is not None and math.isclose(value, own, rel_tol=1e-3)):
+            continue
+        if own is None:
+            lacks = "a scale of its input" if option == "--input-norm" else "a fixed number of latents a token"
+            raise InputError(f"{where} has no use for {option} {value}: it does not have {lacks}; omit it")
+        raise InputError(f"the files of {where} say {own}, and {option} says {value}; omit the option")
+
+
+def layer_of(hook: object, hints: Hints, where: Path | str) -> int:
+    """:func:`residual_layer` of a hook; where the files name none, what the user says.
+
+    Raises:
+        InputError: as both do.
+    """
+    return require_known(hints.layer, where) if hook is None else residual_layer(hook, where)
+
+
+def input_scale(norm: float, d_model: int, where: Path | str) -> float:
+    """The factor that brings states of the mean norm ``norm`` to that of ``sqrt(d_model)``.
+
+    Raises:
+        InputError: unless the norm is above 0.
+    """
+    if not (math.isfinite(norm) and norm > 0):
+        raise InputError(f"the mean norm of the states of {where} must be above 0, not {norm}; correct --input-norm")
+    return math.sqrt(d_model) / norm
 
 
 def encoder(
@@ -153,6 +194,18 @@ def require_known(layer: int | None, where: Path | str) -> int:
     if layer is None:
         raise InputError(f"nothing says which layer {where} belongs to; add --layer")
     return layer
+
+
+def known_k(k: object, hints: Hints, where: Path | str) -> int:
+    """The latents a token of a TopK SAE: what the files say, else the user.
+
+    Raises:
+        InputError: if neither does.
+    """
+    k = k or hints.k
+    if not isinstance(k, int | float):
+        raise InputError(f"nothing says how many latents a token the TopK SAE {where} keeps; add --k")
+    return int(k)
 
 
 def make_head(

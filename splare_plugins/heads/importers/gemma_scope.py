@@ -25,7 +25,8 @@ from splare_plugins.machine.files import read_json
 NAME_1 = "gemma-scope"
 FILES_1 = ("params.npz",)
 NAME_2 = "gemma-scope-2"
-FILES_2 = ("config.json", "params.safetensors")
+FILES_2 = ("params.safetensors",)
+OPTIONAL_2 = ("config.json",)
 OTHER_PLACES = {"-att": "the attention output", "-mlp": "the MLP output", "-transcoders": "a transcoder"}
 
 
@@ -39,6 +40,11 @@ def read_gemma_2(folder: Path, hints: Hints) -> SparseAutoencoder:
     for suffix, place in OTHER_PLACES.items():
         if re.search(rf"gemma-scope-[\w-]*{suffix}(?![\w-])", name):
             raise InputError(f"{name} is an SAE of {place}; only the repositories that end in -res are supported")
+    if hints.suite is None and not re.search(r"gemma-scope-[\w-]*-res(?![\w-])", name):
+        raise InputError(
+            f"nothing in the name {name} says that this is an SAE after a layer, and those of the MLP and transcoders "
+            f"have the same files; if it comes from a repository that ends in -res, add --suite {NAME_1}"
+        )
     if re.search(r"(^|/)embedding(/|$)", name):
         raise InputError(f"{name} is an SAE of the token embeddings; only SAEs after a layer are supported")
     layer = int(found[1]) if (found := re.search(r"layer_(\d+)", name)) else hints.layer
@@ -58,12 +64,13 @@ def read_gemma_2(folder: Path, hints: Hints) -> SparseAutoencoder:
 
 
 def read_gemma_3(folder: Path, hints: Hints) -> SparseAutoencoder:
-    """Read one folder like ``resid_post/layer_12_width_16k_l0_small`` by its ``config.json``.
+    """Read one folder like ``resid_post/layer_12_width_16k_l0_small`` by its ``config.json``, or by its name.
 
     Raises:
         InputError: for transcoders, places other than the residual stream, other activations, and damaged files.
     """
-    config = read_json(folder / "config.json")
+    path = folder / "config.json"
+    config = read_json(path) if path.is_file() else _config_of_name(hints.name or str(folder))
     into, out = config.get("hf_hook_point_in"), config.get("hf_hook_point_out")
     kind = config.get("type", "sae")
     if kind != "sae" or config.get("affine_connection") or (out is not None and out != into):
@@ -71,15 +78,31 @@ def read_gemma_3(folder: Path, hints: Hints) -> SparseAutoencoder:
     if config.get("architecture", "jump_relu") not in ("jump_relu", "jumprelu"):
         raise InputError(f"{folder} has the architecture {config['architecture']!r}; only jump_relu is supported")
     head = _read(
-        folder / FILES_2[1],
+        folder / FILES_2[0],
         NAME_2,
         layer=fold.residual_layer(into, folder),
         hook=str(into),
         base_model=config.get("model_name"),
         published_l0=config.get("l0"),
     )
-    fold.require_size(head.W, d_model=None, width=config.get("width"), where=folder)
+    said = _width(config["name"], head.width) if "name" in config else config.get("width")
+    fold.require_size(head.W, d_model=None, width=said, where=folder)
     return head
+
+
+def _config_of_name(name: str) -> dict[str, Any]:
+    """What the names of a folder without a ``config.json`` say, as that file would."""
+    place = re.search(r"(?:^|/)([a-z_]+)/layer_(\d+)_width_\w+$", name.rstrip("/"))
+    if place is None or not re.fullmatch(r"resid_post(_all)?", place[1]):
+        raise InputError(
+            f"{name} has no config.json, and its name is not like .../resid_post/layer_9_width_16k_l0_small; fetch "
+            "its config.json too, or keep the folders' names"
+        )
+    model = re.search(r"gemma-scope-2-(\w+)-(pt|it)(?=/|$)", name)
+    ending = {"it": "-it", "pt": "" if model and model[1] == "270m" else "-pt"}  # as the hub spells them
+    base = f"google/gemma-3-{model[1]}{ending[model[2]]}" if model else None
+    hook = f"model.layers.{place[2]}.output"
+    return {"hf_hook_point_in": hook, "model_name": base, "name": name}
 
 
 def _read(path: Path, suite: str, **about: Any) -> SparseAutoencoder:

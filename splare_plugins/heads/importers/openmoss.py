@@ -20,7 +20,6 @@ Sources: OpenMOSS/Language-Model-SAEs, commit 82056f80; llamascopium 2.0.0b34.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +49,8 @@ class Encoder(NamedTuple):
     norms: Tensor | None
     """Decoder norms that ``W`` and ``b`` were multiplied by, if any."""
     s: float
+    input_norm: float | None
+    """What ``s`` comes from."""
 
 
 def read_llama_scope(folder: Path, hints: Hints) -> SparseAutoencoder:
@@ -64,7 +65,9 @@ def read_llama_scope(folder: Path, hints: Hints) -> SparseAutoencoder:
         encoder = _encoder(config, file, folder, hints)
     theta = torch.full_like(encoder.b, float(config.get("jump_relu_threshold", 0.0))).clamp(min=0)
     norms = torch.ones(1) if encoder.norms is None else encoder.norms
-    head = _head(NAME_1, config, encoder, theta, folder, base_model="meta-llama/Llama-3.1-8B", licence="apache-2.0")
+    head = _head(
+        NAME_1, config, encoder, theta, folder, hints, base_model="meta-llama/Llama-3.1-8B", licence="apache-2.0"
+    )
     head.card |= {"decoder_norm_min": float(norms.min()), "decoder_norm_max": float(norms.max())}
     return head
 
@@ -85,7 +88,7 @@ def read_llamascopium(folder: Path, hints: Hints) -> SparseAutoencoder:
             name = next((name for name in THRESHOLDS if name in file.shapes), THRESHOLDS[0])
             theta = file.vector(name, len(encoder.W)).exp() / encoder.s
     licence = "apache-2.0" if "Llama-Scope" in hints.name else None
-    return _head(NAME_2, config, encoder, theta, folder, base_model=config.get("model_name"), licence=licence)
+    return _head(NAME_2, config, encoder, theta, folder, hints, base_model=config.get("model_name"), licence=licence)
 
 
 def _encoder(config: dict[str, Any], file: TensorFile, folder: Path, hints: Hints) -> Encoder:
@@ -94,7 +97,7 @@ def _encoder(config: dict[str, Any], file: TensorFile, folder: Path, hints: Hint
         raise InputError(f"{folder} is a transcoder from {into} to {out}; only SAEs that rebuild their input work")
     if config.get("use_glu_encoder") or "W_E_glu" in file.shapes:
         raise InputError(f"{folder} is a gated SAE (GLU encoder), which one matrix and one threshold cannot express")
-    layer = fold.residual_layer(into, folder)
+    layer = fold.layer_of(into, hints, folder)
     native = "W_E" in file.shapes
     weight, bias = ("W_E", "b_E") if native else ("encoder.weight", "encoder.bias")
     decoder, decoder_bias = ("W_D", "b_D") if native else ("decoder.weight", "decoder.bias")
@@ -107,38 +110,45 @@ def _encoder(config: dict[str, Any], file: TensorFile, folder: Path, hints: Hint
     d_model, factor = config.get("d_model"), config.get("expansion_factor")
     said = config.get("d_sae") or (int(factor * d_model) if factor and d_model else None)
     fold.require_size(W, d_model=d_model, width=said, where=folder)
-    s = _input_scale(config, file, W.shape[1], folder, hints)
-    return Encoder(layer, W, b / s, norms, s)
+    norm = _input_norm(config, file, folder, hints)
+    s = 1.0 if norm is None else fold.input_scale(norm, W.shape[1], folder)
+    return Encoder(layer, W, b / s, norms, s, norm)
 
 
-def _input_scale(config: dict[str, Any], file: TensorFile, d_model: int, folder: Path, hints: Hints) -> float:
-    """The factor s by which states are scaled before the encoder."""
+def _input_norm(config: dict[str, Any], file: TensorFile, folder: Path, hints: Hints) -> float | None:
+    """The mean norm of the states, from which the factor s comes; ``None`` where it is folded in already."""
     kind = config.get("norm_activation", "dataset-wise")
     if kind == "inference":  # the authors' word for: folded into the weights already
-        return 1.0
+        return None
     if kind != "dataset-wise":
         raise InputError(f"{folder} normalises its input {kind}, which cannot be folded into an encoder")
-    hook = config["hook_point_in"]
+    hook = config.get("hook_point_in")
     stored = f"dataset_average_activation_norm.{hook}"
     norm = (file.vector(stored, 1).item() if stored in file.shapes else None) or hints.input_norm
     averages = config.get("dataset_average_activation_norm") or {}
     average = averages.get("in", averages.get(hook, norm))
-    if not average or float(average) <= 0:
+    if not average:
         raise InputError(
             f"nothing says how long the states are that {folder} was trained on; add --input-norm with their mean "
             "norm, which is sqrt(d_model) over the scaling factor where SAELens lists one"
         )
-    return math.sqrt(d_model) / float(average)
+    return float(average)
 
 
 def _head(
-    suite: str, config: dict[str, Any], encoder: Encoder, theta: Tensor | None, folder: Path, **about: Any
+    suite: str,
+    config: dict[str, Any],
+    encoder: Encoder,
+    theta: Tensor | None,
+    folder: Path,
+    hints: Hints,
+    **about: Any,
 ) -> SparseAutoencoder:
     """The head with its card; only a JumpReLU has the thresholds ``theta``."""
     activation = config.get("act_fn")
-    k = int(config.get("top_k") or 0) if activation == "topk" else None
-    if activation not in ("jumprelu", "relu", "topk") or k == 0:
+    if activation not in ("jumprelu", "relu", "topk"):
         raise InputError(f"{folder} has the activation {activation!r}; jumprelu, relu and topk are supported")
+    k = fold.known_k(config.get("top_k"), hints, folder) if activation == "topk" else None
     return fold.make_head(
         suite,
         encoder.W,
@@ -146,7 +156,8 @@ def _head(
         theta if activation == "jumprelu" else None,
         k=k,
         layer=encoder.layer,
-        hook=config["hook_point_in"],
+        hook=str(config.get("hook_point_in") or f"blocks.{encoder.layer}.hook_resid_post"),
+        input_norm=encoder.input_norm,
         scale="raw" if encoder.norms is None else "raw, unit decoder norms",
         published_l0=config.get("top_k"),
         **about,

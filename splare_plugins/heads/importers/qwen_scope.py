@@ -29,9 +29,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     layer = fold.require_known(hints.layer, folder)
     name = hints.name or str(folder)
     match = re.search(r"-L0_(\d+)", name)
-    k = hints.k if match is None else int(match[1])
-    if k is None:
-        raise InputError(f"nothing says how many latents a token {name} keeps (its repository's L0_k); add --k")
+    k = fold.known_k(match and int(match[1]), hints, name)
     with open_tensors(folder / f"layer{layer}.sae.pt") as file:
         width, d_model = file.matrix_shape("W_enc")
         if file.shape("W_dec") != (d_model, width):

@@ -34,9 +34,7 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
         raise InputError(f"{folder} has signed latents, but weights for an index must not be negative")
     if config.get("activation", "topk") != "topk":
         raise InputError(f"{folder} has the activation {config['activation']!r}; only topk is supported")
-    if not config.get("k"):
-        raise InputError(f"{folder}/cfg.json does not say its k; fetch it again")
-    k = int(config["k"])
+    k = fold.known_k(config.get("k"), hints, folder)
     hook, layer = _hook(folder, hints)
     with open_tensors(folder / "sae.safetensors") as file:
         W, b = fold.encoder(file, "encoder.weight", "encoder.bias", transposed=False, centre="b_dec")

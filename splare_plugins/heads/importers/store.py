@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers.fetch import locate
-from splare_plugins.heads.importers.fold import Hints
+from splare_plugins.heads.importers.fold import Hints, require_used
 from splare_plugins.heads.labels import LABELS
 from splare_plugins.heads.record import CARD
 from splare_plugins.machine.cache import cache_root
@@ -19,7 +20,7 @@ from splare_plugins.machine.hub import HubUnreachableError
 
 logger = logging.getLogger(__name__)
 
-CONVERSION = 1  # goes up when an importer's formulas change, so that older conversions are not taken from the cache
+CONVERSION = 2  # goes up when an importer's formulas change, so that older conversions are not taken from the cache
 
 
 def import_sae(
@@ -47,7 +48,7 @@ def import_sae(
     Raises:
         InputError: for what is not supported, does not fit, is damaged or cannot be fetched.
     """
-    hints = hints or Hints()
+    hints = replace(hints or Hints(), suite=suite)
     if output is not None:
         require_free(output, overwrite=overwrite, marker=CARD, what="imported SAE")
     try:
@@ -67,6 +68,7 @@ def import_sae(
     logger.info("converting %s into %s", source, folder)
     head = located.suite.read(located.folder, located.hints)
     _require_fit(head.state_size, d_model, source)
+    require_used(hints, head, source)
     head.card |= {
         "source": source,
         "revision": located.revision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from splare_plugins.errors import InputError
 from splare_plugins.heads.importers import (
     dictionary_learning,
     gemma_scope,
+    goodfire,
     openmoss,
     qwen_scope,
     saelens,
@@ -27,11 +29,13 @@ class Suite(NamedTuple):
         name: what ``--suite`` takes.
         files: patterns of the files of one SAE, relative to its folder; no two suites share all of theirs.
         read: makes the record from such a folder.
+        optional: further files that are read where they are there.
     """
 
     name: str
     files: tuple[str, ...]
     read: Callable[[Path, Hints], SparseAutoencoder]
+    optional: tuple[str, ...] = ()
 
     def importable(self, names: Collection[str]) -> bool:
         """Whether a folder with files of these relative names holds one SAE of this suite, or several layers."""
@@ -43,11 +47,13 @@ SUITES = {
     for suite in (
         Suite(openmoss.NAME_1, openmoss.FILES_1, openmoss.read_llama_scope),
         Suite(gemma_scope.NAME_1, gemma_scope.FILES_1, gemma_scope.read_gemma_2),
-        Suite(gemma_scope.NAME_2, gemma_scope.FILES_2, gemma_scope.read_gemma_3),
+        Suite(gemma_scope.NAME_2, gemma_scope.FILES_2, gemma_scope.read_gemma_3, gemma_scope.OPTIONAL_2),
         Suite(qwen_scope.NAME, qwen_scope.FILES, qwen_scope.read),
-        Suite(saelens.NAME, saelens.FILES, saelens.read),
+        Suite(saelens.NAME, saelens.FILES, saelens.read, saelens.OPTIONAL),
         Suite(sparsify.NAME, sparsify.FILES, sparsify.read),
         Suite(dictionary_learning.NAME, dictionary_learning.FILES, dictionary_learning.read),
+        Suite(goodfire.NAME_1, goodfire.FILES_1, goodfire.read),
+        Suite(goodfire.NAME_2, goodfire.FILES_2, goodfire.read),
         Suite(openmoss.NAME_2, openmoss.FILES_2, openmoss.read_llamascopium),
     )
 }
@@ -76,9 +82,17 @@ def choose_suite(names: Collection[str], *, suite: str | None, where: str) -> Su
 def sae_folder(path: str) -> tuple[str, int | None]:
     """The folder of the SAE that a file belongs to, and the layer its name gives; a folder stays what it is."""
     for suite in SUITES.values():
-        for pattern in suite.files:
+        for pattern in (*suite.files, *suite.optional):
             if fnmatchcase(path, f"*/{pattern}") or fnmatchcase(path, pattern):
                 folder = PurePosixPath(path).parents[len(PurePosixPath(pattern).parts) - 1]
-                digits = "".join(filter(str.isdigit, PurePosixPath(path).name)) if "*" in pattern else ""
-                return str(folder), int(digits) if digits else None
+                return str(folder), layer_of_file(pattern, PurePosixPath(path).name)
     return path, None
+
+
+def layer_of_file(pattern: str, name: str) -> int | None:
+    """The layer in a file's name, where the last ``*`` of its pattern stands for it; ``None`` where none does."""
+    if "*" not in pattern:
+        return None
+    before, after = (re.escape(part).replace(r"\*", ".*") for part in pattern.rsplit("*", 1))
+    found = re.fullmatch(rf"{before}(\d+){after}", name)
+    return int(found[1]) if found else None

@@ -164,6 +164,7 @@ def _npy_header(stream: object) -> tuple[tuple[int, ...], bool, np.dtype]:
 KINDS: dict[str, type[_Safetensors] | type[_Torch] | type[_Npz]] = {
     ".safetensors": _Safetensors,
     ".pt": _Torch,
+    ".pth": _Torch,
     ".npz": _Npz,
 }
 

@@ -170,6 +170,38 @@ def saelens(root: Path, *, more: dict[str, Tensor] | None = None, **changes: obj
     return Replica(folder, forward)
 
 
+def saelens_without_its_default(root: Path) -> Replica:
+    """A config that leaves out ``apply_b_dec_to_input``, whose default is true in every version."""
+    replica = saelens(root)
+    config = json.loads((replica.folder / "cfg.json").read_text(encoding="utf-8"))
+    del config["apply_b_dec_to_input"]
+    write_json(replica.folder / "cfg.json", config)
+    return replica
+
+
+def saelens_checkpoint(root: Path, scale: float = 0.37) -> Replica:
+    """A checkpoint of a training: the scale of its input is still beside the weights."""
+    replica = saelens(root, normalize_activations="expected_average_only_in")
+    write_json(replica.folder / "activation_scaler.json", {"scaling_factor": scale})
+    return Replica(replica.folder, lambda x: replica.forward(scale * x))
+
+
+def saelens_centred(root: Path) -> Replica:
+    """Of a model whose weights TransformerLens centred."""
+    replica = saelens(root, model_from_pretrained_kwargs={"center_writing_weights": True})
+    return Replica(replica.folder, lambda x: replica.forward(x - x.mean(dim=1, keepdim=True)))
+
+
+def goodfire(root: Path, owner: str, ending: str) -> Replica:
+    E, e, decoder, b_dec, _ = weights()
+    name = f"Llama-3.2-1B-Instruct-SAE-l{LAYER}"
+    folder = root / owner / name
+    folder.mkdir(parents=True)
+    linear = {"encoder_linear.weight": E, "encoder_linear.bias": e}
+    torch.save(linear | {"decoder_linear.weight": decoder, "decoder_linear.bias": b_dec}, folder / f"{name}.{ending}")
+    return Replica(folder, lambda x: (x @ E.T + e).relu())
+
+
 def sparsify(root: Path, **changes: object) -> Replica:
     E, e, decoder, b_dec, _ = weights()
     folder = root / f"layers.{LAYER}"

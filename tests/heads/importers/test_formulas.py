@@ -36,6 +36,15 @@ CASES = {
     "saelens, topk": lambda root: replicas.saelens(root, architecture="topk", k=K, rescale_acts_by_decoder_norm=True),
     "saelens, before 6.0": lambda root: replicas.saelens(root, **OLD),
     "saelens, finetuned": lambda root: replicas.saelens(root, more=FACTOR, finetuning_scaling_factor=True),
+    "saelens, finetuned by its flag alone": lambda root: replicas.saelens(root, finetuning_scaling_factor=True),
+    "saelens, options of the model without an effect": lambda root: replicas.saelens(
+        root, model_from_pretrained_kwargs={"fold_ln": True, "device": "cpu", "revision": None}
+    ),
+    "saelens, nothing said of b_dec": replicas.saelens_without_its_default,
+    "saelens, checkpoint": replicas.saelens_checkpoint,
+    "saelens, centred": replicas.saelens_centred,
+    "goodfire": lambda root: replicas.goodfire(root, "Goodfire", "pth"),
+    "qresearch": lambda root: replicas.goodfire(root, "qresearch", "pt"),
     "sparsify": lambda root: replicas.sparsify(root),
     **{
         f"dictionary-learning, {kind}": lambda root, kind=kind: replicas.dictionary_learning(root, kind)
@@ -143,12 +152,3 @@ def test_the_input_norm_can_come_from_the_user(tmp_path):
     torch.testing.assert_close(
         activations(SparseAutoencoder.load(folder), states), replica.forward(states), rtol=1e-5, atol=1e-5
     )
-
-
-@pytest.mark.parametrize("value", ["expected_average_only_in", True])
-def test_an_average_scale_is_taken_as_folded_with_a_warning(value, tmp_path, caplog):
-    replica = replicas.saelens(tmp_path / "published", normalize_activations=value)
-    head = SparseAutoencoder.load(import_sae(str(replica.folder), output=tmp_path / "head"))
-    states = torch.randn(50, D)
-    torch.testing.assert_close(activations(head, states), replica.forward(states), rtol=1e-5, atol=1e-5)
-    assert "not applied again" in caplog.text

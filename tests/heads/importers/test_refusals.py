@@ -49,6 +49,16 @@ UNSUPPORTED = {
     "saelens reshape": (lambda r: replicas.saelens(r, reshape_activations="hook_z"), "hook_z"),
     "saelens rescale": (lambda r: replicas.saelens(r, normalize_activations="constant_norm_rescale"), "each token"),
     "saelens layer norm": (lambda r: replicas.saelens(r, normalize_activations="layer_norm"), "each token"),
+    "saelens whitened": (lambda r: replicas.saelens(r, normalize_activations="covariance_whitening"), "whitens"),
+    "saelens averaged": (
+        lambda r: replicas.saelens(r, normalize_activations="expected_average_only_in"),
+        "add --input-norm with .* or --input-norm 4 where the scale is in the weights already",
+    ),
+    "saelens averaged, first versions": (lambda r: replicas.saelens(r, normalize_activations=True), "--input-norm"),
+    "saelens another model": (
+        lambda r: replicas.saelens(r, model_from_pretrained_kwargs={"fold_everything": True}),
+        "fold_everything=True",
+    ),
     "saelens first layer": (
         lambda r: replicas.saelens(r, metadata={"hook_name": "blocks.0.hook_resid_pre"}),
         "blocks.0.hook_resid_pre",
@@ -95,13 +105,14 @@ REPLICAS = {
     "llama-scope": replicas.llama_scope,
     "gemma-scope": replicas.gemma_scope,
     "gemma-scope-2": replicas.gemma_scope_2,
+    "goodfire": lambda root: replicas.goodfire(root, "Goodfire", "pth"),
     "qwen-scope": replicas.qwen_scope,
     "saelens": replicas.saelens,
     "sparsify": replicas.sparsify,
     "dictionary-learning": lambda root: replicas.dictionary_learning(root, "BatchTopKSAE"),
     "llamascopium": lambda root: replicas.llamascopium(root, native=True),
 }
-WEIGHTS = (".safetensors", ".npz", ".pt")
+WEIGHTS = (".safetensors", ".npz", ".pt", ".pth")
 
 
 @pytest.mark.parametrize("kept", [0, 0.01, 0.5, 0.99])
@@ -197,9 +208,12 @@ def test_what_no_name_says_is_asked_for(tmp_path):
         import_sae(str(folder), output=tmp_path / "head")
     assert import_sae(str(folder), output=tmp_path / "head", hints=Hints(k=4))
     gemma = replicas.gemma_scope(tmp_path).folder.rename(tmp_path / "gemma")
+    # Files of an MLP's SAE or of a transcoder are the same to look at.
+    with pytest.raises(InputError, match=r"ends in -res, add --suite gemma-scope$"):
+        import_sae(str(gemma), output=tmp_path / "other", hints=Hints(layer=3))
     with pytest.raises(InputError, match="--layer"):
-        import_sae(str(gemma), output=tmp_path / "other")
-    assert import_sae(str(gemma), output=tmp_path / "other", hints=Hints(layer=3))
+        import_sae(str(gemma), output=tmp_path / "other", suite="gemma-scope")
+    assert import_sae(str(gemma), output=tmp_path / "other", suite="gemma-scope", hints=Hints(layer=3))
 
 
 @pytest.mark.parametrize(("text", "words"), [("{", "not valid JSON"), ("[]", "must hold a JSON object")])
