@@ -24,6 +24,22 @@ TopK = int | None | Literal["model"]
 """Latents kept of a text: a number, ``None`` for all, ``"model"`` for the model's own number."""
 
 
+def check_count(value: object, what: str) -> None:
+    """Refuse a number that is not an integer from 1.
+
+    Args:
+        value: the number.
+        what: its name, for the message.
+
+    Raises:
+        InputError: saying what it is.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise InputError(f"{what} must be an integer, not {value!r}")
+    if value < 1:
+        raise InputError(f"{what} must be at least 1, not {value}")
+
+
 def check_top_k(top_k: object, what: str = "top_k") -> None:
     """Refuse what is not a :data:`TopK`.
 

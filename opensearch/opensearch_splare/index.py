@@ -23,10 +23,9 @@ from opensearch_splare.queries import (
     hybrid_pipeline,
     two_phase_pipeline,
 )
-from splare_plugins.config import TopK
+from splare_plugins.config import TopK, check_count
 from splare_plugins.corpus import Document, EncodedBatch
 from splare_plugins.engines.base import Hits
-from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.retrieval.explain import Explanation

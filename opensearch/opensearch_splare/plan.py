@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from opensearch_splare.location import check_name
-from splare_plugins.config import SplareConfig
-from splare_plugins.engines.checks import check_count
+from splare_plugins.config import SplareConfig, check_count
 from splare_plugins.errors import InputError
 
 

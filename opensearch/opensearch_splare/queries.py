@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from scipy.sparse import csr_array
 
-from splare_plugins.engines.checks import check_count
+from splare_plugins.config import check_count
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import latent_terms
 

@@ -19,9 +19,8 @@ from opensearch_splare.index import SplareIndex
 from opensearch_splare.mapping import TEXT_FIELDS
 from opensearch_splare.msearch import run_searches
 from opensearch_splare.queries import Body, rank_feature, search_body
-from splare_plugins.config import TopK
+from splare_plugins.config import TopK, check_count
 from splare_plugins.corpus import Document
-from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import latent_terms
 from splare_plugins.machine import Progress

@@ -16,9 +16,8 @@ from scipy.sparse import csr_array
 from pyterrier_splare.indexes.child import run_script
 from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter, hits_by_row
 from pyterrier_splare.indexes.inverted import Inverter
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import SplareConfig, check_count
 from splare_plugins.engines.base import Hits, PairedEngine
-from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.impacts import to_dicts
 

@@ -24,9 +24,8 @@ from scipy.sparse import csr_array
 
 from pyterrier_splare.indexes.child import run_script
 from pyterrier_splare.indexes.folder import FolderSearcher, FolderWriter, stacked
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import SplareConfig, check_count
 from splare_plugins.engines.base import Hits, PairedEngine
-from splare_plugins.engines.checks import check_count
 from splare_plugins.errors import InputError, MissingPartError
 
 _IMPACTS = "impacts.safetensors"

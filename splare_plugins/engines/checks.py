@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from splare_plugins.config import check_count
 from splare_plugins.errors import InputError
 
 
@@ -77,19 +77,3 @@ def check_k(k: int) -> None:
         InputError: saying what it is.
     """
     check_count(k, "the number of hits")
-
-
-def check_count(value: object, what: str) -> None:
-    """Refuse a number that is not an integer from 1.
-
-    Args:
-        value: the number.
-        what: its name, for the message.
-
-    Raises:
-        InputError: saying what it is.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise InputError(f"{what} must be an integer, not {value!r}")
-    if value < 1:
-        raise InputError(f"{what} must be at least 1, not {value}")
