@@ -93,7 +93,9 @@ class MemoryWriter(IndexWriter):
         location = self._path.parent
         if location.exists():
             if not self._overwrite:
-                raise InputError(f"{location} exists already; remove it, choose another place, or allow overwriting")
+                raise InputError(
+                    f"{location} exists already; choose another place, or add --overwrite (overwrite=True)"
+                )
             if not self._path.is_file():
                 raise InputError(f"{location} is not an index of the memory engine; remove it or choose another place")
         there = next(parent for parent in (location, *location.absolute().parents) if parent.exists())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splare_plugins.corpus import Document, ReadCounts, read_documents, read_qrels, read_queries
+from splare_plugins.corpus import Document, Query, ReadCounts, read_documents, read_qrels, read_queries
 from splare_plugins.engines import Hits, get_engine
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.model.splare import SplareModel
@@ -174,4 +174,4 @@ def test_titles_and_instructions_are_part_of_the_text():
 
     assert list(_documents([{"id": 1, "text": " body ", "title": None}])) == [Document("1", "body", "")]
     (query,) = _queries([{"id": 2, "text": "what", "instruction": "find it"}], "task")
-    assert tuple(query) == ("2", "what find it")
+    assert query == Query("2", "what find it")
