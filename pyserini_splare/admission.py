@@ -24,7 +24,7 @@ def building_place(location: Path, *, overwrite: bool) -> Path:
     if is_index(location):
         if overwrite:
             return location
-        raise InputError(f"{location} exists already; choose another place or ask to overwrite it")
+        raise InputError(f"{location} exists already; choose another place, or add --overwrite (overwrite=True)")
     if location.exists() and not (location.is_dir() and not any(location.iterdir())):
         raise InputError(f"{location} exists and is not a Lucene index; remove it or choose another place")
     whole = location.absolute()

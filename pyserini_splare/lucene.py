@@ -37,6 +37,22 @@ def open_directory(folder: Path, *, mapped: bool = True) -> Any:
     return lucene("store.FSDirectory").open(path) if mapped else lucene("store.NIOFSDirectory")(path)
 
 
+def check_path(folder: Path) -> None:
+    """Refuse a path with characters that Java cannot take: it reads the locale once, at its start.
+
+    Raises:
+        InputError: naming the way out.
+    """
+    encoding = str(java_class("java.lang.System").getProperty("sun.jnu.encoding"))
+    try:
+        str(folder.absolute()).encode(encoding)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"Java cannot take the path {folder} in this locale, which has {encoding}; set LC_ALL=C.UTF-8, or choose "
+            "a place whose path is plain ASCII"
+        ) from error
+
+
 def open_searcher(reader: Any, similarity: Any) -> Any:
     """A Lucene ``IndexSearcher``, for queries of any length."""
     kind = lucene("search.IndexSearcher")

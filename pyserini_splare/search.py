@@ -38,9 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from pyserini_splare.searcher import LuceneSearcher
     from splare_plugins.cli.console import progress
-    from splare_plugins.corpus import read_queries, write_run
+    from splare_plugins.corpus import Fields, ReadCounts, read_queries, write_run
+    from splare_plugins.retrieval.indexing import without_left_out
 
-    queries = read_queries(options.topics)
+    counts = ReadCounts()
+    queries = read_queries(options.topics, counts=counts, fields=Fields(text=options.topics_field))
     with LuceneSearcher(options.index) as searcher:
         weights = _weights(options, queries, searcher)
         found: dict[str, Hits] = {}
@@ -48,22 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for start in range(0, len(queries), options.batch_size):
                 part = slice(start, start + options.batch_size)
                 qids = [query.qid for query in queries[part]]
-                found.update(zip(qids, _answers(options, searcher, weights[part]), strict=True))
+                found.update(zip(qids, _answers(options, searcher, queries, weights[part]), strict=True))
                 advance(len(qids))
-    found = {qid: _best(hits, options.hits, qid if options.remove_query else None) for qid, hits in found.items()}
+    found = without_left_out(found, queries, options.hits, remove_query=options.remove_query)
     if options.output_format == "trec":
         write_run(options.output, found)
     else:
         _write_msmarco(Path(options.output), found)
     log.info(
-        "%s: %d queries, %d without hits", options.output, len(found), sum(not hits.docids for hits in found.values())
+        "%s: %d queries, %d of them blank, %d without hits",
+        options.output,
+        len(found),
+        counts.empty,
+        sum(not hits.docids for hits in found.values()),
     )
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pyserini_splare.search", description=__doc__)
     parser.add_argument("--index", required=True, help="folder of the index")
-    parser.add_argument("--topics", required=True, help="TSV or JSONL of queries (also .gz), BEIR folder, irds:NAME")
+    parser.add_argument("--topics", required=True, help="queries: TSV, JSONL, topics of TREC, BEIR folder, irds:NAME")
+    parser.add_argument("--topics-field", help="field of the topics, such as title or description")
     parser.add_argument(
         "--encoder", "--model", default="splare-e5-small", help="SPLARE model, or a file of queries encoded beforehand"
     )
@@ -114,12 +121,15 @@ def _encoded(
     from splare_plugins.retrieval.indexing import query_impacts
 
     model = SplareModel.from_pretrained(options.encoder, device=options.device)
+    cut: list[int] = []
     if searcher.config is not None:
         model.config.require_same_index(searcher.config, f"the index {searcher.location}")
     weights: list[dict[str, float]] = []
     for start in range(0, len(queries), options.batch_size):
-        impacts = query_impacts(model, queries[start : start + options.batch_size])
+        impacts = query_impacts(model, queries[start : start + options.batch_size], on_truncated=cut.append)
         weights += [dict(query) for query in to_dicts(impacts)]
+    if sum(cut):
+        log.info("%d queries are longer than the model reads; their beginning is searched for", sum(cut))
     return weights
 
 
@@ -138,19 +148,21 @@ def _encoded_beforehand(path: Path, queries: Sequence[Query]) -> list[dict[str, 
     return [known[query.text.strip()] for query in queries]
 
 
-def _answers(options: argparse.Namespace, searcher: LuceneSearcher, weights: Sequence[dict[str, float]]) -> list[Hits]:
-    # One more, since the document that is the query itself may be among them.
-    k = options.hits + options.remove_query
+def _answers(
+    options: argparse.Namespace,
+    searcher: LuceneSearcher,
+    queries: Sequence[Query],
+    weights: Sequence[dict[str, float]],
+) -> list[Hits]:
+    from splare_plugins.retrieval.indexing import most_left_out
+
+    # More, since what must not answer may be among them.
+    k = options.hits + most_left_out(queries, remove_query=options.remove_query)
     if options.rm3 or options.rocchio:
         from pyserini_splare.expansion import rm3, rocchio
 
         return (rm3 if options.rm3 else rocchio)(searcher, weights, k)
     return searcher.search_dicts(weights, k)
-
-
-def _best(hits: Hits, most: int, left_out: str | None) -> Hits:
-    kept = [position for position, docid in enumerate(hits.docids) if docid != left_out][:most]
-    return type(hits)([hits.docids[position] for position in kept], hits.scores[kept])
 
 
 def _write_msmarco(path: Path, found: dict[str, Hits]) -> None:

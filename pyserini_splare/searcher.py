@@ -20,6 +20,7 @@ from pyserini_splare.lucene import (
     ID,
     RAW,
     USER_DATA_KEY,
+    check_path,
     impact_similarity,
     is_index,
     java_errors,
@@ -153,6 +154,7 @@ class LuceneSearcher(Searcher):
         return Hits(top.docids, top.scores)
 
     def _open(self) -> None:
+        check_path(self.location)
         with java_errors(
             f"the Lucene index {self.location} cannot be opened",
             "it is damaged or was made by another version of Lucene, so make it again",

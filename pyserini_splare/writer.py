@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,15 @@ from scipy.sparse import csr_array
 from pyserini_splare.admission import SeenIds, building_place, check_documents, raw_texts
 from pyserini_splare.document import ReusedDocument, impact_analyzer, term_texts
 from pyserini_splare.jvm import java_class
-from pyserini_splare.lucene import ID, USER_DATA_KEY, impact_similarity, java_errors, lucene, open_directory
+from pyserini_splare.lucene import (
+    ID,
+    USER_DATA_KEY,
+    check_path,
+    impact_similarity,
+    java_errors,
+    lucene,
+    open_directory,
+)
 from pyserini_splare.threads import ThreadClaim
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import IndexWriter
@@ -159,12 +168,21 @@ class LuceneWriter(IndexWriter):
         policy = lucene("index.LogByteSizeMergePolicy")()
         policy.setNoCFSRatio(0.0)
         config.setMergePolicy(policy)
+        check_path(self._folder)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"no index can be written at {self.location} ({error.strerror})") from error
+            raise InputError(
+                f"no index can be written at {self.location} ({error.strerror}); choose another place"
+            ) from error
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise InputError(
+                f"no index can be written at {self.location} (Permission denied); choose another place, or change the "
+                "permissions of this one"
+            )
         with java_errors(
-            f"no index can be written at {self.location}", "wait for the other writer, or free the place"
+            f"no index can be written at {self.location}",
+            "if another program is writing it, wait for that; else choose another place",
         ):
             self._writer = lucene("index.IndexWriter")(open_directory(self._folder, mapped=False), config)
 

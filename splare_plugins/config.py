@@ -101,6 +101,8 @@ class SplareConfig:
             texts do not win by their length; 0 leaves weights as they are, 1 gives unit vectors.
         pool_all_tokens: special tokens and the prompt take part in the pool, as they do in SPLADE models. A text
             without a token of its own still has an empty row.
+        location: where the model was loaded from, as ``SplareModel.from_pretrained`` takes it, so that an index can
+            say which model it wants; no part of the model.
         query: prompt, length, top-k and scale of queries.
         document: likewise for documents.
     """
@@ -123,6 +125,7 @@ class SplareConfig:
     max_token_norm_ratio: float | None = None
     norm_power: float = 0.0
     pool_all_tokens: bool = False
+    location: str | None = field(default=None, compare=False)
     query: SideConfig = field(default_factory=lambda: SideConfig(top_k=40))
     document: SideConfig = field(default_factory=lambda: SideConfig(top_k=400))
 
@@ -132,7 +135,10 @@ class SplareConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON types, with the version of this format."""
-        return {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
+        values = {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
+        if self.location is None:
+            del values["location"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SplareConfig:
@@ -156,6 +162,7 @@ class SplareConfig:
     def save(self, folder: Path) -> None:
         """Write ``splare_config.json`` into ``folder``, with the fingerprint that :meth:`load` compares."""
         values = {**self.to_dict(), "fingerprint": self.index_fingerprint()}
+        values.pop("location", None)
         with replacing(folder / CONFIG_FILE) as path:
             write_json(path, values)
 
@@ -195,10 +202,25 @@ class SplareConfig:
             IdentityError: naming both sides.
         """
         if self.index_fingerprint() != other.index_fingerprint():
+            unlike = self._unlike(other)
             raise IdentityError(
-                f"{what} was made with {other.describe()}, but the model at hand is {self.describe()}; "
-                "use that model, or encode and index again with this one"
+                f"{what} was made with {other._called()}, but the model at hand is {self._called()}{unlike}; "
+                "name its model with --model, or encode and index again with this one"
             )
+
+    def _called(self) -> str:
+        """What people call the model, and where it lies."""
+        bits = f" in {self.quantization}" if self.quantization else ""
+        return f"{self.name} {self.revision}{bits}" + (f" ({self.location})" if self.location else "")
+
+    def _unlike(self, other: SplareConfig) -> str:
+        """What tells two models of the same name apart."""
+        if (self.name, self.revision) != (other.name, other.revision):
+            return ""
+        mine, theirs = self._vector_fields(), other._vector_fields()
+        unlike = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+        unlike += [f"{side} scale" for side in SIDES if self.side(side).scale != other.side(side).scale]
+        return f", which has another {', '.join(unlike)}"
 
     def describe(self) -> str:
         """Name, revision, quantisation and index fingerprint in one phrase."""
@@ -211,7 +233,7 @@ class SplareConfig:
         local = ["backbone"] if self.backbone_sha256 else []
         # Absent where they are off, so that fingerprints from before these options stay what they were.
         off = [key for key in ("norm_power", "pool_all_tokens", "quantization") if not values[key]]
-        for key in ["name", "revision", "head", "adapter", *local, *off]:
+        for key in ["name", "revision", "head", "adapter", "location", *local, *off]:
             del values[key]
         for side in SIDES:
             values[side] = {key: values[side][key] for key in ("prompt", "max_length")}

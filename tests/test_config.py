@@ -58,8 +58,11 @@ def test_what_changes_vectors_changes_the_fingerprint(config: SplareConfig, chan
     with pytest.raises(IdentityError) as caught:
         config.require_same_index(other, "the index")
     assert str(caught.value).startswith("the index was made with")
-    assert config.describe() in str(caught.value)
-    assert other.describe() in str(caught.value)
+    unlike = next(iter(change))
+    assert f"which has another {unlike}" in str(caught.value)  # the names are the same
+    renamed = dataclasses.replace(other, name="another", location="/models/another")
+    with pytest.raises(IdentityError, match=r"made with another \S+ \(/models/another\), but .*--model"):
+        config.require_same_index(renamed, "the index")
 
 
 @pytest.mark.parametrize(

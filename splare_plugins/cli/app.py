@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from importlib.metadata import entry_points
 from operator import attrgetter
@@ -16,7 +15,7 @@ from rich.markup import escape
 from splare_plugins import __version__
 from splare_plugins.cli.assemble import assemble
 from splare_plugins.cli.calibrate import calibrate
-from splare_plugins.cli.console import console
+from splare_plugins.cli.console import console, quiet_libraries
 from splare_plugins.cli.demo import demo
 from splare_plugins.cli.doctor import doctor
 from splare_plugins.cli.encode import encode
@@ -68,12 +67,7 @@ def _program(
 ) -> None:
     handler = RichHandler(console=console, show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
-    # Progress bars and advice of the libraries underneath would run into ours.
-    for library in ("opensearch", "bitsandbytes"):
-        logging.getLogger(library).setLevel(logging.INFO if verbose else logging.ERROR)
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    quiet_libraries(verbose=verbose)
 
 
 def main(arguments: list[str] | None = None) -> None:

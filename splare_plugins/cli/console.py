@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +29,20 @@ from rich.text import Text
 if TYPE_CHECKING:
     from splare_plugins.config import SplareConfig
 
-console = Console(stderr=True)
-results = Console()
+# What is not a terminal has no width, and nothing that goes into a file or a pipe is cut.
+_ENDLESS = 100_000
+console = Console(stderr=True, width=None if sys.stderr.isatty() else _ENDLESS)
+results = Console(width=None if sys.stdout.isatty() else _ENDLESS)
+
+
+def quiet_libraries(*, verbose: bool = False) -> None:
+    """Keep the progress bars and the advice of the libraries underneath away; before they are imported."""
+    for library in ("opensearch", "bitsandbytes"):
+        logging.getLogger(library).setLevel(logging.INFO if verbose else logging.ERROR)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "info" if verbose else "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 @contextmanager

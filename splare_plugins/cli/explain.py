@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, Json, Loading, Model, expand_options, load_model
+from splare_plugins.cli.options import IndexModel, Json, Loading, expand_options, load_index_model
+from splare_plugins.cli.places import engine_of
+from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from splare_plugins.engines import Searcher
     from splare_plugins.retrieval.explain import Explanation
 
 
 @expand_options
 def explain(
-    query: Annotated[str, typer.Argument(help="A query.")],
-    document: Annotated[str, typer.Argument(help="A document.")],
+    query: Annotated[str, typer.Argument(help="A query; with --queries, the id of one.")],
+    document: Annotated[str, typer.Argument(help="A document; with --corpus or --index, the id of one.")],
     loading: Loading,
     top: Annotated[int, typer.Option(min=1, help="Most latents shown.")] = 10,
-    model: Model = DEFAULT_MODEL,
+    index: Annotated[
+        str | None, typer.Option("--index", help="Folder of an index, whose model and stored texts are taken.")
+    ] = None,
+    queries: Annotated[str | None, typer.Option(help="Where the query of this id stands.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="Where the document of this id stands.")] = None,
+    model: IndexModel = None,
     as_json: Json = False,
 ) -> None:
     """Show why a document matches a query: which latents, how much each, and on which words they fired."""
     from splare_plugins.cli.console import print_json, results
+    from splare_plugins.engines import get_engine
     from splare_plugins.retrieval.explain import explain as take_apart
 
-    explanation = take_apart(load_model(model, loading), query, document, top=top)
+    made_with = None
+    if queries is not None:
+        query = _query(queries, query)
+    if corpus is not None:
+        document = _document(corpus, document)
+    if index is not None:
+        with get_engine(engine_of(index)).searcher(index) as searcher:
+            made_with = searcher.config
+            if corpus is None:
+                document = _stored(searcher, document, index)
+    loaded = load_index_model(made_with, model, loading, f"the index at {index}")
+    explanation = take_apart(loaded, query, document, top=top)
     if as_json:
         print_json(explanation.to_dict())
     elif not explanation.matches:
@@ -37,6 +58,36 @@ def explain(
         )
     else:
         results.print(explanation_table(explanation))
+
+
+def _query(source: str, qid: str) -> str:
+    from splare_plugins.corpus import read_queries
+
+    for query in read_queries(source):
+        if query.qid == qid:
+            return query.text
+    raise InputError(f"{source} has no query {qid!r}")
+
+
+def _document(source: str, docid: str) -> str:
+    from splare_plugins.corpus import read_documents
+
+    for document in read_documents(source):
+        if document.docid == docid:
+            return document.content
+    raise InputError(f"{source} has no document {docid!r}")
+
+
+def _stored(searcher: Searcher, docid: str, index: str) -> str:
+    """The text that the index keeps of a document, where it keeps any."""
+    from splare_plugins.corpus import Document
+
+    find = getattr(searcher, "document", None)
+    raw = find(docid) if find is not None else None
+    if raw is None:
+        raise InputError(f"{index} keeps no text of a document {docid!r}; name its corpus with --corpus")
+    values = json.loads(raw)
+    return Document(docid, values.get("text") or values.get("contents") or "", values.get("title") or "").content
 
 
 def explanation_table(explanation: Explanation) -> Table:

@@ -79,9 +79,12 @@ class IndexJob:
         from splare_plugins.cli.console import progress
         from splare_plugins.corpus import EncodedFolder, ReadCounts, read_documents
         from splare_plugins.engines import get_engine
+        from splare_plugins.machine.folders import require_elsewhere
         from splare_plugins.retrieval.indexing import document_batches, encode_shard
         from splare_plugins.retrieval.indexing import index as fill
 
+        if not str(output).startswith(("http://", "https://")):
+            require_elsewhere(Path(output))
         maker, source = get_engine(engine), corpus_source(self.corpus)
         kept: dict[str, Any] = {"top_k": parse_top_k(self.top_k), "store_text": options.get("store_text", False)}
         ready = self._encoded_before(kept)

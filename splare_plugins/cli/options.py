@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -15,6 +15,7 @@ import typer
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
+    from splare_plugins.config import SplareConfig
     from splare_plugins.corpus.fields import Fields
     from splare_plugins.model.encoder import Encoder
 
@@ -146,7 +147,7 @@ def load_model(name: str, loading: Loading) -> Encoder:
         from splare_plugins.model import SplareModel
 
         spread = loading.device == SPREAD
-        return SplareModel.from_pretrained(
+        encoder = SplareModel.from_pretrained(
             name,
             device="auto" if spread else loading.device,
             device_map="auto" if spread else None,
@@ -154,6 +155,59 @@ def load_model(name: str, loading: Loading) -> Encoder:
             attention=loading.attention,
             quantization=None if loading.quantize == "none" else loading.quantize,
         )
+    # What is made with the model remembers where it lies.
+    encoder.config = replace(encoder.config, location=_lasting(name))
+    return encoder
+
+
+def _lasting(name: str) -> str:
+    """A model's name that holds in other folders too."""
+    kind = "st:" if name.startswith("st:") else ""
+    path = Path(name.removeprefix(kind))
+    return kind + str(path.resolve()) if path.exists() else name
+
+
+def load_index_model(made_with: SplareConfig | None, name: str | None, loading: Loading, what: str) -> Encoder:
+    """The model that is named, or else the one that made an index.
+
+    Args:
+        made_with: what the index says of its model.
+        name: value of ``--model``.
+        loading: how to load it.
+        what: what the index is called in messages.
+
+    Raises:
+        InputError: if the index's model is no longer where it was.
+        IdentityError: if the model is another one.
+    """
+    if name is None and made_with is not None and made_with.location is not None:
+        name = made_with.location
+        path = Path(name.removeprefix("st:"))
+        if path.is_absolute() and not path.exists():
+            raise InputError(
+                f"{what} was made with {made_with.name}, which is no longer at {path}; name its place with --model"
+            )
+        if loading.quantize == "model" and made_with.quantization:
+            loading = replace(loading, quantize=made_with.quantization)
+    elif name is None and made_with is not None:
+        from splare_plugins.model.builtin import BUILTIN_MODELS
+
+        name = made_with.name if made_with.name in BUILTIN_MODELS else None
+    loaded = load_model(name or DEFAULT_MODEL, loading)
+    if made_with is not None:
+        loaded.config.require_same_index(made_with, what)
+    return loaded
+
+
+IndexModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-M",
+        help="Built-in name, model folder, hub id, or st:FOLDER.",
+        show_default="the one that made the index",
+    ),
+]
 
 
 def expand_options(verb: Callable[..., None]) -> Callable[..., None]:

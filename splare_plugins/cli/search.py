@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +10,16 @@ from typing import Annotated
 import typer
 
 from splare_plugins.cli.options import (
-    DEFAULT_MODEL,
+    IndexModel,
     Json,
     Loading,
-    Model,
+    QueryFields,
     TopKOption,
     expand_options,
-    load_model,
+    load_index_model,
     parse_top_k,
 )
+from splare_plugins.cli.places import engine_of
 from splare_plugins.errors import InputError
 
 
@@ -36,8 +38,11 @@ def search(
             help="Folder of the index, or in OpenSearch http://host:9200/name; with --index the engine's name."
         ),
     ],
-    queries: Annotated[str, typer.Argument(help="BEIR folder, JSONL or TSV of queries (also .gz), or irds:NAME.")],
+    queries: Annotated[
+        str, typer.Argument(help="BEIR folder; JSONL, TSV or CSV of queries; topics of TREC or NTCIR; irds:NAME.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="TREC run to write.")],
+    fields: QueryFields,
     loading: Loading,
     k: Annotated[int, typer.Option("-k", min=1, help="Most documents per query.")] = 1000,
     name: Annotated[str | None, typer.Option("--index", "-i", help="The engine's index of this name.")] = None,
@@ -54,34 +59,39 @@ def search(
     ] = None,
     ca_certs: Annotated[Path | None, typer.Option(help="OpenSearch: PEM file of certificates to trust.")] = None,
     aws_region: Annotated[str | None, typer.Option(help="OpenSearch: sign requests for AWS in this region.")] = None,
-    model: Model = DEFAULT_MODEL,
+    model: IndexModel = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="Engine that the index was made with.", show_default="lucene; opensearch for a URL"),
+        typer.Option(help="Engine that the index was made with.", show_default="told by the index"),
     ] = None,
+    remove_query: Annotated[
+        bool, typer.Option("--remove-query", help="Leave out the document with the query's id (ArguAna, Quora).")
+    ] = False,
     top_k: TopKOption = "model",
     tag: Annotated[str, typer.Option(help="Name of the run, its last column.")] = "splare",
     as_json: Json = False,
 ) -> None:
     """Search an index with many queries: `search FOLDER QUERIES`, or `search opensearch QUERIES --index NAME`.
 
-    The model must be the one that made the index; anything else is refused.
+    The model is the one that made the index; any other is refused. Documents that a query's excluded_ids name, as
+    BRIGHT has them, do not answer it.
     """
     import time
 
     from splare_plugins.cli.console import progress, report
-    from splare_plugins.corpus import read_queries, write_run
+    from splare_plugins.corpus import ReadCounts, read_queries, write_run
     from splare_plugins.engines import get_engine
-    from splare_plugins.retrieval.indexing import query_impacts, search_queries
+    from splare_plugins.retrieval.indexing import most_left_out, query_impacts, search_queries, without_left_out
 
-    kept = parse_top_k(top_k)
-    asked = read_queries(queries)
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; name the file of the run, such as {output / 'run.trec'}")
+    kept, counts, cut = parse_top_k(top_k), ReadCounts(), list[int]()
+    asked = read_queries(queries, counts=counts, fields=fields.names)
     if url is not None and name is None:
         raise InputError("--url names a cluster and wants --index, the name of the index there")
     if name is not None:
         engine, index = index, f"{url.rstrip('/')}/{name}" if url else name
-    is_url = index.startswith(("http://", "https://"))
-    engine = engine or ("opensearch" if is_url else "lucene")
+    engine = engine or engine_of(index)
     options: dict[str, object] = {"form": form.value} if form else {}
     if ca_certs or aws_region:
         options["connection"] = {"ca_certs": ca_certs, "aws_region": aws_region}
@@ -89,20 +99,26 @@ def search(
         raise InputError(
             f"--form, --ca-certs and --aws-region are for OpenSearch, and the engine is {engine}; omit them"
         )
+    # A password may stand in an address.
+    shown = name or re.sub("//[^/@]*@", "//", index)
     with get_engine(engine).searcher(index, **options) as searcher:
-        loaded = load_model(model, loading)
-        if searcher.config is not None:
-            loaded.config.require_same_index(searcher.config, f"the index at {name or index}")
+        loaded = load_index_model(searcher.config, model, loading, f"the index at {shown}")
         begin = time.perf_counter()
+
         with progress("encoding queries", len(asked)) as advance:
-            impacts = query_impacts(loaded, asked, top_k=kept, on_progress=advance)
+            impacts = query_impacts(loaded, asked, top_k=kept, on_progress=advance, on_truncated=cut.append)
         encoded = time.perf_counter()
         with progress("searching", len(asked)) as advance:
-            run = search_queries(searcher, [query.qid for query in asked], impacts, k, on_progress=advance)
+            depth = k + most_left_out(asked, remove_query=remove_query)
+            run = search_queries(searcher, [query.qid for query in asked], impacts, depth, on_progress=advance)
         searched = time.perf_counter()
+    run = without_left_out(run, asked, k, remove_query=remove_query)
     write_run(output, run, tag)
     facts = {
         "queries": len(asked),
+        "empty": counts.empty,
+        "cleaned": counts.cleaned,
+        "truncated": sum(cut),
         "without_hits": sum(not hits.docids for hits in run.values()),
         "encoding_seconds": round(encoded - begin, 3),
         "search_seconds": round(searched - encoded, 3),

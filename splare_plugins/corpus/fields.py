@@ -56,6 +56,12 @@ class Fields:
         if len(set(self.columns)) < len(self.columns) or not all(self.columns or ("id",)):
             raise InputError(f"columns need different names, not {','.join(self.columns)!r}")
 
+    def options(self) -> list[str]:
+        """The same as options of the program."""
+        named = {"--id-field": self.id, "--text-field": self.text, "--title-field": self.title}
+        named["--columns"] = ",".join(self.columns) or None
+        return [word for option, name in named.items() if name for word in (option, name)]
+
     def record(self, values: Mapping[str, Any], where: str, side: Side) -> Record:
         """The record that these values are.
 

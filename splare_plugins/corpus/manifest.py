@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Encoding:
         store_text: whether parts keep titles and texts.
         corpus: short hash that tells corpora apart.
         source: what the user called the corpus, for messages.
+        reading: options with which it is read, for the command in a message.
     """
 
     config: SplareConfig
@@ -40,6 +42,7 @@ class Encoding:
     store_text: bool = False
     corpus: str = ""
     source: str = "CORPUS"
+    reading: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.part_size <= MAX_PART_SIZE:
@@ -62,6 +65,17 @@ class Encoding:
             # Of two machines that start together, one creates the file; the other compares with it.
             create_once(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         self._compare(load_encoding(folder), folder)
+
+    def command(self, folder: Path, shard: int) -> str:
+        """The command that makes a shard, as a shell takes it."""
+        options = ["-o", str(folder), "--part-size", str(self.part_size)]
+        if self.config.location:
+            options += ["--model", self.config.location]
+        if self.top_k != self.config.document.top_k:
+            options += ["--top-k", "none" if self.top_k is None else str(self.top_k)]
+        options += ["--store-text"] if self.store_text else []
+        options += [*self.reading, "--shard", f"{shard}/{self.shards}"]
+        return f"splare encode {self.source} {shlex.join(options)}"
 
     def part_path(self, folder: Path, number: int) -> Path:
         """Where part ``number`` stands."""
@@ -98,7 +112,8 @@ def load_encoding(folder: Path) -> Encoding:
     path = folder / MANIFEST_FILE
     try:
         values = _read(path)
-        return Encoding(config=SplareConfig.from_dict(values.pop("config")), **values)
+        config, reading = SplareConfig.from_dict(values.pop("config")), tuple(values.pop("reading", ()))
+        return Encoding(config=config, reading=reading, **values)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{folder} is not an encoded corpus: it has no {MANIFEST_FILE}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -208,4 +208,4 @@ class EncodedFolder:
         return "remove it if it is there, and " + self._command(parts[0] % self.encoding.shards + 1)
 
     def _command(self, shard: int) -> str:
-        return f"run: splare encode {self.encoding.source} -o {self.path} --shard {shard}/{self.encoding.shards}"
+        return f"run: {self.encoding.command(self.path, shard)}"

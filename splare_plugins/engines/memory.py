@@ -94,8 +94,7 @@ class MemoryWriter(IndexWriter):
         if location.exists():
             if not self._overwrite:
                 raise InputError(
-                    f"{location} exists already; remove it, choose another place, or replace it (--overwrite, "
-                    "overwrite=True)"
+                    f"{location} exists already; choose another place, or add --overwrite (overwrite=True)"
                 )
             if not self._path.is_file():
                 raise InputError(f"{location} is not an index of the memory engine; remove it or choose another place")

@@ -175,6 +175,8 @@ def create_once(path: Path, text: str) -> None:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

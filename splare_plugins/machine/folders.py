@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from splare_plugins.errors import InputError
 from splare_plugins.machine.files import write_errors
+
+
+def require_elsewhere(location: Path) -> None:
+    """Refuse to replace the folder that the shell stands in, or one around it: it would go on in one that is gone.
+
+    Raises:
+        InputError: if ``location`` is such a folder.
+    """
+    if Path.cwd().is_relative_to(location.resolve()):
+        raise InputError(f"{location} is the folder that you are in, or one around it; name a new folder inside it")
 
 
 class FolderDraft:
@@ -32,6 +43,7 @@ class FolderDraft:
 
     def __init__(self, location: Path) -> None:
         self.location = location.resolve()
+        require_elsewhere(location)
         with write_errors(location):
             self.location.parent.mkdir(parents=True, exist_ok=True)
             restore_folder(self.location)

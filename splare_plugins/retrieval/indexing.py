@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -118,10 +119,19 @@ def document_batches(
 
 
 def query_impacts(
-    model: Encoder, queries: Sequence[Query], *, top_k: TopK = "model", on_progress: Progress | None = None
+    model: Encoder,
+    queries: Sequence[Query],
+    *,
+    top_k: TopK = "model",
+    on_progress: Progress | None = None,
+    on_truncated: Progress | None = None,
 ) -> csr_array:
-    """Impacts of queries, int32, shape ``(len(queries), width)``."""
-    weights = model.encode_queries([query.text for query in queries], top_k=top_k, on_progress=on_progress)
+    """Impacts of queries, int32, shape ``(len(queries), width)``; ``on_truncated`` is told how many were cut."""
+    texts = [query.text for query in queries]
+    if on_truncated is None:
+        weights = model.encode_queries(texts, top_k=top_k, on_progress=on_progress)
+    else:
+        weights = model.encode(texts, "query", top_k=top_k, on_progress=on_progress, on_truncated=on_truncated)
     return model.quantizer.queries(weights, [query.qid for query in queries]).impacts
 
 
@@ -203,7 +213,11 @@ def encode_shard(
         shards=shards,
         store_text=store_text,
         corpus=source_identity(source, fields=fields),
-        source=str(source) if isinstance(source, str | Path) else " ".join(map(str, source)),
+        source=shlex.join([str(source)] if isinstance(source, str | Path) else map(str, source)),
+        reading=(
+            *(fields.options() if fields else ()),
+            *(() if on_duplicate == "error" else ("--on-duplicate", on_duplicate)),
+        ),
     )
     record = write_shard(
         Path(folder),
@@ -243,6 +257,31 @@ def search_queries(
         if on_progress is not None:
             on_progress(len(batch))
     return run
+
+
+def without_left_out(
+    run: Mapping[str, Hits], queries: Sequence[Query], k: int, *, remove_query: bool = False
+) -> dict[str, Hits]:
+    """The best ``k`` hits of each query without the documents that must not answer it.
+
+    Args:
+        run: from :func:`search_queries`, with :func:`most_left_out` more hits than ``k``.
+        queries: those of the run; what each excludes is left out.
+        k: most documents per query.
+        remove_query: leave out the document that has the query's id, where queries are documents (ArguAna, Quora).
+    """
+    best = {}
+    for query in queries:
+        out = {*query.excluded, *([query.qid] if remove_query else [])}
+        docids, scores = run[query.qid]
+        kept = [place for place, docid in enumerate(docids) if docid not in out][:k]
+        best[query.qid] = Hits([docids[place] for place in kept], scores[kept])
+    return best
+
+
+def most_left_out(queries: Sequence[Query], *, remove_query: bool = False) -> int:
+    """How many hits of a query :func:`without_left_out` may take away."""
+    return max((len(query.excluded) for query in queries), default=0) + remove_query
 
 
 # Their former names, which programs import; an encoder has methods of the same names that give float weights.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,6 +93,42 @@ def test_fields_of_a_corpus_are_named(splare, tiny_folder, tmp_path):
     outcome = splare(*command, "--columns", "id,text,title", "--store-text")  # another corpus
     assert outcome.status == 2
     assert "the corpus" in outcome.err
+
+
+def test_an_index_knows_its_model_and_engine(splare, tiny_folder, tmp_path):
+    (tmp_path / "c.jsonl").write_text(GOOD + '{"_id": "d2", "text": "two one"}\n', encoding="utf-8")
+    long = "one " * 300
+    (tmp_path / "q.tsv").write_text(f"d1\tone\nq2\t{long}\nq3\t  \n", encoding="utf-8")
+    splare("index", "memory", tmp_path / "c.jsonl", "-o", tmp_path / "index", "-M", tiny_folder)
+    command = ["search", tmp_path / "index", tmp_path / "q.tsv", "--json"]
+    facts = splare(*command, "-o", tmp_path / "run", "--remove-query").facts
+    assert (facts["queries"], facts["empty"], facts["truncated"]) == (3, 1, 1)
+    assert "d1 Q0 d1 " not in (tmp_path / "run").read_text(encoding="utf-8")
+    shown = splare("explain", "d1", "d2", "--index", tmp_path / "index", "--queries", tmp_path / "q.tsv")
+    assert "keeps no text" in shown.err and "--corpus" in shown.err
+    options = ["--queries", tmp_path / "q.tsv", "--corpus", tmp_path / "c.jsonl", "--json"]
+    assert splare("explain", "d1", "d2", "--index", tmp_path / "index", *options).facts["query_latents"] > 0
+    outcome = splare(*command, "-o", tmp_path)
+    assert outcome.status == 2 and "is a folder" in outcome.err
+
+
+def test_the_folder_of_the_shell_is_not_replaced(splare, tiny_folder, tmp_path, monkeypatch):
+    (tmp_path / "c.jsonl").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for place in (".", ".."):
+        outcome = splare("index", "memory", "../c.jsonl", "-o", place, "-M", tiny_folder, "--overwrite")
+        assert outcome.status == 2 and "the folder that you are in" in outcome.err
+
+
+def test_the_command_of_a_message_works(splare, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c one.tsv").write_text("id\tbody\nd1\tone\nd2\ttwo\n", encoding="utf-8")
+    options = ["--part-size", "1", "--top-k", "5", "--text-field", "body", "--on-duplicate", "first"]
+    splare("encode", "c one.tsv", "-o", "e", "-M", tiny_folder, "--shard", "1/2", *options)
+    said = " ".join(splare("index", "memory", "e", "-o", "i").err.split())
+    assert splare(*shlex.split(said.partition("run: splare ")[2])).status == 0
+    assert splare("index", "memory", "e", "-o", "i").status == 0
 
 
 def test_an_index_of_another_model_is_refused(splare, tiny_folder, small_data, tmp_path):

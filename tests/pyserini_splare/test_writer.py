@@ -153,7 +153,7 @@ def test_other_peoples_folders_are_left_alone(tmp_path: Path, overwrite: bool) -
 def test_two_writers_at_one_place(tmp_path: Path) -> None:
     with LuceneWriter(tmp_path / "index") as writer:
         writer.add(["first"], ONE)
-        with pytest.raises(InputError, match="wait for the other writer"):
+        with pytest.raises(InputError, match="if another program is writing it, wait for that"):
             LuceneWriter(tmp_path / "index")
     assert docids(tmp_path / "index") == ["first"]
 
