@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from splare_plugins.backbone.backbone import Backbone
@@ -15,6 +17,7 @@ from splare_plugins.machine.files import file_sha256, read_json, write_json
 
 WEIGHTS = "adapter_model.safetensors"
 SETTINGS = "adapter_config.json"
+_PEFT = "base_model.model."
 
 
 def apply_adapter(model: PreTrainedModel, folder: Path, sha256: str | None) -> PreTrainedModel:
@@ -79,10 +82,20 @@ def attach_adapter(backbone: Backbone, folder: Path, sha256: str | None) -> None
     """Read what :func:`save_adapter` wrote and attach it, not merged, so that it can be trained further.
 
     Raises:
-        InputError: if it is missing, or is not the one with the hash ``sha256``.
+        InputError: if it is missing, is not the one with the hash ``sha256``, or is of a kind that comes out otherwise
+            than it was saved.
     """
-    _weights(folder, sha256)
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    saved = load_file(_weights(folder, sha256))
+    saved = {name.removeprefix(_PEFT): tensor for name, tensor in saved.items()}
     backbone.model.load_adapter(str(folder), is_trainable=True)
+    # transformers leaves some kinds of tensors as they were initialised, DoRA's magnitudes for one.
+    set_peft_model_state_dict(backbone.model, saved)
+    found = get_peft_model_state_dict(backbone.model)
+    kept = {name for name in saved if name in found and torch.equal(found[name].cpu(), saved[name])}
+    if lost := next(iter(saved.keys() - kept), None):
+        raise InputError(f"the adapter {folder} cannot be attached as it was saved: {lost} comes out otherwise")
     backbone.model.eval()
 
 

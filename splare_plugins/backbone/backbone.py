@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
 
 _ADAPTED = "_hf_peft_config_loaded"
+# Where peft puts what it wraps: layers, whole modules, and embeddings of which single tokens are trained.
+_WRAPPERS = re.compile(r"\.(?:base_layer|original_module|token_adapter)(?=\.)")
+# Initialisations that take a part of the weights away, into the adapter.
+_CHANGE_BASE = ("pissa", "olora", "corda", "loftq")
 # Of a text, so many characters for each token of the length limit are tokenised at first.
 _CHARACTERS_PER_TOKEN = 32
 
@@ -152,11 +157,24 @@ class Backbone(nn.Module):
             yield None
             return
         names = set(self.model.peft_config)
+        for settings in self.model.peft_config.values():
+            start = str(getattr(settings, "init_lora_weights", ""))
+            if start.startswith(_CHANGE_BASE):
+                raise InputError(
+                    f"an adapter that began with {start} has changed the weights below it, which are not saved apart "
+                    "from it; save without embed=True, from where it is read back as it is"
+                )
         state = {
-            key.replace(".base_layer.", "."): value
+            _WRAPPERS.sub("", key): value
             for key, value in self.model.state_dict().items()
             if names.isdisjoint(key.split("."))  # an adapter's tensors have its name in their path
         }
+        with torch.device("meta"):
+            plain = type(self.model)(self.model.config).state_dict().keys()
+        if unlike := sorted(state.keys() - plain):
+            raise InputError(
+                f"the weights below this adapter cannot be told from it (at {unlike[0]}); save without embed=True"
+            )
         setattr(self.model, _ADAPTED, False)  # with it, transformers saves the adapter and nothing else
         try:
             yield state

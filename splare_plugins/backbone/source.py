@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
 
@@ -33,7 +33,8 @@ def find_backbone(config: SplareConfig, folder: Path, *, local_files_only: bool)
     folder with one GGUF file and no ``config.json``.
 
     Raises:
-        InputError: if a folder holds several GGUF files and nothing tells which is meant.
+        InputError: if a folder holds several GGUF files and nothing tells which is meant, or it names a folder that
+            is not there.
     """
     for place in (folder / config.backbone, Path(config.backbone)):
         if place.is_dir():
@@ -44,6 +45,12 @@ def find_backbone(config: SplareConfig, folder: Path, *, local_files_only: bool)
     parts = config.backbone.split("/", 2)
     if len(parts) == 3 and config.backbone.endswith(GGUF):
         return Source("/".join(parts[:2]), {"gguf_file": parts[2], **hub})
+    if Path(config.backbone).is_absolute() or len(parts) == 3:
+        raise InputError(
+            f"the model in {folder} stands on the backbone in {config.backbone}, a folder that is not here; copy it "
+            f'to {folder / Path(config.backbone).name} and write that name as "backbone" into '
+            f"{folder / CONFIG_FILE}"
+        )
     return Source(config.backbone, hub)
 
 

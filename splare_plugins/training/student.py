@@ -137,8 +137,8 @@ def add_adapter(model: PreTrainedModel, settings: LoraSettings, seed: int) -> No
         model.add_adapter(adapter)
     except ValueError as error:
         raise InputError(
-            f"no adapter can be put on {', '.join(settings.targets or ())}; the linear layers of this backbone are "
-            f"called {', '.join(linear)}"
+            f"no adapter can be put on {', '.join(settings.targets or ['this backbone'])}; the linear layers of this "
+            f"backbone are called {', '.join(linear)}; peft says: {' '.join(str(error).split())}"
         ) from error
     for weight in model.parameters():
         if weight.requires_grad:

@@ -210,3 +210,17 @@ def test_what_is_left_in_a_file_on_purpose_is_not_reported(llama, caplog):
     settings = load(llama, layer=0).model.config
     AutoModel.from_pretrained(llama / "backbone", config=settings)
     assert "LOAD REPORT" in caplog.text  # only there
+
+
+@pytest.mark.parametrize("name", ["/gone/bert", "trainings/last/bert"])
+def test_a_backbone_in_a_folder_that_is_elsewhere_now(tiny_folder, tmp_path, name):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    settings = json.loads((folder / "splare_config.json").read_text(encoding="utf-8"))
+    (folder / settings["backbone"]).rename(tmp_path / "bert")
+    (folder / "splare_config.json").write_text(json.dumps({**settings, "backbone": name}), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"in {name}, a folder that is not here; copy it to {folder}/bert and write"):
+        SplareModel.from_pretrained(folder, device="cpu")
+    (tmp_path / "bert").rename(folder / "bert")
+    (folder / "splare_config.json").write_text(json.dumps({**settings, "backbone": "bert"}), encoding="utf-8")
+    assert SplareModel.from_pretrained(folder, device="cpu").encode_queries(["fox"]).nnz

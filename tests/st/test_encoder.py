@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import IdentityError, InputError
@@ -310,3 +311,38 @@ def test_mistakes_get_a_sentence(encoder, tiny_folder, tmp_path):
         encoder.encode(["\ud800"])
     with pytest.raises(InputError, match="at least 1"):
         encoder.decode(encoder.encode("a"), top_k=0)
+
+
+ADAPTERS = {
+    "dora": {"use_dora": True},
+    "whole modules": {"modules_to_save": ["LayerNorm"]},
+    "tokens": {"trainable_token_indices": {"word_embeddings": [5, 6]}},
+    "biases": {"bias": "lora_only"},
+    "rslora": {"use_rslora": True},
+    "pissa": {"init_lora_weights": "pissa"},
+    "olora": {"init_lora_weights": "olora"},
+}
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_every_kind_of_adapter_comes_back_as_it_was_or_is_refused(encoder, tmp_path, kind):
+    torch.manual_seed(0)
+    encoder.add_adapter(LoraConfig(**{"r": 4, "target_modules": ["query", "value"], **ADAPTERS[kind]}))
+    before = dense(encoder.encode_document(HARD))
+    for weight in encoder.parameters():
+        if weight.requires_grad:
+            weight.data.add_(torch.randn_like(weight) * 0.3)
+    expected = dense(encoder.encode_document(HARD))
+    assert np.abs(expected - before).max() > 0.1
+    encoder.save_pretrained(tmp_path / "alone")
+    np.testing.assert_array_equal(dense(SplareEncoder(str(tmp_path / "alone")).encode_document(HARD)), expected)
+    if kind in ("pissa", "olora"):
+        with pytest.raises(InputError, match=f"began with {kind} has changed the weights below it"):
+            encoder.save_pretrained(tmp_path / "embedded", embed=True)
+        return
+    encoder.save_pretrained(tmp_path / "embedded", embed=True)
+    for found in (
+        dense(SplareEncoder(str(tmp_path / "embedded")).encode_document(HARD)),
+        SplareModel.from_pretrained(tmp_path / "embedded", device="cpu").encode_documents(HARD).toarray(),
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
