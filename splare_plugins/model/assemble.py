@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ from splare_plugins.machine.hub import hub_errors
 from splare_plugins.model.card import write_card
 
 logger = logging.getLogger(__name__)
+
+# What names of models say, and how transformers calls the family.
+_FAMILIES = {"llama": "llama", "gemma": "gemma", "qwen": "qwen", "mistral": "mistral", "pythia": "gpt_neox"}
 
 REVISION = "zero-shot"
 DEFAULT_MAX_LENGTH = 512
@@ -93,8 +97,8 @@ def assemble(
     max_length = min(DEFAULT_MAX_LENGTH, positions) if max_length is None else max_length
     if not 1 <= max_length <= positions:
         raise InputError(f"{backbone} reads 1 to {positions} tokens, not {max_length}; choose another --max-length")
-    if card.get("base_model") not in (None, backbone) and not local:
-        logger.warning("this SAE was trained on %s; on %s its latents may mean less", card["base_model"], backbone)
+    if (base := card.get("base_model")) and not _may_be(base, None if local else backbone, settings.model_type):
+        logger.warning("this SAE was trained on %s; on %s its latents may mean less", base, backbone)
     head = SparseAutoencoder.load(head_folder)  # whole, finite, and with the hash that its card names
     config = dataclasses.replace(
         draft,
@@ -175,3 +179,21 @@ def _copied(config: SplareConfig, folder: Path, weights: list[Path], made: Path)
     for file in [*weights, *(file for pattern in _COPIED for file in folder.glob(pattern))]:
         shutil.copy2(file, target / file.name)
     return dataclasses.replace(config, backbone=target.name)
+
+
+def _may_be(base: str, name: str | None, model_type: str) -> bool:
+    """Whether a backbone may be the model that an SAE names, which spells it in its own way.
+
+    Args:
+        base: such as ``google/gemma-2-2b``, ``gemma-2-2b`` or ``gemma-v3-270m-pt``.
+        name: hub id of the backbone; ``None`` for a folder, of which only its family is known.
+        model_type: transformers' word for that.
+    """
+    if name is not None:
+        return _plain(base) == _plain(name)
+    named = [family for family in _FAMILIES if family in _plain(base)]
+    return not named or any(model_type.startswith(_FAMILIES[family]) for family in named)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"-v(?=\d)", "-", name.rsplit("/", 1)[-1].lower()).removesuffix("-pt")

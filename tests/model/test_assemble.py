@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaModel
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers import import_sae
-from splare_plugins.model.assemble import assemble
+from splare_plugins.model.assemble import _may_be, assemble
 from splare_plugins.model.splare import SplareModel
 from tests.heads.importers import replicas
 from tests.heads.importers.replicas import LAYER, D, M
@@ -188,3 +188,21 @@ def test_parts_of_memory_are_written_into_their_own_folder(backbone, sae, tmp_pa
     shutil.rmtree(backbone)
     own = SplareModel.from_pretrained(tmp_path / "own", device="cpu")
     assert abs(own.encode_queries(TEXTS) - model.encode_queries(TEXTS)).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "model_type", "same"),
+    [
+        ("gemma-v3-270m-pt", "google/gemma-3-270m", "gemma3_text", True),
+        ("gemma-2-2b", "google/gemma-2-2b", "gemma2", True),
+        ("google/gemma-2-2b", "google/gemma-2-2b-it", "gemma2", False),
+        ("google/gemma-2-9b", "google/gemma-2-2b", "gemma2", False),
+        ("meta-llama/Llama-3.1-8B", None, "llama", True),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", None, "llama", True),
+        ("EleutherAI/pythia-70m-deduped", None, "gpt_neox", True),
+        ("org/of-its-own", None, "llama", True),
+        ("meta-llama/Llama-3.1-8B", None, "gemma2", False),
+    ],
+)
+def test_a_model_that_may_be_the_one_that_an_sae_names(base, name, model_type, same):
+    assert _may_be(base, name, model_type) == same
