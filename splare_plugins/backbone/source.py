@@ -46,6 +46,11 @@ def find_backbone(config: SplareConfig, folder: Path, *, local_files_only: bool)
     if len(parts) == 3 and config.backbone.endswith(GGUF):
         return Source("/".join(parts[:2]), {"gguf_file": parts[2], **hub})
     if Path(config.backbone).is_absolute() or len(parts) == 3:
+        if folder == Path():
+            raise InputError(
+                f"cannot load the backbone {config.backbone}: there is no such folder; give a folder or a hub id like "
+                "org/name"
+            )
         raise InputError(
             f"the model in {folder} stands on the backbone in {config.backbone}, a folder that is not here; copy it "
             f'to {folder / Path(config.backbone).name} and write that name as "backbone" into '

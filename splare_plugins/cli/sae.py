@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 sae = typer.Typer(help="Import, inspect, label and list public sparse autoencoders.", no_args_is_help=True)
 
 FAR = 2.0
+FAR_ABOVE_CHANCE = 1.5
 SHOWN = ("suite", "layer", "layers_needed", "hook", "base_model", "activation", "scale", "licence", "published_l0")
 ORIGIN = ("source", "revision", "source_sha256", "sha256")
 
@@ -77,7 +79,7 @@ def inspect(
             raise InputError("--backbone needs a --text to measure the L0 on; a paragraph of prose will do")
         with console.status(f"running {backbone}"):
             facts |= _measure(folder, backbone, text, device)
-        facts["warning"] = _warning(facts["published_l0"], facts["measured_l0"])
+        facts["warning"] = _warning(facts)
     report(f"{folder} is an SAE", facts, as_json=as_json)
 
 
@@ -168,13 +170,14 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _measure(folder: Path, name: str, texts: list[str], device: str) -> dict[str, Any]:
-    """Mean number of active latents a token, special ones left out, on the causal backbone as published."""
+    """Active latents of a token and what they explain of it, special tokens left out, on the backbone as published."""
     import torch
 
     from splare_plugins.backbone import load_backbone
     from splare_plugins.backbone.source import find_backbone
     from splare_plugins.heads import SparseAutoencoder
     from splare_plugins.model.assemble import backbone_settings, require_fit
+    from splare_plugins.training.drift import explained
 
     head = SparseAutoencoder.load(folder)
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
@@ -183,30 +186,52 @@ def _measure(folder: Path, name: str, texts: list[str], device: str) -> dict[str
     config = replace(config, layer=require_fit(head.card, settings, name))
     backbone = load_backbone(config, Path(), device=chosen, dtype=torch.float32)
     head = head.place(chosen, torch.float32)
-    counts = torch.cat([_active(head, backbone, text) for text in texts])
-    if not len(counts):
-        raise InputError("the --text has no token besides special ones; give a longer one")
-    return {"measured_l0": round(float(counts.float().mean()), 1), "measured_tokens": len(counts)}
+    with torch.inference_mode():
+        states = torch.cat([_own_states(backbone, text) for text in texts])
+        if not len(states):
+            raise InputError("the --text has no token besides special ones; give a longer one")
+        active = [each for part in states.split(64) for each in _active(head, part)]
+        within = explained(states - states.mean(0), head.W, active)
+    counts = torch.tensor([len(each) for each in active]).float()
+    return {
+        "measured_l0": round(float(counts.mean()), 1),
+        "measured_tokens": len(counts),
+        "explained": round(float(within), 3),
+        "explained_by_chance": round(float((counts / states.shape[1]).clamp(max=1).mean()), 3),
+    }
 
 
-def _active(head: SparseAutoencoder, backbone: Backbone, text: str) -> Any:
-    """Active latents of each token of ``text`` that is its own."""
+def _own_states(backbone: Backbone, text: str) -> Any:
+    """States of the tokens of ``text`` that are its own, shape ``[tokens, d]``."""
     import torch
 
     (tokens,) = backbone.tokenize([text], "", 1024)
-    if not tokens.keep.any():
-        return torch.zeros(0)
-    with torch.inference_mode():
-        states, _ = backbone([tokens])
-        own = states[torch.from_numpy(tokens.keep).to(states.device)]
-        counts = torch.cat([(part @ head.W.T + head.b > head.theta).sum(1) for part in own.split(64)])
-    return counts if head.k is None else counts.clamp(max=head.k)
+    states, _ = backbone([tokens])
+    return states[torch.from_numpy(tokens.keep).to(states.device)]
 
 
-def _warning(published: float | None, measured: float) -> str | None:
-    if not published or published / FAR <= measured <= published * FAR:
-        return None
-    return (
-        f"{measured} active latents a token where {published} were published; check that backbone, layer and scale "
-        "are those it was trained with"
-    )
+def _active(head: SparseAutoencoder, states: Any) -> list[Any]:
+    """Active latents of each token."""
+    values = states @ head.W.T + head.b
+    above = values > head.theta
+    if head.k is not None:
+        above &= values >= values.topk(head.k).values[:, -1:]
+    return [row.nonzero()[:, 0] for row in above]
+
+
+def _warning(facts: Mapping[str, Any]) -> str | None:
+    """What looks like a wrong backbone, layer or scale: another number of latents, or latents of no use.
+
+    The number alone says nothing of an SAE that keeps k latents whatever it is put on; but then the directions of
+    these span no more of a state than any others would.
+    """
+    measured, published = facts["measured_l0"], facts["published_l0"]
+    check = "check that backbone, layer and scale are those it was trained with"
+    if published and not published / FAR <= measured <= published * FAR:
+        return f"{measured} active latents a token where {published} were published; {check}"
+    if facts["explained"] < FAR_ABOVE_CHANCE * facts["explained_by_chance"] < 1:
+        return (
+            f"the active latents explain {facts['explained']} of a token's state, and as many random directions would "
+            f"explain {facts['explained_by_chance']}; {check}"
+        )
+    return None

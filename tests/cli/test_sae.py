@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel
 
+from splare_plugins.heads import SparseAutoencoder
 from tests.heads.importers import replicas
 from tests.heads.importers.replicas import LAYER, D, K, M
 from tests.tiny import byte_tokenizer
@@ -84,7 +85,20 @@ def test_inspect_measures_the_l0_after_its_layer(splare, tmp_path, backbone, mak
     published = outcome.facts["published_l0"]
     far = not published / 2 <= expected <= published * 2
     assert ("were published" in (outcome.facts["warning"] or "")) == far
-    assert ("warning" in splare(*command).out) == far
+    # A replica's rows are random, and random rows explain what chance explains; those that are states explain more.
+    chance = outcome.facts["explained_by_chance"]
+    assert outcome.facts["explained"] < 1.5 * chance or chance > 0.6
+    assert ("warning" in splare(*command).out) == (far or chance < 1 / 1.5)
+
+    centred = states - states.mean(0)
+    rows = torch.nn.functional.normalize(centred, dim=1) * 10
+    bias = torch.full((len(rows),), -0.1)
+    (tmp_path / "own").mkdir()
+    SparseAutoencoder(rows, bias, k=1, card={"layer": LAYER, "published_l0": 1.0}).save(tmp_path / "own")
+    own = splare("sae", "inspect", tmp_path / "own", *command[3:], "--json").facts
+
+    assert own["explained"] > 3 * own["explained_by_chance"]
+    assert own["warning"] is None
 
 
 def test_inspect_refuses_a_backbone_that_does_not_fit(splare, tmp_path, imported, backbone):
