@@ -30,7 +30,7 @@ from splare_plugins.model.splare import SplareModel
 TOLERANCE = 1e-4
 _PROBES = (
     "What does a search engine find?",
-    "The quick brown fox jumps over the lazy dog, 搜索引擎 findet Dokumente. " * 9,
+    " ".join(["The quick brown fox jumps over the lazy dog, 搜索引擎 findet Dokumente."] * 9),
 )
 
 
