@@ -17,7 +17,7 @@ CONVERT = """
 import gc, json, sys, threading, time
 from pathlib import Path
 import torch
-from splare_plugins.heads.importers import Hints, import_sae
+from splare_plugins.heads.importers import import_sae
 
 def anonymous():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -30,9 +30,9 @@ def grown(source):
         while not done.is_set():
             peaks.append(anonymous())
             time.sleep(0.002)
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
-    folder = import_sae(source, output=Path(source) / "head", hints=Hints(k=9))
+    folder = import_sae(source, output=Path(source) / "head")
     done.set()
     thread.join()
     gc.collect()
