@@ -27,15 +27,45 @@ class FactorySetting:
         role.splare = role.splare.apply_attributes(**{self._name: value})
 
 
-class Role(pt.Transformer):
+class Bound(pt.Transformer):
+    """What a method of its owner makes; those with the same owner and settings are equal."""
+
+    _method: str
+    """The owner's method that makes it."""
+    _owner: str
+    """The attribute that holds the owner."""
+
+    def subtransformers(self) -> dict[str, Any]:
+        """None: the owner is not a stage of the pipeline."""
+        return {}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        own = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name != self._owner)
+        return f"{getattr(self, self._owner)!r}.{self._method}({own})"
+
+
+class KeepsRows(pt.Transformer):
+    """Adds columns, and leaves the rows and their ranks as they are."""
+
+    def fuse_rank_cutoff(self, k: int) -> pt.Transformer:
+        """``self % k`` without work on the rows that would be cut off."""
+        return pt.RankCutoff(k) >> self
+
+
+class Role(Bound):
     """One thing that a SPLARE model does in a pipeline.
 
     Args:
         splare: the factory, which holds the model and the settings.
     """
 
-    _method: str
-    """The factory's method that makes it."""
+    _owner = "splare"
 
     def __init__(self, splare: SplareSettings) -> None:
         self.splare = splare
@@ -74,24 +104,6 @@ class Role(pt.Transformer):
         """The columns with the ids and the texts of a side."""
         return ("qid", "query") if side == "query" else ("docno", self.splare.text_field)
 
-    def subtransformers(self) -> dict[str, Any]:
-        """None: the factory is not a stage of the pipeline."""
-        return {}
 
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
-
-    def __repr__(self) -> str:
-        own = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name != "splare")
-        return f"{self.splare!r}.{self._method}({own})"
-
-
-class RowRole(Role):
+class RowRole(Role, KeepsRows):
     """A role that adds a column and leaves the rows and their ranks as they are."""
-
-    def fuse_rank_cutoff(self, k: int) -> pt.Transformer:
-        """``self % k`` without work on the rows that would be cut off."""
-        return pt.RankCutoff(k) >> self

@@ -12,6 +12,7 @@ import pyterrier as pt
 from pyterrier_splare.identity import Latents, Origin
 from pyterrier_splare.indexes.retriever import Source, query_impacts
 from pyterrier_splare.indexes.store import Store
+from pyterrier_splare.role import Bound, KeepsRows
 from pyterrier_splare.scorer import row_products
 from splare_plugins.impacts import to_dicts
 
@@ -24,34 +25,16 @@ class Stored(Source, Protocol):
         ...
 
 
-class _Loader(pt.Transformer):
+class _Loader(Bound):
     """Made by a method of an index, which documents it."""
 
-    _method: str
+    _owner = "index"
 
     def __init__(self, index: Stored) -> None:
         self.index = index
 
-    def fuse_rank_cutoff(self, k: int) -> pt.Transformer:
-        """``self % k`` without work on the rows that would be cut off."""
-        return pt.RankCutoff(k) >> self
 
-    def subtransformers(self) -> dict[str, Any]:
-        """None: the index is not a stage of the pipeline."""
-        return {}
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
-
-    def __repr__(self) -> str:
-        own = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name != "index")
-        return f"{self.index!r}.{self._method}({own})"
-
-
-class TextLoader(_Loader):
+class TextLoader(_Loader, KeepsRows):
     """Made by ``index.text_loader()``."""
 
     schematic: ClassVar = {"label": "SPLARE text loader"}
@@ -68,7 +51,7 @@ class TextLoader(_Loader):
         return inp.assign(**{name: store.texts(docnos, name) if docnos else [] for name in self.fields})
 
 
-class VectorLoader(_Loader):
+class VectorLoader(_Loader, KeepsRows):
     """Made by ``index.vec_loader()``."""
 
     schematic: ClassVar = {"label": "SPLARE toks loader"}

@@ -65,6 +65,13 @@ def test_scores_and_feedback_without_texts_or_a_model(
     rescored = index.scorer()(shuffled.drop(columns=["score", "rank"]))
     assert rescored["score"].tolist() == shuffled["score"].tolist()
     assert rescored.index.equals(shuffled.index)
+    # A cut behind the scorer is one by the new scores; before a loader it saves work.
+    backwards = results.assign(score=-results["score"], rank=results.groupby("qid")["rank"].rank(ascending=False) - 1)
+    cut = index.scorer() % 2
+    pd.testing.assert_frame_equal(cut.compile()(backwards), cut(backwards))
+    assert set(cut(backwards)["docno"]) == set((search % 2)(queries)["docno"])
+    for loader in (index.text_loader(), index.vec_loader()):
+        pd.testing.assert_frame_equal((loader % 2).compile()(results), (loader % 2)(results))
     expanded = search % 2 >> index.vec_loader() >> splare.rm3() >> index.retriever()
     encoded = search % 2 >> index.text_loader() >> splare.doc_encoder() >> splare.rm3() >> index.retriever()
     pd.testing.assert_frame_equal(expanded(queries), encoded(queries))
