@@ -92,12 +92,12 @@ class MemoryWriter(IndexWriter):
         """Before the work begins, and again before it is published."""
         location = self._path.parent
         if location.exists():
+            if not self._path.is_file():
+                raise InputError(f"{location} is not an index of the memory engine; remove it or choose another place")
             if not self._overwrite:
                 raise InputError(
                     f"{location} exists already; choose another place, or add --overwrite (overwrite=True)"
                 )
-            if not self._path.is_file():
-                raise InputError(f"{location} is not an index of the memory engine; remove it or choose another place")
         there = next(parent for parent in (location, *location.absolute().parents) if parent.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
             raise InputError(f"{location} cannot be written, because {there} is not a folder that can be written to")
