@@ -58,7 +58,7 @@ class BulkSender:
         chunk_bytes: most bytes of a request.
         chunk_documents: most documents of a request.
         requests: how many are under way at a time; a node works at each with one thread.
-        require_alias: write only while ``index`` is an alias, so that the server never makes an index of this name.
+        alias: of the index; writes go to it alone, so that the server makes no index for them once this one is gone.
         patience: seconds without any progress after which a busy or lost cluster is given up.
         counts: of all documents so far.
     """
@@ -70,7 +70,7 @@ class BulkSender:
     chunk_bytes: int = 8 << 20
     chunk_documents: int = 500
     requests: int = 2
-    require_alias: bool = False
+    alias: str | None = None
     patience: float = 300.0
     counts: BulkCounts = field(init=False, default_factory=BulkCounts)
 
@@ -116,9 +116,9 @@ class BulkSender:
             expand_action_callback=lambda document: ({self.operation: {"_id": document[0]}}, document[1]),
             raise_on_error=False,
             raise_on_exception=False,
-            index=self.index,
+            index=self.alias or self.index,
             # The client takes a False for something to send, too.
-            **({"require_alias": True} if self.require_alias else {}),
+            **({"require_alias": True} if self.alias else {}),
             chunk_size=self.chunk_documents,
             max_chunk_bytes=self.chunk_bytes,
             thread_count=self.requests,
@@ -148,7 +148,7 @@ class BulkSender:
             )
         elif "[require_alias]" in str(item.get("error")):
             raise InputError(
-                f"the index behind {self.index!r} at {address(self.client)} was deleted or published while it was "
+                f"the index {self.index!r} at {address(self.client)} was deleted, replaced or published while it was "
                 "loaded, by another run or by hand; see that only one run loads it, and run again"
             )
         else:

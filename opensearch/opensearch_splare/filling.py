@@ -7,15 +7,19 @@ to, and what is turned off here would stay off after a killed client, or after t
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from opensearchpy import AuthorizationException, TransportError
+
 from opensearch_splare.bulk import BulkSender, Failure, raise_failures
 from opensearch_splare.checkpoint import Checkpoint
-from opensearch_splare.connection import address, server_errors
+from opensearch_splare.connection import address, error_reason, server_errors
+from opensearch_splare.generations import loading_alias
 from opensearch_splare.handle import IndexHandle
 from opensearch_splare.mapping import feature_map, single_index
 from opensearch_splare.payload import check_ids, check_string, to_sources
@@ -25,6 +29,8 @@ from splare_plugins.engines.checks import check_batch
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.overlap import overlapped
+
+log = logging.getLogger(__name__)
 
 OnError = Literal["raise", "report"]
 Encode = Callable[[Iterable[Document]], Iterable[EncodedBatch]]
@@ -87,13 +93,13 @@ def fill_index(
     width = card.config.width if card.config else None
     seen: set[str] = set()
     further: Further = {}
-    sender = BulkSender(index.client, index.name, **options)
     begun = _begin(index, checkpoint)
     state, resumed = begun, begun.documents - begun.refused
     rest = _read(documents, further)
     if checkpoint is not None:
         rest = state.skip(rest, seen, checkpoint)
-    with closing(overlapped(encode(rest), ahead=2)) as stream:
+    with _alias_of(index) as alias, closing(overlapped(encode(rest), ahead=2)) as stream:
+        sender = BulkSender(index.client, index.name, alias=alias, **options)
         for batch in stream:
             check_ids(batch.docids)
             check_batch(batch.docids, batch.impacts, seen, width)
@@ -141,8 +147,32 @@ def _begin(index: IndexHandle, path: Path | None) -> Checkpoint:
     return fresh
 
 
+@contextmanager
+def _alias_of(index: IndexHandle) -> Iterator[str | None]:
+    """A name to write to for which the server makes no index: what is an alias already, or one while it is loaded.
+
+    Who may write but not give aliases goes without: then only the check after each batch notices a new index.
+    """
+    client, name = index.client, index.name
+    temporary: str | None = None
+    with server_errors(client, name):
+        lasting = client.indices.exists_alias(name=name)
+        if not lasting:
+            try:
+                client.indices.put_alias(index=name, name=(temporary := loading_alias(name)))
+            except AuthorizationException as error:
+                log.info("loading %s without an alias: %s", name, error_reason(error.info))
+                temporary = None
+    try:
+        yield name if lasting else temporary
+    finally:
+        if temporary is not None:
+            with suppress(TransportError):
+                client.indices.delete_alias(index=name, name=temporary)
+
+
 def _require_same(index: IndexHandle, uuid: str) -> None:
-    """The server makes an index for documents whose own was deleted, with a field for each latent."""
+    """An alias can be given to another index, and one who may not give aliases writes to a mere name."""
     try:
         found = index_uuid(index)
     except InputError:
@@ -150,8 +180,8 @@ def _require_same(index: IndexHandle, uuid: str) -> None:
     if found != uuid:
         now = "is gone" if found is None else "stands for another index now"
         raise InputError(
-            f"{index.name!r} at {address(index.client)} {now}: the index was deleted or replaced while it was loaded; "
-            "make it and load it again"
+            f"{index.name!r} at {address(index.client)} {now}: the index was deleted, replaced or published while it "
+            "was loaded, by another run or by hand; see that only one run loads it, and run again"
         )
 
 

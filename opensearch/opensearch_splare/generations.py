@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ _PRIVATE = re.compile(
 _COPIES = ("index.number_of_replicas", "index.auto_expand_replicas")
 _SHARDS = ("index.number_of_shards", "index.number_of_routing_shards")
 _PIPELINES = ("index.default_pipeline", "index.final_pipeline", "index.search.default_pipeline")
+_LOADING_ALIAS = re.compile(r"-loading-[0-9a-f]{6}\Z")
 # Said of every index, so no news after a swap.
 _USUAL = {*_COPIES, *_SHARDS, "index.replication.type"}
 
@@ -101,7 +103,7 @@ def late_settings(old: About) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def carried(old: About, field: str) -> Iterator[str]:
     """What an index has beside documents and vectors, for people."""
-    for alias, about in old["aliases"].items():
+    for alias, about in lasting_aliases(old).items():
         yield f"alias {alias}" + (f" ({', '.join(sorted(about))})" if about else "")
     for key, value in old["settings"].items():
         if not _PRIVATE.fullmatch(key) and key not in _USUAL:
@@ -111,11 +113,21 @@ def carried(old: About, field: str) -> Iterator[str]:
             yield f"field {each}"
 
 
+def loading_alias(name: str) -> str:
+    """An alias to load an index through; another one each time, so that an index made anew is not taken for this."""
+    return f"{name}-loading-{secrets.token_hex(3)}"
+
+
+def lasting_aliases(about: About) -> dict[str, Any]:
+    """The aliases of an index but those that a load goes through, or left when it was killed."""
+    return {alias: how for alias, how in about["aliases"].items() if not _LOADING_ALIAS.search(alias)}
+
+
 def is_idle(name: str, about: About) -> bool:
     """Whether a finished index of ours has no alias, so that nobody uses it but by its own name."""
     mapping = about["mappings"]
     ours = META_KEY in mapping.get("_meta", {}) and IndexCard.from_mapping(mapping, name).state == COMPLETE
-    return ours and not about["aliases"]
+    return ours and not lasting_aliases(about)
 
 
 def keep_copy(client: OpenSearch, name: str) -> str:

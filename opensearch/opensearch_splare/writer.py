@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,9 @@ from opensearch_splare.generations import (
     inherit,
     is_idle,
     keep_copy,
+    lasting_aliases,
     late_settings,
+    loading_alias,
     read_indexes,
 )
 from opensearch_splare.location import split_location
@@ -113,7 +114,7 @@ class OpenSearchWriter(IndexWriter):
                         store_vectors=store_vectors,
                     )
                 self.client.indices.create(index=self.building, body={**body, "aliases": {self._alias: {}}})
-        self._sender = BulkSender(self.client, self._alias, operation="create", require_alias=True, **options)
+        self._sender = BulkSender(self.client, self.building, operation="create", alias=self._alias, **options)
         self.counts = self._sender.counts
 
     def add(
@@ -180,7 +181,7 @@ class OpenSearchWriter(IndexWriter):
         aliases: dict[str, Any] = {self.name: {}}
         blocks: dict[str, Any] = {}
         for each in sorted(old):
-            aliases |= old[each]["aliases"]
+            aliases |= lasting_aliases(old[each])
             pipelines, blocks = late_settings(old[each])
             if pipelines:
                 client.indices.put_settings(index=self._alias, body=pipelines)
@@ -230,7 +231,7 @@ class OpenSearchWriter(IndexWriter):
                 log.info("going on with the unfinished index %s", name)
                 alias = next((each for each in about["aliases"] if each.startswith(f"{name}-")), None)
                 if alias is None:
-                    alias = _loading_alias(name)
+                    alias = loading_alias(name)
                     self.client.indices.put_alias(index=name, name=alias)
                     # Begun by an earlier version, which turned refreshing off.
                     self.client.indices.put_settings(index=name, body={"index.refresh_interval": None})
@@ -242,12 +243,7 @@ class OpenSearchWriter(IndexWriter):
                 )
             self.client.indices.delete(index=name)
         name = f"{self.name}-{max((int(each[-6:]) for each in found), default=0) + 1:06d}"
-        return name, _loading_alias(name), False
-
-
-def _loading_alias(name: str) -> str:
-    """Another one each time, so that an index made anew under this name is not taken for the one before."""
-    return f"{name}-{secrets.token_hex(3)}"
+        return name, loading_alias(name), False
 
 
 def _fingerprint(config: SplareConfig | None) -> str | None:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from opensearch_splare import SplareIndex
+from opensearch_splare.bulk import BulkSender
 from opensearch_splare.generations import Swap
 from opensearch_splare.writer import OpenSearchWriter
 from splare_plugins.errors import InputError
@@ -165,7 +166,7 @@ def test_an_index_that_is_deleted_while_a_writer_fills_it(client, name, config, 
     else:
         client.indices.delete(index=first.building)
     for call in (lambda: first.add(["more"], random_impacts(1, 5)), first.commit):
-        with pytest.raises(InputError, match=r"deleted or published while it was loaded|no index"):
+        with pytest.raises(InputError, match=r"deleted, replaced or published|no index"):
             call()
     left = client.indices.get(index=f"{name}*")
     assert list(left) == ([second.building] if again else [])
@@ -180,7 +181,7 @@ def test_a_name_used_again_is_not_taken_for_the_index_before(client, name, confi
     client.indices.delete(index=first.building)
     second = OpenSearchWriter(location, config)
     assert second.building == first.building
-    with pytest.raises(InputError, match="deleted or published"):
+    with pytest.raises(InputError, match="deleted, replaced or published"):
         first.add(["d"], random_impacts(1, 5))
     first.abort()
     second.add(names(2), random_impacts(2, 5))
@@ -200,9 +201,39 @@ def test_a_live_index_that_is_deleted_while_it_is_loaded(client, name, config, a
             SplareIndex(client, name, config).create()
         yield encoded(random_impacts(2, 5), "e")
 
-    with pytest.raises(InputError, match="deleted or replaced while it was loaded"):
+    with pytest.raises(InputError, match="deleted, replaced or published"):
         index.index_encoded(batches())
     assert client.indices.exists(index=name) == again
+
+
+def test_a_live_index_that_is_deleted_while_a_request_is_on_its_way(client, name, config, monkeypatch):
+    index = SplareIndex(client, name, config)
+    index.create()
+    send = BulkSender.send
+
+    def delete_and_send(sender, documents):
+        client.indices.delete(index=name)
+        return send(sender, documents)
+
+    monkeypatch.setattr(BulkSender, "send", delete_and_send)
+    with pytest.raises(InputError, match="deleted, replaced or published"):
+        index.index_encoded([encoded(random_impacts(2, 5))])
+    assert not client.indices.get(index=f"{name}*")
+
+
+def test_the_alias_of_a_load_is_gone_after_it(client, name, config):
+    index = SplareIndex(client, name, config)
+    index.create()
+    seen = []
+
+    def batches():
+        yield encoded(random_impacts(2, 5))
+        seen.extend(about(client, name)[1]["aliases"])
+
+    index.index_encoded(batches())
+    assert len(seen) == 1
+    assert index.count() == 2
+    assert not about(client, name)[1]["aliases"]
 
 
 def test_loads_that_overlap_leave_the_refresh_interval_as_it_was(client, name, config):
@@ -236,3 +267,12 @@ def test_a_killed_load_leaves_the_refresh_interval_as_it_was(client, name, confi
     client.indices.put_settings(index=name, body={"index.refresh_interval": "9s"})
     assert subprocess.run([sys.executable, "-c", KILLED, opensearch_url, name]).returncode == 9
     assert about(client, name)[1]["settings"]["index.refresh_interval"] == "9s"
+
+
+def test_the_alias_of_a_killed_load_is_not_handed_on(client, name, config, location, opensearch_url):
+    SplareIndex(client, name, config).create()
+    assert subprocess.run([sys.executable, "-c", KILLED, opensearch_url, name]).returncode == 9
+    assert about(client, name)[1]["aliases"]
+    swap = load(location, config, overwrite=True)
+    assert list(about(client, name)[1]["aliases"]) == [name]
+    assert not [each for each in swap.carried if "alias" in each]

@@ -72,7 +72,7 @@ def test_a_swap_and_a_deletion(client, name, config, opensearch_url):
     assert client.count(index=f"{name}-000001")["count"] == 2
     lost = OpenSearchWriter(location, config, overwrite=True)
     client.indices.delete(index=lost.building)
-    with pytest.raises(InputError, match="deleted or published"):
+    with pytest.raises(InputError, match="deleted, replaced or published"):
         lost.add(["d"], impacts_of({1: 1}))
     lost.abort()
     assert sorted(client.indices.get(index=f"{name}-0*")) == [f"{name}-000001", f"{name}-000002"]
