@@ -7,10 +7,11 @@ from splare_plugins.machine.lazy import lazy_names
 
 _HOMES = {
     "Backbone": "backbone",
-    "Tokens": "backbone",
+    "Tokens": "tokens",
     "load_backbone": "load",
     "pack_states": "backbone",
-    "pool_mask": "backbone",
+    "padded_batch": "tokens",
+    "pool_mask": "tokens",
     "require_bidirectional": "guard",
 }
 

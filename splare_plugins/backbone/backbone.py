@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from splare_plugins.backbone.texts import plain_start, plain_text
-from splare_plugins.config import SplareConfig
+from splare_plugins.backbone.tokens import Encode, Tokens, pad, tokenise
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
 
@@ -25,21 +22,6 @@ _ADAPTED = "_hf_peft_config_loaded"
 _WRAPPERS = re.compile(r"\.(?:base_layer|original_module|token_adapter)(?=\.)")
 # Initialisations that take a part of the weights away, into the adapter.
 _CHANGE_BASE = ("pissa", "olora", "corda", "loftq")
-# Of a text, so many characters for each token of the length limit are tokenised at first.
-_CHARACTERS_PER_TOKEN = 32
-
-
-class Tokens(NamedTuple):
-    """One tokenised text."""
-
-    ids: np.ndarray
-    """Token ids, special tokens and prompt included, int64."""
-    keep: np.ndarray
-    """Which tokens are the text's own: no special token, no prompt; bool."""
-    spans: np.ndarray
-    """First and last + 1 character of each token in the text without its prompt, int64, shape ``[tokens, 2]``."""
-    truncated: bool
-    """Whether the text was longer than the limit."""
 
 
 class Backbone(nn.Module):
@@ -82,19 +64,7 @@ class Backbone(nn.Module):
         Raises:
             InputError: for a text that is not valid Unicode (a lone surrogate), naming its position.
         """
-        if not texts:
-            return []
-        require_unicode(texts)
-        tokenised = []
-        _, encodings = tokenise_heads(self.tokenizer, [prompt + plain_text(text) for text in texts], max_length)
-        for text, encoding in zip(texts, encodings, strict=True):
-            spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) - len(prompt)
-            special = np.array(encoding.special_tokens_mask, dtype=bool)
-            ids = np.array(encoding.ids, dtype=np.int64)
-            own = ~special & (spans[:, 1] > 0)
-            spans = spans.clip(min=0) + own[:, None] * plain_start(text)
-            tokenised.append(Tokens(ids, own, spans, bool(encoding.overflowing)))
-        return tokenised
+        return tokenise(encoding_with(self.tokenizer, max_length), texts, prompt, max_length)
 
     def pad(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
         """Token ids of a batch, padded on the right, whatever side the tokenizer prefers; and the real ones.
@@ -102,11 +72,8 @@ class Backbone(nn.Module):
         Returns:
             ids, int64, and mask, bool, shape ``[texts, tokens]``, on the CPU.
         """
-        lengths = torch.tensor([len(tokens.ids) for tokens in batch])
-        mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        ids = torch.full(mask.shape, self.pad_id)
-        ids[mask] = torch.from_numpy(np.concatenate([tokens.ids for tokens in batch]))
-        return ids, mask
+        ids, mask = pad(batch, self.pad_id)
+        return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def padded_states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """States of a padded batch, shape ``[texts, tokens, d]``.
@@ -182,17 +149,14 @@ class Backbone(nn.Module):
             setattr(self.model, _ADAPTED, True)
 
 
-def require_unicode(texts: Sequence[str]) -> None:
-    """Refuse texts that are not valid Unicode.
+def encoding_with(tokenizer: PreTrainedTokenizerFast, max_length: int, **options: Any) -> Encode:
+    """A tokenizer of transformers as :func:`tokenise` takes it; ``options`` are more of its call."""
 
-    Raises:
-        InputError: naming the text and the place of a lone surrogate.
-    """
-    for number, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"text {number} has a lone surrogate at character {error.start}; remove it") from error
+    def encode(texts: list[str]) -> list[Any]:
+        given = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False, **options)
+        return list(given.encodings)
+
+    return encode
 
 
 def pack_states(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,44 +176,3 @@ def pack_states(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     if len(real) < len(packed):
         packed = packed.index_select(0, real.to(device))
     return packed, functional.pad(mask.sum(1).cumsum(0), (1, 0)).to(device)
-
-
-def pool_mask(config: SplareConfig, batch: Sequence[Tokens]) -> Tensor:
-    """Which tokens take part in the pool, before outliers are dropped; bool, text after text, on the CPU."""
-    whole = config.pool_all_tokens
-    kept = [np.ones_like(tokens.keep) if whole and tokens.keep.any() else tokens.keep for tokens in batch]
-    return torch.from_numpy(np.concatenate(kept))
-
-
-def tokenise_heads(
-    tokenizer: Any, texts: Sequence[str], max_length: int, **options: Any
-) -> tuple[list[str], list[Any]]:
-    """Encodings of texts, and so much of each text as filled ``max_length``.
-
-    A fast tokenizer tokenises a whole text before it cuts it, which takes a hundred bytes a character.
-
-    Args:
-        tokenizer: a fast one of transformers.
-        texts: of any length.
-        max_length: tokens kept of each.
-        **options: more of the tokenizer's call.
-    """
-
-    def tokenise(heads: list[str]) -> list[Any]:
-        given = tokenizer(heads, truncation=True, max_length=max_length, return_attention_mask=False, **options)
-        return list(given.encodings)
-
-    size = _CHARACTERS_PER_TOKEN * max_length
-    heads = [text[:size] for text in texts]
-    encodings = tokenise(heads)
-    for number, text in enumerate(texts):
-        # Blanks may be no tokens; and near the end of a head, words are cut where the text goes on.
-        while len(heads[number]) < len(text) and len(heads[number]) - _last_character(encodings[number]) < size // 2:
-            heads[number] = text[: 2 * len(heads[number])]
-            (encodings[number],) = tokenise([heads[number]])
-    return heads, encodings
-
-
-def _last_character(encoding: Any) -> int:
-    """The end of the last token that was kept; of an encoding that was not cut, a place beyond all texts' heads."""
-    return max(end for _, end in encoding.offsets) if encoding.overflowing else sys.maxsize

@@ -45,6 +45,21 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
+    def token_values(self, states: Tensor) -> Tensor:
+        """What is pooled of each token, all latents at once: what :meth:`forward` avoids, and a graph needs.
+
+        Args:
+            states: shape ``[..., state_size]``.
+
+        Returns:
+            shape ``[..., width]``.
+        """
+
+    @abstractmethod
+    def activate(self, pooled: Tensor) -> Tensor:
+        """Latent weights of texts from the maxima of their tokens' :meth:`token_values`, shape ``[texts, width]``."""
+
+    @abstractmethod
     def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:
         """The token of one text on which each of ``latents`` reached its pooled value.
 

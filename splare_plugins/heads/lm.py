@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
@@ -69,7 +70,13 @@ class LanguageModelHead(Head):
         return states
 
     def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:  # noqa: D102
-        logits = sae_max_pool(self.transform(states), self.W, offsets, keep) * self.scale
+        return self.activate(sae_max_pool(self.transform(states), self.W, offsets, keep))
+
+    def token_values(self, states: Tensor) -> Tensor:  # noqa: D102
+        return functional.linear(self.transform(states), self.W)
+
+    def activate(self, pooled: Tensor) -> Tensor:  # noqa: D102
+        logits = pooled * self.scale
         bias: Tensor = self.b * self.scale
         zero = torch.zeros_like(bias)
         if self.softcap is not None:

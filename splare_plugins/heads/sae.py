@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
@@ -65,9 +66,19 @@ class SparseAutoencoder(Head):
 
     def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:  # noqa: D102
         if self.k is None:
-            return activate(sae_max_pool(states, self.W, offsets, keep), self.b, self.theta)
-        pooled = topk_max_pool(states, self.W, self.b, self.k, offsets, keep)
-        return activate(pooled, torch.zeros_like(self.b), self.theta)
+            return self.activate(sae_max_pool(states, self.W, offsets, keep))
+        return self.activate(topk_max_pool(states, self.W, self.b, self.k, offsets, keep))
+
+    def token_values(self, states: Tensor) -> Tensor:  # noqa: D102
+        if self.k is None:
+            return functional.linear(states, self.W)
+        values = functional.linear(states, self.W, self.b.to(states.dtype))
+        smallest = values.topk(min(self.k, self.width), dim=-1).values[..., -1:]
+        return values.masked_fill(values < smallest, -torch.inf)
+
+    def activate(self, pooled: Tensor) -> Tensor:  # noqa: D102
+        # A TopK has its bias in what it compares.
+        return activate(pooled, self.b if self.k is None else torch.zeros_like(self.b), self.theta)
 
     def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:  # noqa: D102
         offsets = torch.tensor([0, len(states)], device=states.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from splare_plugins.backbone import Backbone, Tokens, pool_mask
@@ -20,7 +21,7 @@ def token_states(config: SplareConfig, backbone: Backbone, batch: Sequence[Token
         which tokens may be pooled, bool, shape ``[tokens]``.
     """
     states, offsets = backbone(batch)
-    return states, offsets, pool_mask(config, batch).to(states.device)
+    return states, offsets, torch.from_numpy(pool_mask(config, batch)).to(states.device)
 
 
 def latent_weights(

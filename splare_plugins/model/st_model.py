@@ -16,8 +16,9 @@ from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from splare_plugins.backbone.backbone import require_unicode, tokenise_heads
+from splare_plugins.backbone.backbone import encoding_with
 from splare_plugins.backbone.texts import plain_start, plain_text
+from splare_plugins.backbone.tokens import require_unicode, tokenise_heads
 from splare_plugins.config import CONFIG_FILE, SIDES, Side, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.from_transformers import token_names
@@ -118,10 +119,13 @@ class StModel(Encoder):
         require_unicode(texts)
         first = _route(self.encoder, side)[0]
         heads, encodings = tokenise_heads(
-            _tokenizer(first),
+            encoding_with(
+                _tokenizer(first),
+                settings.max_length,
+                add_special_tokens=not isinstance(first, SparseStaticEmbedding),
+            ),
             [settings.prompt + plain_text(text) for text in texts],
             settings.max_length,
-            add_special_tokens=not isinstance(first, SparseStaticEmbedding),
         )
         return [
             _Text(

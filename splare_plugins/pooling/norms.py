@@ -24,6 +24,22 @@ def drop_outliers(states: Tensor, offsets: Tensor, keep: Tensor, ratio: float | 
     return keep & (usual | ~norms.isfinite())
 
 
+def drop_padded_outliers(states: Tensor, keep: Tensor, ratio: float | None) -> Tensor:
+    """:func:`drop_outliers` of padded texts, in operations that a graph can hold.
+
+    Args:
+        states: shape ``[texts, tokens, d]``.
+        keep: shape ``[texts, tokens]``, boolean.
+        ratio: as there.
+    """
+    if ratio is None:
+        return keep
+    norms = states.norm(dim=2)
+    kept = torch.where(keep, norms, torch.inf).sort(dim=1).values
+    middle = ((keep.sum(1, keepdim=True) - 1) // 2).clamp(min=0)
+    return keep & ((norms <= ratio * kept.gather(1, middle)) | ~norms.isfinite())
+
+
 def scale_by_norm(weights: Tensor, power: float) -> Tensor:
     """Divide each row by its Euclidean norm to ``power``; rows without a weight stay empty."""
     if not power:

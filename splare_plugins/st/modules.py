@@ -16,7 +16,7 @@ from sentence_transformers.base.modules import InputModule, Module
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from splare_plugins.backbone import Backbone, pack_states, pool_mask
+from splare_plugins.backbone import Backbone, pack_states, padded_batch
 from splare_plugins.backbone.adapter import save_adapter
 from splare_plugins.config import SIDES, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
@@ -104,9 +104,7 @@ class SplareTransformer(InputModule):
         if any(not isinstance(text, str) for text in inputs):
             raise InputError("SplareEncoder encodes texts; give a string or a list of strings")
         tokenised = self.backbone.tokenize(inputs, prompt or "", max_length or self.side(task).max_length)
-        ids, mask = self.backbone.pad(tokenised)
-        keep = torch.zeros_like(mask)
-        keep[mask] = pool_mask(self.config, tokenised)
+        ids, mask, keep = map(torch.from_numpy, padded_batch(self.config, tokenised, self.backbone.pad_id))
         return {"input_ids": ids, "attention_mask": mask.long(), "keep": keep.long()}
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:

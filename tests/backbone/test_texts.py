@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splare_plugins.backbone.backbone import tokenise_heads
+from splare_plugins.backbone.backbone import encoding_with
 from splare_plugins.backbone.texts import joined, plain_start, plain_text
+from splare_plugins.backbone.tokens import tokenise_heads
 from splare_plugins.corpus import Document
 from splare_plugins.impacts import to_dicts
 from splare_plugins.retrieval.explain import explain
@@ -53,7 +54,7 @@ def test_the_beginning_of_a_long_text_is_tokenised_as_in_the_whole(tiny, length)
     words = "Bienen fliegen über Äcker 搜索引擎 to the hive, and back. "
     texts = ["x", words * 3, words * 400, " " * 5000 + "bees " * 2000, "bees" + " " * 90_000 + "fly", "x" * 20_000]
     whole = tokenizer(texts, truncation=True, max_length=length).encodings
-    heads, encodings = tokenise_heads(tokenizer, texts, length)
+    heads, encodings = tokenise_heads(encoding_with(tokenizer, length), texts, length)
     for text, head, one, other in zip(texts, heads, encodings, whole, strict=True):
         assert text.startswith(head)
         assert one.ids == other.ids
