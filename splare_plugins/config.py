@@ -17,6 +17,9 @@ CONFIG_FILE = "splare_config.json"
 HEAD_CARD = "head.json"
 FORMAT_VERSION = 1
 
+INT8 = "int8"
+"""The quantisation of a whole graph after training; others are of the backbone's weights alone."""
+
 Side = Literal["query", "document"]
 SIDES: tuple[Side, Side] = ("query", "document")
 PLURALS: dict[Side, str] = {"query": "queries", "document": "documents"}
@@ -92,8 +95,8 @@ class SplareConfig:
         head_sha256: hash of the head's tensor file.
         adapter: folder of a peft adapter inside the model folder.
         adapter_sha256: hash of the adapter's weights.
-        quantization: run the backbone's weights in ``"8bit"`` (LLM.int8) or ``"4bit"`` (NF4) through bitsandbytes,
-            which gives other vectors; ``None`` runs them as they are.
+        quantization: run the backbone's weights in ``"8bit"`` (LLM.int8) or ``"4bit"`` (NF4) through bitsandbytes, or
+            everything in ``"int8"`` in OpenVINO, which gives other vectors; ``None`` runs them as they are.
         width: number of latents.
         max_token_norm_ratio: tokens whose state is longer than this multiple of the text's median are
             left out of the pool; ``None`` pools them all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,9 @@ from tests.opensearch_node import opensearch_cluster, opensearch_url, pytest_con
 from tests.tiny import save_tiny_model
 
 __all__ = ["opensearch_cluster", "opensearch_url", "pytest_configure_node", "run_folder", "whole_cluster"]
+
+# One runtime for all tests but those that name another: vectors are compared to the last bit.
+os.environ["SPLARE_RUNTIME"] = "torch"
 
 # A shell's background jobs start with Ctrl-C ignored, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

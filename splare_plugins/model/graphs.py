@@ -1,0 +1,187 @@
+"""Which runtime computes a model's vectors; and the graphs of models, made once and kept in the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Unpack, get_args
+
+import numpy as np
+import torch
+
+from splare_plugins.backbone.placement import choose_device
+from splare_plugins.config import INT8, SideConfig, SplareConfig
+from splare_plugins.errors import InputError
+from splare_plugins.machine.cache import cache_root
+from splare_plugins.machine.folders import making_once
+from splare_plugins.model.forward import latent_weights, token_states
+from splare_plugins.model.parts import FoundParts, Parts, Placement, require_positions
+from splare_plugins.runtime.card import CARD_FILE, Format
+from splare_plugins.runtime.convert import write_graph
+from splare_plugins.runtime.graph import Graph
+from splare_plugins.runtime.int8 import calibration_texts
+from splare_plugins.runtime.session import require_runtime
+
+logger = logging.getLogger(__name__)
+
+Runtime = Literal["auto", "torch", "openvino"]
+RUNTIMES: tuple[str, ...] = get_args(Runtime)
+VARIABLE = "SPLARE_RUNTIME"
+
+# Raised when this version makes other graphs of the same models, so that old ones in the cache are left alone.
+_CONVERSION = 1
+# Relative difference of a text's vector. Rounding is a thousand times smaller; but where a TopK within each token
+# decides between two latents that are nearly equal, one of them may change. int8 is coarse by nature.
+_TOLERANCE = {None: 0.01, INT8: 0.5}
+
+
+def open_graph(
+    found: FoundParts,
+    load: Callable[[], Parts],
+    *,
+    runtime: str,
+    verify: bool,
+    **placement: Unpack[Placement],
+) -> Graph | None:
+    """The graph that computes a model when it is loaded with these options; ``None`` where torch does.
+
+    Args:
+        found: the model.
+        load: gives its parts in float32 on the CPU, to make a graph of.
+        runtime: a :data:`Runtime`; ``"auto"`` is what the environment variable ``SPLARE_RUNTIME`` says, else OpenVINO
+            where it is installed and can do what the other options want.
+        verify: compare the files of the graph with their hashes.
+        **placement: as for torch.
+
+    Raises:
+        InputError: for an unknown runtime, options that the asked one does not have, or a model that it cannot run.
+        MissingPartError: if the asked one is not installed.
+    """
+    config = found.config
+    asked = (os.environ.get(VARIABLE) or "auto") if runtime == "auto" else runtime
+    if asked not in RUNTIMES:
+        raise InputError(f"there is no runtime {asked!r}; try one of {', '.join(RUNTIMES)}")
+    required = asked == "openvino" or found.exported or config.quantization == INT8
+    if runtime == "torch" and required:
+        what = "an exported model" if found.exported else "int8"
+        raise InputError(f"torch does not run {what}; omit the runtime")
+    if required and placement["device"] == "auto":
+        placement["device"] = "cpu"
+    obstacle = _obstacle(config, placement)
+    if required and obstacle is not None:
+        raise InputError(
+            f"a graph does not run with {obstacle}, but on the processor in float32, bfloat16 or int8; omit it, or "
+            "take the runtime torch"
+        )
+    if not required and (asked == "torch" or obstacle is not None or find_spec("openvino") is None):
+        return None
+    try:
+        folder = found.folder if found.exported else cached_graph(config, load)
+    except InputError as error:
+        if required:
+            raise
+        logger.warning("%s", error)
+        return None
+    reduced = placement["dtype"] in ("bfloat16", torch.bfloat16)
+    reduced |= placement["dtype"] == "auto" and config.quantization == INT8
+    graph = Graph(folder, bfloat16=reduced, threads=torch.get_num_threads(), verify=verify)
+    require_positions(config, graph.card.positions)
+    return graph
+
+
+def _obstacle(config: SplareConfig, placement: Placement) -> str | None:
+    """What of the options only torch does."""
+    device, dtype, attention = placement["device"], placement["dtype"], placement["attention"]
+    where = choose_device(device, placement["device_map"]).type
+    obstacles = {
+        f"the device {where}": where != "cpu",
+        "a device map": placement["device_map"] is not None,
+        f"the dtype {dtype}": str(dtype).removeprefix("torch.") not in ("auto", "float32", "bfloat16"),
+        f"the attention {attention}": attention != "auto",
+        f"{config.quantization} weights": config.quantization not in (None, INT8),
+    }
+    return next((what for what, there in obstacles.items() if there), None)
+
+
+def is_pinned(config: SplareConfig) -> bool:
+    """Whether the config says which weights it means, so that what was made of them can be found again."""
+    backbone = config.backbone_sha256 or config.backbone_revision
+    return bool(backbone and config.head_sha256 and (config.adapter is None or config.adapter_sha256))
+
+
+def cached_graph(config: SplareConfig, load: Callable[[], Parts]) -> Path:
+    """The folder of a model's OpenVINO graph, made now if it is not in the cache.
+
+    Args:
+        config: of the model; its prompts and lengths are no part of the graph.
+        load: gives the parts of the model in float32 on the CPU.
+
+    Raises:
+        InputError: if the model cannot be written as a graph, or does not say which weights it means.
+    """
+    require_runtime("openvino")
+    if not is_pinned(config):
+        raise InputError(
+            f"{config.name} does not say by hash or commit which weights it means, so a graph of them cannot be kept; "
+            "take the runtime torch, or assemble the model again"
+        )
+    alike = dataclasses.replace(config, query=SideConfig(), document=SideConfig())
+    made_of = [_CONVERSION, alike.fingerprint(), version("openvino"), version("transformers")]
+    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+    folder = cache_root() / "graphs" / f"{Path(config.name).name}-{config.quantization or 'float32'}-{key}"
+
+    def write(made: Path) -> None:
+        logger.info("writing %s for OpenVINO into %s (once)", config.name, folder)
+        make_graph(made, load(), config.quantization, "openvino")
+
+    making_once(folder, CARD_FILE, write)
+    return folder
+
+
+def make_graph(
+    folder: Path, parts: Parts, quantization: str | None, format: Format, texts: list[str] | None = None
+) -> None:
+    """Write a model's graph into ``folder``, and see that it computes what torch computes.
+
+    Args:
+        folder: an empty one.
+        parts: of the model, in float32 on the CPU.
+        quantization: ``"int8"`` or ``None``.
+        format: what is to run it.
+        texts: typical ones, for int8; by default :func:`calibration_texts`.
+
+    Raises:
+        InputError: if the model cannot be written as a graph, or the graph computes something else.
+    """
+    config, backbone, head = parts.config, parts.backbone, parts.head
+    calibration = None
+    if quantization == INT8:
+        calibration = [
+            tokens
+            for number, text in enumerate(texts or calibration_texts())
+            for side in [config.query if number % 2 else config.document]
+            for tokens in backbone.tokenize([text], side.prompt, min(side.max_length, backbone.positions or 512))
+        ]
+    write_graph(folder, config, backbone, head, format=format, calibration=calibration)
+    graph = Graph(folder, bfloat16=False, threads=torch.get_num_threads(), verify=False)
+    length = min(config.document.max_length, 128)
+    batch = backbone.tokenize(["a", *calibration_texts()[::17]], config.document.prompt, length)
+    with torch.inference_mode():
+        states = token_states(config, backbone, batch)
+        ratio, power = config.max_token_norm_ratio, config.norm_power
+        expected = latent_weights(head, *states, max_token_norm_ratio=ratio, norm_power=power).numpy()
+    found = graph.weights(config, graph.tokenize(["a", *calibration_texts()[::17]], config.document.prompt, length))
+    sizes = np.linalg.norm(expected, axis=1)
+    apart = float((np.linalg.norm(found - expected, axis=1) / np.where(sizes > 0, sizes, 1)).max())
+    if not apart <= _TOLERANCE[quantization]:
+        raise InputError(
+            f"the graph of {config.name} for {format} gives other vectors than torch (relative difference "
+            f"{apart:.2g}), so it is not used; take the runtime torch"
+        )
