@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from splare_plugins.cli.console import progress
     from splare_plugins.model.splare import SplareModel
 
-    model = SplareModel.from_pretrained(options["encoder"].encoder, device=options["encoder"].device)
+    model = SplareModel.from_pretrained(
+        options["encoder"].encoder, device=options["encoder"].device, runtime=options["encoder"].runtime
+    )
     quantizer = model.quantizer
 
     def content(record: Record) -> str:
@@ -91,6 +93,7 @@ def _parse(arguments: list[str]) -> dict[str, argparse.Namespace]:
     encoder.add_argument("--encoder", default="splare-e5-small", help="name, folder or hub id of a SPLARE model")
     encoder.add_argument("--fields", nargs="+", default=["text"], help="fields to encode")
     encoder.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0, mps")
+    encoder.add_argument("--runtime", default="auto", help="what computes on a processor: auto, torch, openvino")
     add_ignored(encoder, _OF_OTHER_ENCODERS)
 
     starts = [position for position, word in enumerate(arguments) if word in GROUPS]

@@ -34,12 +34,15 @@ class SplareQueryEncoder(QueryEncoder):
     Args:
         model: a ``SplareModel``, or a name or path to load one from.
         device: where a model that is loaded here runs.
+        runtime: what computes it there; see ``SplareModel.from_pretrained``.
         top_k: latents kept of a text; by default the model's number.
     """
 
-    def __init__(self, model: Any = None, *, device: str = "auto", top_k: int | str | None = "model") -> None:
+    def __init__(
+        self, model: Any = None, *, device: str = "auto", runtime: str = "auto", top_k: int | str | None = "model"
+    ) -> None:
         # The base class's __init__ loads vectors encoded beforehand and its argument changed its name in 2.0.
-        self.model = _load(model, device)
+        self.model = _load(model, device, runtime)
         self._top_k = top_k
 
     def encode(self, query: str, **_: Any) -> dict[str, int]:
@@ -59,8 +62,10 @@ class SplareDocumentEncoder(DocumentEncoder):
     Arguments are those of :class:`SplareQueryEncoder`; the name of ``model_name`` is Pyserini's.
     """
 
-    def __init__(self, model_name: Any = None, device: str = "auto", *, top_k: int | str | None = "model") -> None:
-        self.model = _load(model_name, device)
+    def __init__(
+        self, model_name: Any = None, device: str = "auto", *, runtime: str = "auto", top_k: int | str | None = "model"
+    ) -> None:
+        self.model = _load(model_name, device, runtime)
         self._top_k = top_k
 
     def encode(
@@ -79,10 +84,10 @@ class SplareDocumentEncoder(DocumentEncoder):
         return to_dicts(self.model.quantizer.documents(weights).impacts)
 
 
-def _load(model: Any, device: str) -> Any:
+def _load(model: Any, device: str, runtime: str) -> Any:
     if hasattr(model, "encode_queries"):
         return model
     from splare_plugins.model.splare import SplareModel
 
     arguments = () if model is None else (model,)
-    return SplareModel.from_pretrained(*arguments, device=device)
+    return SplareModel.from_pretrained(*arguments, device=device, runtime=runtime)

@@ -45,11 +45,14 @@ class Splare(SplareSettings):
         tokens_per_batch: padded tokens of one forward pass; by default what suits the device.
         device: where the model runs; ``"auto"`` takes cuda, else mps, else cpu.
         dtype: of its weights; ``"auto"`` is bfloat16 on cuda and float32 elsewhere.
+        runtime: what computes it on a processor: ``"torch"``, ``"openvino"``, or ``"auto"``.
+        quantization: as ``SplareModel.from_pretrained`` takes it; ``"int8"`` is fast on a processor.
         revision: branch, tag or commit of a hub model.
         verbose: show progress bars.
 
     Raises:
-        InputError: for a batch size below 1, or a loaded model together with ``device``, ``dtype`` or ``revision``.
+        InputError: for a batch size below 1, or a loaded model together with one of the five options of
+            loading.
     """
 
     schematic: ClassVar = {"label": "SPLARE"}

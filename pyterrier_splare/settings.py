@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict
@@ -30,6 +31,9 @@ class Settings(TypedDict, total=False):
     batch_size: int
     tokens_per_batch: int | None
     verbose: bool
+
+
+_AS_IT_IS = {"revision": None, "device": "auto", "dtype": "auto", "runtime": "auto", "quantization": "model"}
 
 
 class LazyModel:
@@ -65,7 +69,9 @@ class LazyModel:
         from splare_plugins.model.describe import describe_model
 
         assert isinstance(self._source, str | Path)
-        return describe_model(self._source, revision=self._options["revision"]).config
+        config = describe_model(self._source, revision=self._options["revision"]).config
+        asked = self._options["quantization"]
+        return config if asked == "model" else replace(config, quantization=asked)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
@@ -97,6 +103,8 @@ class SplareSettings(pt.Transformer):
         tokens_per_batch: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        runtime: str = "auto",
+        quantization: str | None = "model",
         revision: str | None = None,
         verbose: bool = False,
     ) -> None:
@@ -104,8 +112,15 @@ class SplareSettings(pt.Transformer):
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         check_top_k(query_top_k, "query_top_k")
         check_top_k(doc_top_k, "doc_top_k")
-        if not isinstance(model, str | Path) and (device, dtype, revision) != ("auto", "auto", None):
-            raise InputError(f"{model} is loaded already; choose its device, dtype and revision when loading it")
+        loading = {
+            "revision": revision,
+            "device": device,
+            "dtype": dtype,
+            "runtime": runtime,
+            "quantization": quantization,
+        }
+        if not isinstance(model, str | Path) and loading != _AS_IT_IS:
+            raise InputError(f"{model} is loaded already; choose its {', '.join(_AS_IT_IS)} when loading it")
         self._model = model
         self.query_top_k = query_top_k
         self.doc_top_k = doc_top_k
@@ -116,9 +131,11 @@ class SplareSettings(pt.Transformer):
         self.tokens_per_batch = tokens_per_batch
         self.device = device
         self.dtype = dtype
+        self.runtime = runtime
+        self.quantization = quantization
         self.revision = revision
         self.verbose = verbose
-        self._lazy = LazyModel(model, revision=revision, device=device, dtype=dtype)
+        self._lazy = LazyModel(model, **loading)
 
     @property
     def model(self) -> Encoder:

@@ -21,6 +21,7 @@ from splare_plugins.cli.doctor import doctor
 from splare_plugins.cli.encode import encode
 from splare_plugins.cli.evaluate import evaluate
 from splare_plugins.cli.explain import explain
+from splare_plugins.cli.export import export
 from splare_plugins.cli.index import index
 from splare_plugins.cli.inspect import inspect
 from splare_plugins.cli.sae import sae
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, encode, search, evaluate, explain, inspect, assemble, calibrate, serve, doctor):
+for command in (demo, encode, search, evaluate, explain, inspect, assemble, calibrate, export, serve, doctor):
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(sae, name="sae")

@@ -123,20 +123,38 @@ def _loading_option(about: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loading:
+class Computing:
+    """In what a model is computed, wherever it runs; the fields are the options."""
+
+    dtype: Annotated[str, _loading_option("Of the weights: auto, float32, bfloat16, float16.")] = "auto"
+    runtime: Annotated[str, _loading_option("What computes it on a processor: auto, torch, openvino.")] = "auto"
+    attention: Annotated[str, _loading_option("auto, eager, sdpa, flex_attention, flash_attention_2.")] = "auto"
+    quantize: Annotated[
+        str,
+        _loading_option(
+            "Weights of the backbone in 8bit or 4bit, or all in int8 on a processor, each of which makes another index; "
+            "none; or as the model says."
+        ),
+    ] = "model"
+
+    def arguments(self) -> dict[str, Any]:
+        """As ``SplareModel.from_pretrained`` takes them."""
+        quantization = None if self.quantize == "none" else self.quantize
+        return {
+            "dtype": self.dtype,
+            "runtime": self.runtime,
+            "attention": self.attention,
+            "quantization": quantization,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading(Computing):
     """How a model is loaded; the fields are the options."""
 
     device: Annotated[str, _loading_option("auto, cpu, cuda, cuda:1, mps; spread: over all devices there are.")] = (
         "auto"
     )
-    dtype: Annotated[str, _loading_option("Of the weights: auto, float32, bfloat16, float16.")] = "auto"
-    attention: Annotated[str, _loading_option("auto, eager, sdpa, flex_attention, flash_attention_2.")] = "auto"
-    quantize: Annotated[
-        str,
-        _loading_option(
-            "Weights of the backbone in 8bit or 4bit, which makes another index; none; or as the model says."
-        ),
-    ] = "model"
 
 
 def load_model(name: str, loading: Loading) -> Encoder:
@@ -151,9 +169,7 @@ def load_model(name: str, loading: Loading) -> Encoder:
             name,
             device="auto" if spread else loading.device,
             device_map="auto" if spread else None,
-            dtype=loading.dtype,
-            attention=loading.attention,
-            quantization=None if loading.quantize == "none" else loading.quantize,
+            **loading.arguments(),
         )
     # What is made with the model remembers where it lies.
     encoder.config = replace(encoder.config, location=_lasting(name))

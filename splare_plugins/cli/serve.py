@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL
+from splare_plugins.cli.options import DEFAULT_MODEL, Computing, expand_options
 from splare_plugins.errors import MissingPartError
 from splare_plugins.serving.limits import Limits, ServerOptions
 
 
+@expand_options
 def serve(
+    computing: Computing,
     model: Annotated[str, typer.Argument(help="Built-in name, model folder or hub id.")] = DEFAULT_MODEL,
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback let other machines in.")] = (
         ServerOptions.host
@@ -79,7 +81,7 @@ def serve(
     )
     log_as_json()
     serve_until_signal(
-        lambda on: SplareModel.from_pretrained(model, device=on),
+        lambda on: SplareModel.from_pretrained(model, device=on, **computing.arguments()),
         device or ["auto"],
         limits,
         options,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import rich
 
 from splare_plugins.errors import MissingPartError
 from splare_plugins.machine.files import read_jsonl
@@ -41,13 +44,16 @@ def _quantize(model: Any, feeds: Feeds) -> Any:
     os.environ.setdefault("NNCF_CI", "1")
     import nncf
 
-    nncf.set_log_level(40)
-    smoothing = nncf.AdvancedSmoothQuantParameters(matmul=0.6)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(feeds),
-        preset=nncf.QuantizationPreset.MIXED,
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(feeds),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smoothing),
-    )
+    nncf.set_log_level(logging.ERROR)
+    console = rich.get_console()
+    quiet, console.quiet = console.quiet, True
+    try:
+        return nncf.quantize(
+            model,
+            nncf.Dataset(feeds),
+            preset=nncf.QuantizationPreset.MIXED,
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(feeds),
+        )
+    finally:
+        console.quiet = quiet
