@@ -132,7 +132,7 @@ class Computing:
     quantize: Annotated[
         str,
         _loading_option(
-            "Weights of the backbone in 8bit or 4bit, or all in int8 on a processor, each of which makes another index; "
+            "Weights of the backbone in 8bit or 4bit, or all in int8 on a processor, which makes another index; "
             "none; or as the model says."
         ),
     ] = "model"

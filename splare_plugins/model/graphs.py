@@ -24,10 +24,10 @@ from splare_plugins.machine.folders import making_once
 from splare_plugins.model.forward import latent_weights, token_states
 from splare_plugins.model.parts import FoundParts, Parts, Placement, require_positions
 from splare_plugins.runtime.card import CARD_FILE, Format
-from splare_plugins.runtime.convert import write_graph
+from splare_plugins.runtime.convert import WAYS, write_graph
 from splare_plugins.runtime.graph import Graph
 from splare_plugins.runtime.int8 import calibration_texts
-from splare_plugins.runtime.session import require_runtime
+from splare_plugins.runtime.session import require_package
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def cached_graph(config: SplareConfig, load: Callable[[], Parts]) -> Path:
     Raises:
         InputError: if the model cannot be written as a graph, or does not say which weights it means.
     """
-    require_runtime("openvino")
+    require_package("openvino", "openvino")
     if not is_pinned(config):
         raise InputError(
             f"{config.name} does not say by hash or commit which weights it means, so a graph of them cannot be kept; "
@@ -160,28 +160,41 @@ def make_graph(
     Raises:
         InputError: if the model cannot be written as a graph, or the graph computes something else.
     """
-    config, backbone, head = parts.config, parts.backbone, parts.head
+    config, backbone = parts.config, parts.backbone
     calibration = None
     if quantization == INT8:
         calibration = [
             tokens
             for number, text in enumerate(texts or calibration_texts())
             for side in [config.query if number % 2 else config.document]
-            for tokens in backbone.tokenize([text], side.prompt, min(side.max_length, backbone.positions or 512))
+            for tokens in backbone.tokenize([text], side.prompt, side.max_length)
         ]
-    write_graph(folder, config, backbone, head, format=format, calibration=calibration)
+    *ways, last = WAYS[format]
+    for way in ways:
+        try:
+            write_graph(folder, config, backbone, parts.head, format=format, way=way, calibration=calibration)
+            return _require_same_vectors(folder, parts, quantization)
+        except InputError as error:
+            logger.info("trying another way: %s", error)
+    write_graph(folder, config, backbone, parts.head, format=format, way=last, calibration=calibration)
+    return _require_same_vectors(folder, parts, quantization)
+
+
+def _require_same_vectors(folder: Path, parts: Parts, quantization: str | None) -> None:
+    config = parts.config
     graph = Graph(folder, bfloat16=False, threads=torch.get_num_threads(), verify=False)
-    length = min(config.document.max_length, 128)
-    batch = backbone.tokenize(["a", *calibration_texts()[::17]], config.document.prompt, length)
+    probes = ["a", *calibration_texts()[::17]]
+    prompt, length = config.document.prompt, min(config.document.max_length, 128)
     with torch.inference_mode():
-        states = token_states(config, backbone, batch)
+        states = token_states(config, parts.backbone, parts.backbone.tokenize(probes, prompt, length))
         ratio, power = config.max_token_norm_ratio, config.norm_power
-        expected = latent_weights(head, *states, max_token_norm_ratio=ratio, norm_power=power).numpy()
-    found = graph.weights(config, graph.tokenize(["a", *calibration_texts()[::17]], config.document.prompt, length))
+        expected = latent_weights(parts.head, *states, max_token_norm_ratio=ratio, norm_power=power).numpy()
+    found = graph.weights(config, graph.tokenize(probes, prompt, length))
     sizes = np.linalg.norm(expected, axis=1)
     apart = float((np.linalg.norm(found - expected, axis=1) / np.where(sizes > 0, sizes, 1)).max())
+    # A difference that is not a number is none that is small.
     if not apart <= _TOLERANCE[quantization]:
         raise InputError(
-            f"the graph of {config.name} for {format} gives other vectors than torch (relative difference "
+            f"the graph of {config.name} for {graph.card.format} gives other vectors than torch (relative difference "
             f"{apart:.2g}), so it is not used; take the runtime torch"
         )

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
@@ -23,7 +24,11 @@ from splare_plugins.machine.files import file_sha256
 from splare_plugins.runtime.card import TOKENIZER_FILE, Format, GraphCard
 from splare_plugins.runtime.int8 import quantize_onnx, quantize_openvino
 from splare_plugins.runtime.padded import PaddedEncoder
-from splare_plugins.runtime.session import STATES, WEIGHTS, require_runtime
+from splare_plugins.runtime.session import PACKAGES, STATES, WEIGHTS, require_package
+
+Way = Literal["traced", "by onnx"]
+WAYS: dict[Format, tuple[Way, ...]] = {"openvino": ("traced", "by onnx"), "onnx": ("by onnx",)}
+"""OpenVINO's own reading of a traced model is the faster graph; some models it does not take, or takes wrongly."""
 
 INPUTS = ("ids", "mask", "keep")
 OPSET = 18
@@ -37,6 +42,7 @@ def write_graph(
     head: Head,
     *,
     format: Format,
+    way: Way,
     calibration: Sequence[Tokens] | None = None,
 ) -> GraphCard:
     """Write a model as a graph, with its tokenizer, into ``folder``, which exists.
@@ -47,21 +53,31 @@ def write_graph(
         backbone: in float32 on the CPU.
         head: likewise.
         format: what is to run it.
+        way: one of :data:`WAYS`.
         calibration: tokenised texts, typical ones; with them the graph is quantised to int8.
 
     Raises:
         InputError: if the model cannot be written as a graph.
         MissingPartError: if a package is missing.
     """
-    require_runtime(format)
+    for package in (PACKAGES[format], "onnx"):
+        require_package(package, format)
     module = PaddedEncoder(config, backbone, head).eval()
     example = _example(config, backbone)
     feeds = None
     if calibration is not None:
         feeds = [dict(zip(INPUTS, _feed(config, [tokens], backbone.pad_id), strict=True)) for tokens in calibration]
-    write = _write_openvino if format == "openvino" else _write_onnx
     with _as_one_graph(config.name, format):
-        graph = write(folder, module, example, feeds)
+        if format == "onnx":
+            graph = _write_onnx(folder, module, example)
+            if feeds is not None:
+                quantize_onnx(folder / graph, feeds)
+        elif way == "traced":
+            graph = _write_openvino(folder, _traced(module, example), feeds)
+        else:
+            with TemporaryDirectory() as scratch:
+                name = _write_onnx(Path(scratch), module, example)
+                graph = _write_openvino(folder, _read_onnx(Path(scratch) / name), feeds)
     _save_tokenizer(backbone, folder)
     quantization = None if calibration is None else "int8"
     card = GraphCard(
@@ -78,8 +94,7 @@ def write_graph(
     return card
 
 
-def _write_openvino(folder: Path, module: PaddedEncoder, example: tuple[Tensor, ...], feeds: Any) -> str:
-    import openvino
+def _traced(module: PaddedEncoder, example: tuple[Tensor, ...]) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -90,13 +105,25 @@ def _write_openvino(folder: Path, module: PaddedEncoder, example: tuple[Tensor, 
     for port, name in zip((*graph.inputs, *graph.outputs), (*INPUTS, WEIGHTS, STATES), strict=True):
         port.get_tensor().set_names({name})
     graph.validate_nodes_and_infer_types()
+    return graph
+
+
+def _read_onnx(path: Path) -> Any:
+    import openvino
+
+    return openvino.Core().read_model(path)
+
+
+def _write_openvino(folder: Path, graph: Any, feeds: Any) -> str:
+    import openvino
+
     if feeds is not None:
         graph = quantize_openvino(graph, feeds)
     openvino.save_model(graph, folder / "graph.xml", compress_to_fp16=False)
     return "graph.xml"
 
 
-def _write_onnx(folder: Path, module: PaddedEncoder, example: tuple[Tensor, ...], feeds: Any) -> str:
+def _write_onnx(folder: Path, module: PaddedEncoder, example: tuple[Tensor, ...]) -> str:
     torch.onnx.export(
         module,
         example,
@@ -107,8 +134,6 @@ def _write_onnx(folder: Path, module: PaddedEncoder, example: tuple[Tensor, ...]
         opset_version=OPSET,
         dynamo=False,
     )
-    if feeds is not None:
-        quantize_onnx(folder / "graph.onnx", feeds)
     return "graph.onnx"
 
 
@@ -121,7 +146,8 @@ def _as_one_graph(name: str, format: Format) -> Iterator[None]:
         logging.disable(logging.WARNING)
         try:
             yield
-        except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError) as error:
+        # Whatever the code of some model, run by a tracer, may raise.
+        except Exception as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{name} cannot be written as one graph for {format}: {reason[:300]}; run it with the runtime torch"

@@ -6,14 +6,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import rich
 
-from splare_plugins.errors import MissingPartError
 from splare_plugins.machine.files import read_jsonl
+from splare_plugins.runtime.card import Format
+from splare_plugins.runtime.session import require_package
 
 Feeds = Sequence[Mapping[str, Any]]
 """The graph's inputs for one text each."""
@@ -27,19 +27,18 @@ def calibration_texts() -> list[str]:
 
 def quantize_openvino(graph: Any, feeds: Feeds) -> Any:
     """An OpenVINO model in int8."""
-    return _quantize(graph, feeds)
+    return _quantize(graph, feeds, "openvino")
 
 
 def quantize_onnx(path: Path, feeds: Feeds) -> None:
     """Quantise an ONNX file in its place."""
     import onnx
 
-    onnx.save(_quantize(onnx.load(path), feeds), path)
+    onnx.save(_quantize(onnx.load(path), feeds, "onnx"), path)
 
 
-def _quantize(model: Any, feeds: Feeds) -> Any:
-    if find_spec("nncf") is None:
-        raise MissingPartError("int8 needs the package nncf; run: pip install 'splare-plugins[openvino]'")
+def _quantize(model: Any, feeds: Feeds, format: Format) -> Any:
+    require_package("nncf", format)
     # Read when it is imported: with it, NNCF does not report its use to its maker.
     os.environ.setdefault("NNCF_CI", "1")
     import nncf

@@ -36,20 +36,20 @@ def open_session(format: Format, path: Path, *, bfloat16: bool, threads: int) ->
     Raises:
         MissingPartError: if the package that runs it is not installed.
     """
-    require_runtime(format)
+    require_package(PACKAGES[format], format)
     kind = OpenVinoSession if format == "openvino" else OnnxSession
     return kind(path, bfloat16=bfloat16, threads=threads)
 
 
-def require_runtime(format: Format) -> None:
-    """Refuse to go on without the package that runs a format.
+def require_package(package: str, format: Format) -> None:
+    """Refuse to go on without a package that a format needs.
 
     Raises:
         MissingPartError: then.
     """
-    if find_spec(PACKAGES[format]) is None:
+    if find_spec(package) is None:
         raise MissingPartError(
-            f"the runtime {format} needs the package {PACKAGES[format]}; run: pip install 'splare-plugins[{format}]'"
+            f"graphs for {format} need the package {package}; run: pip install 'splare-plugins[{format}]'"
         )
 
 
