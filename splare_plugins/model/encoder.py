@@ -220,8 +220,7 @@ class Encoder(ABC):
             raise InputError(f"top_k must be at least 1 or None, not {top_k}")
         tokenised = self._tokenize(texts, side)
         truncated = np.array([tokens.truncated for tokens in tokenised], dtype=bool)
-        # The first part has the right width and no rows, so that no texts need no case of their own.
-        rows: list[csr_array] = [csr_array(np.empty((0, self.config.width), dtype=np.float32))]
+        rows: list[csr_array] = []
         order: list[int] = []
         lengths = [len(tokens.ids) for tokens in tokenised]
         for batch in length_batches(lengths, tokens_per_batch or default_tokens(self.device)):
@@ -231,8 +230,17 @@ class Encoder(ABC):
             order.extend(batch)
             if on_progress is not None:
                 on_progress(len(batch))
-        encoded: csr_array = vstack(rows, format="csr")
-        return encoded[np.argsort(order)], truncated
+        return _in_order(rows, order, self.config.width), truncated
+
+
+def _in_order(rows: list[csr_array], order: list[int], width: int) -> csr_array:
+    """The rows of all batches in the order of their texts; one query, which is waited for, is left as it is."""
+    if not rows:
+        return csr_array(np.empty((0, width), dtype=np.float32))
+    if order == list(range(len(order))) and len(rows) == 1:
+        return rows[0]
+    encoded: csr_array = vstack(rows, format="csr")
+    return encoded[np.argsort(order)]
 
 
 def default_tokens(device: torch.device) -> int:

@@ -45,7 +45,7 @@ def write_graph(
     way: Way,
     calibration: Sequence[Tokens] | None = None,
 ) -> GraphCard:
-    """Write a model as a graph, with its tokenizer, into ``folder``, which exists.
+    """Write a model as a graph, with its tokenizer, into ``folder``, which exists; other files there are removed.
 
     Args:
         folder: where to.
@@ -62,6 +62,8 @@ def write_graph(
     """
     for package in (PACKAGES[format], "onnx"):
         require_package(package, format)
+    for path in folder.iterdir():
+        path.unlink()
     module = PaddedEncoder(config, backbone, head).eval()
     example = _example(config, backbone)
     feeds = None
