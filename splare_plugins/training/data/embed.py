@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csr_array
 from splare_plugins.config import SIDES, Side
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine import Progress
-from splare_plugins.training.data.examples import read_example
+from splare_plugins.training.data.reader import ExampleReader
 from splare_plugins.training.data.rows import read_rows
 from splare_plugins.training.data.score import load_sentence_model
 from splare_plugins.training.data.teachers import Matrix, TeacherVectors, text_key
@@ -30,6 +30,7 @@ def embed_file(
     *,
     originals: Mapping[str, str] | None = None,
     on_progress: Progress | None = None,
+    **options: Any,
 ) -> dict[Side, int]:
     """Write the vectors of all queries and documents of some training data.
 
@@ -39,6 +40,7 @@ def embed_file(
         output: safetensors file.
         originals: see :func:`embed_texts`.
         on_progress: called with the number of texts just encoded.
+        **options: of :func:`read_rows`, for all sources.
 
     Returns:
         different texts by side.
@@ -48,7 +50,7 @@ def embed_file(
     """
     if output.exists():
         raise InputError(f"{output} exists; choose another file, or remove it")
-    texts = read_texts(sources)
+    texts = read_texts(sources, **options)
     if not texts["query"]:
         raise InputError(f"{', '.join(sources)} holds no row to embed")
     if originals is not None and originals.keys().isdisjoint([*texts["query"], *texts["document"]]):
@@ -103,13 +105,12 @@ def read_originals(source: str) -> dict[str, str]:
     return found
 
 
-def read_texts(sources: Sequence[str]) -> dict[Side, list[str]]:
-    """All different queries and documents, in the order of their first row."""
+def read_texts(sources: Sequence[str], **options: Any) -> dict[Side, list[str]]:
+    """All different queries and documents, in the order of their first row; the options are :func:`read_rows`'."""
     queries: dict[str, None] = {}
     documents: dict[str, None] = {}
     for source in sources:
-        for where, row, lookup in read_rows(source):
-            example = read_example(row, where, lookup)
+        for _, example in ExampleReader(source, **options):
             queries[example.query] = None
             documents.update(dict.fromkeys(text for text, _ in example.candidates))
     return {"query": list(queries), "document": list(documents)}
