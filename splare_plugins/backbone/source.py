@@ -10,6 +10,8 @@ from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
 
 GGUF = ".gguf"
+FOLDER = "backbone"
+"""Where a model's folder has a backbone of its own."""
 
 
 class Source(NamedTuple):
@@ -45,7 +47,9 @@ def find_backbone(config: SplareConfig, folder: Path, *, local_files_only: bool)
     parts = config.backbone.split("/", 2)
     if len(parts) == 3 and config.backbone.endswith(GGUF):
         return Source("/".join(parts[:2]), {"gguf_file": parts[2], **hub})
-    if Path(config.backbone).is_absolute() or len(parts) == 3:
+    if parts[0] == FOLDER and folder != Path():
+        raise InputError(f"the model in {folder} lacks its backbone, {folder / config.backbone}; copy all of it again")
+    if Path(config.backbone).is_absolute() or len(parts) == 3 or parts[0] in (".", ".."):
         if folder == Path():
             raise InputError(
                 f"cannot load the backbone {config.backbone}: there is no such folder; give a folder or a hub id like "

@@ -5,6 +5,7 @@ A sparse encoder of sentence-transformers is recognised by its name and checked 
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def locate_model(name: str, *, revision: str | None = None, local_files_only: bo
 
     with hub_errors(name):
         return Path(snapshot_download(name, revision=revision, local_files_only=local_files_only))
+
+
+def place_backbone(config: SplareConfig) -> SplareConfig:
+    """The config with the folder of a backbone that is named as that of a built-in model.
+
+    Raises:
+        MissingPartError: if the built-in model's wheel is not installed.
+    """
+    if config.backbone not in BUILTIN_MODELS:
+        return config
+    folder = builtin_folder(config.backbone)
+    return dataclasses.replace(config, backbone=str(folder / SplareConfig.load(folder).backbone))
 
 
 def _on_disk(name: str | Path) -> Path | None:
