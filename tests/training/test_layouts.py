@@ -6,6 +6,8 @@ import bz2
 import gzip
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +366,13 @@ def test_the_program_reads_tables_of_ids(
     with pytest.raises(SystemExit) as stop:
         main([*arguments[:5], "-o", str(tmp_path / "other")])
     assert (stop.value.code, "no header says" in " ".join(capsys.readouterr().err.split())) == (2, True)
+
+
+def test_what_is_told_fits_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("anchor\tpositive\tnegative\nfox\ta fox\tA fox\n")
+    command = [sys.executable, "-m", "splare_plugins", "train", "embed", "a.tsv", "-t", "bm25", "-o", "vectors"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == [
+        "WARNING a.tsv:1: the first line is taken as the header: anchor, positive, negative",
+        "WARNING a.tsv: left out 1 negatives that are their row's positive",
+    ]

@@ -165,7 +165,13 @@ def bm25_embedder(language: str) -> Embed:
 
     def embed(texts: dict[Side, list[str]], on_progress: Progress | None) -> dict[Side, Matrix]:
         index = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
-        index.index(bm25s.tokenize(texts["document"], **options), show_progress=False)
+        tokens = bm25s.tokenize(texts["document"], **options)
+        if not any(tokens.ids):
+            raise InputError(
+                f"none of the {len(texts['document'])} documents has a word of two letters that is no stop word, and "
+                "BM25 knows only such; choose a bi-encoder as the teacher"
+            )
+        index.index(tokens, show_progress=False)
         parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
         words = csr_array(parts, shape=(len(parts[-1]) - 1, len(texts["document"])))
         # The empty word that bm25s adds to its vocabulary has no row.
