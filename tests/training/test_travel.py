@@ -14,6 +14,7 @@ import pytest
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.model.splare import SplareModel
+from splare_plugins.st import export_stock
 from splare_plugins.training.average import average_models
 from splare_plugins.training.config import TrainingConfig
 from splare_plugins.training.mntp import MntpConfig, mntp
@@ -97,6 +98,9 @@ def test_a_splade_model_of_a_hub_is_named_by_id_and_commit(hub_server: Any, conf
     assert (outcome.config.backbone, outcome.config.backbone_revision) == ("org/splade", COMMIT)
     assert not (outcome.folder / "backbone").exists()
     assert vectors(outcome.folder).any()
+    model = SplareModel.load(outcome.folder, device="cpu")
+    export_stock(model, tmp_path / "stock")  # the whole model is found on the hub again
+    assert (tmp_path / "stock" / "modules.json").is_file()
 
 
 @pytest.mark.slow
