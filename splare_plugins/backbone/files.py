@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from splare_plugins.backbone.source import FOLDER, Source, find_backbone, weights_of
+from splare_plugins.backbone.source import FOLDER, NAMED, Source, find_backbone, weights_of
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.machine.folders import link_or_copy
 
@@ -32,7 +32,7 @@ def take_backbone(config: SplareConfig, folder: Path, made: Path, *, copy: bool 
     Raises:
         InputError: if the backbone is a folder that is not there, or has no weights that are read.
     """
-    if inside(config, made):
+    if config.backbone in NAMED or inside(config, made):
         return config
     source = find_backbone(config, folder, local_files_only=True)
     place = Path(source.name)

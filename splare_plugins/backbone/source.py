@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from splare_plugins.machine.files import file_sha256
 GGUF = ".gguf"
 FOLDER = "backbone"
 """Where a model's folder has a backbone of its own."""
+NAMED: dict[str, Callable[[], Path]] = {}
+"""Finders of the backbones that have a name of their own, which the room of the built-in models fills in."""
 
 
 class Source(NamedTuple):
@@ -32,12 +35,14 @@ def find_backbone(config: SplareConfig, folder: Path, *, local_files_only: bool)
     """The source of the backbone that ``config`` names.
 
     A name that ends in ``.gguf`` is such a file, on disk or in a hub repository (``org/name/file.gguf``); so is a
-    folder with one GGUF file and no ``config.json``.
+    folder with one GGUF file and no ``config.json``. The name of a built-in model stands for its backbone.
 
     Raises:
         InputError: if a folder holds several GGUF files and nothing tells which is meant, or it names a folder that
             is not there.
     """
+    if (named := NAMED.get(config.backbone)) is not None:
+        return _in_folder(named())
     for place in (folder / config.backbone, Path(config.backbone)):
         if place.is_dir():
             return _in_folder(place)

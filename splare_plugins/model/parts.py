@@ -20,7 +20,7 @@ from splare_plugins.heads import Head, load_head
 from splare_plugins.machine.folders import keep_others, updating_folder
 from splare_plugins.machine.hub import hub_errors
 from splare_plugins.model.card import CardOptions, write_card
-from splare_plugins.model.find import locate_model, place_backbone
+from splare_plugins.model.find import locate_model
 from splare_plugins.model.splade import convert_named, recognise_splade, save_splade
 
 
@@ -57,7 +57,7 @@ def load_parts(
     if splade is None:
         config, source = SplareConfig.load(folder), folder
         if verify:
-            require_backbone(place_backbone(config), folder)
+            require_backbone(config, folder)
         head = load_head(config.head_kind, folder / config.head, sha256=config.head_sha256)
     else:
         (config, head), source = convert_named(splade, name_or_path, folder), splade.transformer
@@ -68,7 +68,7 @@ def load_parts(
         quantization=config.quantization if quantization == "model" else quantization,
     )
     backbone = load_backbone(
-        place_backbone(config),
+        config,
         source,
         device=where,
         dtype=precision,
@@ -127,14 +127,15 @@ def save_parts(
         **card: see :class:`splare_plugins.model.card.CardOptions`.
 
     Returns:
-        the config with the hashes of what was written.
+        the config with the hashes of what was written; of parts that came from a folder, with the place of the
+        backbone as seen from there.
     """
     with updating_folder(folder, source=parts.folder) as made:
         config = _write_parts(parts, made, copy_backbone=copy_backbone)
         keep_others(made, folder, without=config.backbone)
         write_card(made, config, repo_id=repo_id or folder.name, **card)
         config.save(made)
-    return config
+    return config if parts.folder is None else dataclasses.replace(config, backbone=parts.config.backbone)
 
 
 def _write_parts(parts: Parts, made: Path, *, copy_backbone: bool) -> SplareConfig:

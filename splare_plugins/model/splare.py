@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -151,9 +150,7 @@ class SplareModel(Encoder):
                 links where that is possible; ``False`` names their place. Its own folder keeps what it names.
             **card: ``figures``, ``licence`` and ``languages``, see :class:`splare_plugins.model.card.CardOptions`.
         """
-        saved = save_parts(self._parts, Path(folder), copy_backbone=copy_backbone, **card)
-        # A model that was loaded still lies where it did, and so does its backbone.
-        self.config = saved if self.folder is None else replace(saved, backbone=self.config.backbone)
+        self.config = save_parts(self._parts, Path(folder), copy_backbone=copy_backbone, **card)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = False, token: str | None = None, **card: Unpack[CardOptions]

@@ -25,7 +25,6 @@ from splare_plugins.errors import InputError
 from splare_plugins.heads import LanguageModelHead, MaskedLanguageModelHead, SparseAutoencoder
 from splare_plugins.machine.files import read_json, require_free, write_json
 from splare_plugins.machine.folders import replacing_folder
-from splare_plugins.model.find import place_backbone
 from splare_plugins.model.splade import recognise_splade
 from splare_plugins.model.splare import SplareModel
 
@@ -145,7 +144,7 @@ def _whole_model(model: SplareModel) -> Any:
         raise InputError(f"{model.config.name} was not loaded from a folder, so its whole model is not known; save it")
     splade = recognise_splade(folder)
     if splade is None:
-        source = find_backbone(place_backbone(model.config), folder, local_files_only=False)
+        source = find_backbone(model.config, folder, local_files_only=False)
     else:
         source = Source(str(splade.transformer), {})
     try:

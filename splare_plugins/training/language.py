@@ -13,7 +13,6 @@ from splare_plugins.backbone.source import find_backbone
 from splare_plugins.errors import InputError
 from splare_plugins.heads.from_transformers import head_of
 from splare_plugins.heads.lm import LanguageModelHead
-from splare_plugins.model.find import place_backbone
 from splare_plugins.training.student import Base, read_base
 
 
@@ -37,7 +36,7 @@ def load_language_model(name: str, *, attention: str, dtype: torch.dtype) -> Lan
     base = read_base(name)
     if base.config.adapter is not None:
         raise InputError(f"{name} has an adapter already; put it into the weights with `splare train merge`")
-    source = find_backbone(place_backbone(base.config), base.folder, local_files_only=False)
+    source = find_backbone(base.config, base.folder, local_files_only=False)
     options = {**source.options, "trust_remote_code": False}
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
     try:
