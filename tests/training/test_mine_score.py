@@ -282,7 +282,9 @@ def test_the_program_names_mistakes_in_a_config(
     path.write_text(json.dumps(settings(steps=2)))
     status, printed, error = run("train", path, "--json", capsys=capsys)
     assert status == 0, error
-    assert json.loads(printed)["steps"] == 2
+    facts = json.loads(printed)
+    size = sum(path.stat().st_size for path in (tmp_path / "run" / "model" / "backbone").iterdir())
+    assert (facts["steps"], facts["backbone"], facts["backbone_bytes"]) == (2, "backbone", size)
     status, _, error = run("train", path, capsys=capsys)
     assert (status, "is trained already" in error) == (2, True)
     merged = ["train", "merge", tmp_path / "run" / "model", "-o", tmp_path / "merged", "--json"]
