@@ -97,16 +97,19 @@ def mine(
     if row_files(Path(data)):
         options["corpus"] = corpus  # rows with ids find their positives there
     questions = read_questions(data, split=split, **options)
-    documents = {document.docid: document.content for document in read_documents(corpus or data)}
-    with console.status(f"searching {len(documents)} documents for {len(questions)} queries"):
-        texts = {question.qid: question.text for question in questions}
+    texts = {question.qid: question.text for question in questions}
+    source = corpus or data
+    with console.status(f"mining {source} for {len(questions)} queries"):
         if index is None:
+            documents = {document.docid: document.content for document in read_documents(source)}
             hits = get_text_engine("lucene").bm25(documents.items(), texts, depth, language=language)
         else:
             with get_engine(engine).searcher(index) as searcher:
                 loaded = load_index_model(searcher.config, model, loading, f"the index at {index}")
                 asked = [Query(question.qid, question.text) for question in questions]
                 hits = search_queries(searcher, list(texts), query_impacts(loaded, asked), depth)
+            found = {docid for each in hits.values() for docid in each.docids}
+            documents = {each.docid: each.content for each in read_documents(source) if each.docid in found}
         mined = write_negatives(
             questions,
             hits,
