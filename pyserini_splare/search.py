@@ -1,7 +1,7 @@
 """``python -m pyserini_splare.search``: topics against an impact index, with Pyserini's options.
 
-Unlike ``python -m pyserini.search.lucene --impact`` it loads SPLARE models by name, encodes queries in batches on
-the device at hand, and keeps latents that occur in every document unless ``--min-idf`` says otherwise.
+Unlike ``python -m pyserini.search.lucene --impact`` it knows the model that made the index, encodes queries in batches
+on the device at hand, and keeps latents that occur in every document unless ``--min-idf`` says otherwise.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--topics", required=True, help="queries: TSV, JSONL, topics of TREC, BEIR folder, irds:NAME")
     parser.add_argument("--topics-field", help="field of the topics, such as title or description")
     parser.add_argument(
-        "--encoder", "--model", default="splare-e5-small", help="SPLARE model, or a file of queries encoded beforehand"
+        "--encoder",
+        "--model",
+        help="SPLARE model, or a file of queries encoded beforehand; by default the model that made the index",
     )
     parser.add_argument("--output", required=True, help="run to write")
     parser.add_argument("--output-format", choices=["trec", "msmarco"], default="trec")
@@ -96,7 +98,7 @@ def _weights(
     options: argparse.Namespace, queries: Sequence[Query], searcher: LuceneSearcher
 ) -> list[dict[str, float]]:
     """Each query as terms with weights."""
-    if Path(options.encoder).is_file():
+    if options.encoder is not None and Path(options.encoder).is_file():
         weights = _encoded_beforehand(Path(options.encoder), queries)
     else:
         weights = _encoded(options, queries, searcher)
@@ -116,14 +118,13 @@ def _weights(
 def _encoded(
     options: argparse.Namespace, queries: Sequence[Query], searcher: LuceneSearcher
 ) -> list[dict[str, float]]:
+    from splare_plugins.cli.options import Loading, load_index_model
     from splare_plugins.impacts import to_dicts
-    from splare_plugins.model.splare import SplareModel
     from splare_plugins.retrieval.indexing import query_impacts
 
-    model = SplareModel.from_pretrained(options.encoder, device=options.device)
+    loading = Loading(device=options.device)
+    model = load_index_model(searcher.config, options.encoder, loading, f"the index {searcher.location}")
     cut: list[int] = []
-    if searcher.config is not None:
-        model.config.require_same_index(searcher.config, f"the index {searcher.location}")
     weights: list[dict[str, float]] = []
     for start in range(0, len(queries), options.batch_size):
         impacts = query_impacts(model, queries[start : start + options.batch_size], on_truncated=cut.append)

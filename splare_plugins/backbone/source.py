@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,10 @@ from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
 
 GGUF = ".gguf"
+FOLDER = "backbone"
+"""Where a model's folder has a backbone of its own."""
+NAMED: dict[str, Callable[[], Path]] = {}
+"""Finders of the backbones that have a name of their own, which the room of the built-in models fills in."""
 
 
 class Source(NamedTuple):
@@ -30,12 +35,14 @@ def find_backbone(config: SplareConfig, folder: Path, *, local_files_only: bool)
     """The source of the backbone that ``config`` names.
 
     A name that ends in ``.gguf`` is such a file, on disk or in a hub repository (``org/name/file.gguf``); so is a
-    folder with one GGUF file and no ``config.json``.
+    folder with one GGUF file and no ``config.json``. The name of a built-in model stands for its backbone.
 
     Raises:
         InputError: if a folder holds several GGUF files and nothing tells which is meant, or it names a folder that
             is not there.
     """
+    if (named := NAMED.get(config.backbone)) is not None:
+        return _in_folder(named())
     for place in (folder / config.backbone, Path(config.backbone)):
         if place.is_dir():
             return _in_folder(place)
@@ -45,7 +52,9 @@ def find_backbone(config: SplareConfig, folder: Path, *, local_files_only: bool)
     parts = config.backbone.split("/", 2)
     if len(parts) == 3 and config.backbone.endswith(GGUF):
         return Source("/".join(parts[:2]), {"gguf_file": parts[2], **hub})
-    if Path(config.backbone).is_absolute() or len(parts) == 3:
+    if parts[0] == FOLDER and folder != Path():
+        raise InputError(f"the model in {folder} lacks its backbone, {folder / config.backbone}; copy all of it again")
+    if Path(config.backbone).is_absolute() or len(parts) == 3 or parts[0] in (".", ".."):
         if folder == Path():
             raise InputError(
                 f"cannot load the backbone {config.backbone}: there is no such folder; give a folder or a hub id like "

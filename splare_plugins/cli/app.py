@@ -66,8 +66,12 @@ def _program(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    handler = RichHandler(console=console, show_path=False, show_time=False)
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+    level, shown = logging.INFO if verbose else logging.WARNING, "%(message)s"
+    handler: logging.Handler = RichHandler(console=console, show_path=False, show_time=False)
+    if not console.is_terminal:  # the other fills its lines with blanks, up to a width that a file has not
+        handler, shown = logging.StreamHandler(), "%(levelname)s %(message)s"
+    handler.setLevel(level)  # some libraries set their own loggers to DEBUG
+    logging.basicConfig(level=level, format=shown, handlers=[handler])
     quiet_libraries(verbose=verbose)
 
 

@@ -20,9 +20,13 @@ def assemble(
     max_length: Annotated[int | None, typer.Option(help="Tokens kept of a text; 512 where left out.")] = None,
     causal: Annotated[bool, typer.Option("--causal", help="Leave a decoder's attention causal.")] = False,
     copy_backbone: Annotated[
-        bool,
-        typer.Option("--copy-backbone", help="Copy a backbone on disk into the model instead of naming its place."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--copy-backbone/--reference-backbone",
+            help="Take the files of a backbone on disk along, or name their place, which only this machine has.",
+            show_default="those on disk",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

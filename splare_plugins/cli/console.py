@@ -103,5 +103,8 @@ def report(title: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
 
 def report_model(verb: str, folder: Path, config: SplareConfig, facts: Mapping[str, Any], *, as_json: bool) -> None:
     """The result of a verb that made a model, with more facts about it."""
-    made = {"folder": str(folder), "model": f"{config.name} {config.revision}", **facts}
-    report(f"{verb} {folder}", made, as_json=as_json)
+    from splare_plugins.backbone.files import backbone_bytes
+
+    made: dict[str, Any] = {"folder": str(folder), "model": f"{config.name} {config.revision}"}
+    made |= {"backbone": config.backbone, "backbone_bytes": backbone_bytes(config, folder)}
+    report(f"{verb} {folder}", {**made, **facts}, as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 Values = tuple[str, dict[str, Any]]
 """Where a record stands, and its values."""
+Cells = tuple[str, list[str]]
+"""Where a line stands, and its cells."""
 _LARGEST_CELL = 1 << 30
 
 
@@ -71,18 +73,29 @@ def json_values(path: Path) -> Iterator[Values]:
 
 def tsv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
     """The lines of a TSV file, whose texts are taken as they stand; quotation marks mean nothing."""
-    lines = ((f"{path}:{number}", line.split("\t")) for number, line in numbered_lines(path))
-    return _table(((where, cells) for where, cells in lines if any(map(str.strip, cells))), side, fields, "TAB")
+    return _table(tsv_cells(path), side, fields, "TAB")
 
 
 def csv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
     """The rows of a CSV file, quoted as spreadsheets do it."""
+    return _table(csv_cells(path), side, fields, "comma")
+
+
+def tsv_cells(path: Path) -> Iterator[Cells]:
+    """The cells of each line of a TSV file that is not blank."""
+    for number, line in numbered_lines(path):
+        if any(map(str.strip, cells := line.split("\t"))):
+            yield f"{path}:{number}", cells
+
+
+def csv_cells(path: Path) -> Iterator[Cells]:
+    """The cells of each row of a CSV file that is not blank.
+
+    Raises:
+        InputError: for quotation marks that are not closed, naming the line.
+    """
     csv.field_size_limit(_LARGEST_CELL)
     reader = csv.reader((line + "\n" for _, line in numbered_lines(path)), strict=True)
-    return _table(_csv_rows(path, reader), side, fields, "comma")
-
-
-def _csv_rows(path: Path, reader: Any) -> Iterator[tuple[str, list[str]]]:
     try:
         for cells in reader:
             if any(map(str.strip, cells)):
@@ -91,7 +104,22 @@ def _csv_rows(path: Path, reader: Any) -> Iterator[tuple[str, list[str]]]:
         raise InputError(f"{path}:{reader.line_num}: this is not CSV: {error}") from error
 
 
-def _table(rows: Iterator[tuple[str, list[str]]], side: Side, fields: Fields, mark: str) -> Iterator[Values]:
+def named_cells(rows: Iterator[Cells], names: Sequence[str], mark: str) -> Iterator[Values]:
+    """The cells of each line by the names of their columns.
+
+    Raises:
+        InputError: for a line with more or fewer cells.
+    """
+    for where, cells in rows:
+        if len(cells) != len(names):
+            raise InputError(
+                f"{where}: the line of {cells[0][:40]!r} has {len(cells)} columns; it must be "
+                f"{f'<{mark}>'.join(names)}"
+            )
+        yield where, dict(zip(names, cells, strict=True))
+
+
+def _table(rows: Iterator[Cells], side: Side, fields: Fields, mark: str) -> Iterator[Values]:
     first = next(rows, None)
     if first is None:
         return
@@ -102,13 +130,7 @@ def _table(rows: Iterator[tuple[str, list[str]]], side: Side, fields: Fields, ma
     else:
         rows = chain([first], rows)
         names = names or _two_columns(cells, where, side, fields)
-    for where, cells in rows:
-        if len(cells) != len(names):
-            raise InputError(
-                f"{where}: the line of {cells[0][:40]!r} has {len(cells)} columns; it must be "
-                f"{f'<{mark}>'.join(names)}"
-            )
-        yield where, dict(zip(names, cells, strict=True))
+    yield from named_cells(rows, names, mark)
 
 
 def _two_columns(cells: list[str], where: str, side: Side, fields: Fields) -> tuple[str, ...]:

@@ -134,23 +134,35 @@ def updating_folder(location: Path, *, source: Path | None) -> Iterator[Path]:
         yield made
 
 
-def keep_others(made: Path, location: Path) -> None:
+def keep_others(made: Path, location: Path, *, without: str = "") -> None:
     """Give ``made``, which is to replace ``location``, the files there that it lacks.
 
     They are hard links, so what is written after this must replace its file instead of changing it.
+
+    Args:
+        made: the new folder.
+        location: the place that it is going to.
+        without: a folder inside ``made`` that is to have its own files alone, such as all shards of some weights.
     """
     if made == location or not location.is_dir():
         return
     shutil.copymode(location, made)
     for path in sorted(location.rglob("*")):
         twin = made / path.relative_to(location)
+        if without and (own := made / without) in twin.parents and own.is_dir():
+            continue
         if path.is_dir() and not path.is_symlink():
             twin.mkdir(exist_ok=True)
         elif not twin.exists():
-            try:
-                os.link(path, twin, follow_symlinks=False)
-            except OSError:  # a file system without hard links
-                shutil.copy2(path, twin, follow_symlinks=False)
+            link_or_copy(path, twin)
+
+
+def link_or_copy(path: Path, twin: Path) -> None:
+    """The same file at another place: a hard link, or a copy where the disk is another one or has no such links."""
+    try:
+        os.link(path, twin, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(path, twin, follow_symlinks=False)
 
 
 def restore_folder(location: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
+from splare_plugins.backbone.files import take_backbone
 from splare_plugins.backbone.source import GGUF, Source, find_backbone, weights_of
 from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
 from splare_plugins.errors import InputError
@@ -30,7 +31,6 @@ _FAMILIES = {"llama": "llama", "gemma": "gemma", "qwen": "qwen", "mistral": "mis
 
 REVISION = "zero-shot"
 DEFAULT_MAX_LENGTH = 512
-_COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "*.md")
 
 
 def assemble(
@@ -43,10 +43,10 @@ def assemble(
     name: str | None = None,
     max_length: int | None = None,
     bidirectional: bool = True,
-    copy_backbone: bool = False,
+    copy_backbone: bool | None = None,
     overwrite: bool = False,
 ) -> SplareConfig:
-    """Write a model folder: the SAE's encoder as head, and the backbone by name; nothing is trained or calibrated.
+    """Write a model folder: the SAE's encoder as head, and the backbone, a hub's by name; nothing is trained.
 
     Of a hub backbone only the config is fetched now; its weights come when the model is loaded, from the same commit.
     The rest of the config is the paper's: no prompts, the 40 and 400 largest latents of a query and a document.
@@ -60,7 +60,8 @@ def assemble(
         name: of the model; by default made of backbone, layer and width.
         max_length: tokens kept of a text; by default 512, or what the backbone reads (the paper evaluates with 1024).
         bidirectional: every token sees every other one.
-        copy_backbone: copy a backbone on disk into the model, instead of naming its place.
+        copy_backbone: take the files of a backbone on disk into the model, as hard links where that is possible;
+            ``False`` names its place, which only this machine has. By default those that are on disk.
         overwrite: replace the model that ``output`` holds.
 
     Raises:
@@ -80,8 +81,7 @@ def assemble(
     local = Path(source.name).is_dir()
     place: dict[str, Any]
     if local:
-        weights = weights_of(source)
-        place = {"backbone": str(Path(backbone).resolve()), "backbone_sha256": file_sha256(*weights)}
+        place = {"backbone": str(Path(backbone).resolve()), "backbone_sha256": file_sha256(*weights_of(source))}
     elif copy_backbone:
         raise InputError(
             f"{backbone} is not a folder or file here, and only those can be copied; omit --copy-backbone"
@@ -112,8 +112,8 @@ def assemble(
     )
     with replacing_folder(output) as made:
         shutil.copytree(head_folder, made / config.head)
-        if copy_backbone:
-            config = _copied(config, Path(source.name), weights, made)
+        if local:
+            config = take_backbone(config, Path(), made, copy=copy_backbone is not False)
         write_card(made, config, repo_id=output.name)
         config.save(made)
     return config
@@ -171,14 +171,6 @@ def _commit(source: Source) -> str:
     with hub_errors(source.name):
         path = hf_hub_download(source.name, file, revision=source.options["revision"])
     return Path(path.removesuffix(f"/{file}")).name
-
-
-def _copied(config: SplareConfig, folder: Path, weights: list[Path], made: Path) -> SplareConfig:
-    target = made / "backbone"
-    target.mkdir()
-    for file in [*weights, *(file for pattern in _COPIED for file in folder.glob(pattern))]:
-        shutil.copy2(file, target / file.name)
-    return dataclasses.replace(config, backbone=target.name)
 
 
 def _may_be(base: str, name: str | None, model_type: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, TypedDict, Unpack
 
 import yaml  # type: ignore[import-untyped]
 
+from splare_plugins.backbone.files import inside
 from splare_plugins.config import HEAD_CARD, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers.catalogue import PUBLISHED
@@ -206,8 +207,12 @@ def _weights(config: SplareConfig, folder: Path) -> str:
     """Where the backbone's weights lie, as far as this folder tells."""
     if config.backbone_sha256 is None:
         return "on the hub" if config.backbone_revision else UNKNOWN
-    inside = not Path(config.backbone).is_absolute() and (folder / config.backbone).exists()
-    place = "in this folder" if inside else f"`{config.backbone}` on the machine that it was saved on"
+    if inside(config, folder):
+        place = "in this folder"
+    elif Path(config.backbone).is_absolute():
+        place = f"`{config.backbone}` on the machine that it was saved on"
+    else:
+        place = f"those of `{config.backbone}`"
     return f"{place}, sha256 `{config.backbone_sha256}`"
 
 

@@ -6,8 +6,10 @@ A sparse encoder of sentence-transformers is recognised by its name and checked 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from splare_plugins.backbone.source import NAMED
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import read_json, read_json_list
@@ -46,6 +48,14 @@ def locate_model(name: str, *, revision: str | None = None, local_files_only: bo
 
     with hub_errors(name):
         return Path(snapshot_download(name, revision=revision, local_files_only=local_files_only))
+
+
+def _builtin_backbone(name: str) -> Path:
+    folder = builtin_folder(name)
+    return folder / SplareConfig.load(folder).backbone
+
+
+NAMED.update({name: partial(_builtin_backbone, name) for name in BUILTIN_MODELS})
 
 
 def _on_disk(name: str | Path) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import torch
 
 from splare_plugins.backbone import Backbone, load_backbone
+from splare_plugins.backbone.files import take_backbone
 from splare_plugins.backbone.placement import DeviceMap, choose_device, choose_precision
 from splare_plugins.backbone.source import require_backbone
 from splare_plugins.config import CONFIG_FILE, INT8, SideConfig, SplareConfig
@@ -164,7 +165,14 @@ def require_positions(config: SplareConfig, positions: int | None) -> None:
         )
 
 
-def save_parts(parts: Parts, folder: Path, *, repo_id: str | None = None, **card: Unpack[CardOptions]) -> SplareConfig:
+def save_parts(
+    parts: Parts,
+    folder: Path,
+    *,
+    repo_id: str | None = None,
+    copy_backbone: bool = True,
+    **card: Unpack[CardOptions],
+) -> SplareConfig:
     """Write a model folder with its card; see ``SplareModel.save_pretrained``.
 
     The folder appears whole; where it is written in place, the config comes last, so that an interrupted save leaves
@@ -174,20 +182,22 @@ def save_parts(parts: Parts, folder: Path, *, repo_id: str | None = None, **card
         parts: with the model's present config; where they came from a folder, its files are copied as they are.
         folder: to write to.
         repo_id: hub id that the folder is going to.
+        copy_backbone: take the files of a backbone that lies elsewhere on this machine along.
         **card: see :class:`splare_plugins.model.card.CardOptions`.
 
     Returns:
-        the config with the hashes of what was written.
+        the config with the hashes of what was written; of parts that came from a folder, with the place of the
+        backbone as seen from there.
     """
     with updating_folder(folder, source=parts.folder) as made:
-        config = _write_parts(parts, made)
-        keep_others(made, folder)
+        config = _write_parts(parts, made, copy_backbone=copy_backbone)
+        keep_others(made, folder, without=config.backbone)
         write_card(made, config, repo_id=repo_id or folder.name, **card)
         config.save(made)
-    return config
+    return config if parts.folder is None else dataclasses.replace(config, backbone=parts.config.backbone)
 
 
-def _write_parts(parts: Parts, made: Path) -> SplareConfig:
+def _write_parts(parts: Parts, made: Path, *, copy_backbone: bool) -> SplareConfig:
     config = parts.config
     if parts.folder is None:
         if parts.backbone.adapted:
@@ -196,15 +206,18 @@ def _write_parts(parts: Parts, made: Path) -> SplareConfig:
         config = dataclasses.replace(
             config, backbone="backbone", backbone_revision=None, head="head", adapter=None, adapter_sha256=None
         )
+        # In place of the files of an earlier save, which may be links to those of another folder.
+        shutil.rmtree(made / config.backbone, ignore_errors=True)
         (made / config.head).mkdir(exist_ok=True)
         head_sha256 = parts.head.save(made / config.head)
         backbone_sha256 = parts.backbone.save(made / config.backbone)
         return dataclasses.replace(config, head_sha256=head_sha256, backbone_sha256=backbone_sha256)
     if (splade := recognise_splade(parts.folder)) is not None:
         return save_splade(splade, made, config)
-    if made.resolve() != parts.folder.resolve():
-        copy_model(parts.folder, made)
-    return config
+    if made.resolve() == parts.folder.resolve():
+        return config
+    copy_model(parts.folder, made)
+    return take_backbone(config, parts.folder, made, copy=copy_backbone)
 
 
 def copy_model(folder: Path, made: Path) -> None:
@@ -217,19 +230,13 @@ def upload(parts: Parts, repo_id: str, *, private: bool, token: str | None, **ca
     """Write a model into a scratch folder and upload it; see ``SplareModel.push_to_hub``.
 
     Raises:
-        InputError: if the backbone is a folder of this machine, or the hub refuses.
+        InputError: if the hub refuses.
     """
     from huggingface_hub import HfApi
 
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        saved = save_parts(parts, folder, repo_id=repo_id, **card)
-        inside = (folder / saved.backbone).exists() and not Path(saved.backbone).is_absolute()
-        if not inside and Path(saved.backbone).exists():
-            raise InputError(
-                f"the backbone of {saved.name} is {saved.backbone} on this machine, which would not travel; assemble "
-                "the model with --copy-backbone, or from a hub id"
-            )
+        save_parts(parts, folder, repo_id=repo_id, **card)
         with hub_errors(repo_id, action="upload to", otherwise="check the network and run it again"):
             api = HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)

@@ -170,17 +170,20 @@ class SplareModel(Encoder):
             )
         return model
 
-    def save_pretrained(self, folder: str | Path, **card: Unpack[CardOptions]) -> None:
+    def save_pretrained(self, folder: str | Path, *, copy_backbone: bool = True, **card: Unpack[CardOptions]) -> None:
         """Write a folder that :meth:`from_pretrained` reads back to the same vectors, with a model card.
 
-        A model that was loaded is copied as it was loaded, with its present config (a hub backbone is named,
-        not copied); to save changed weights, make a new ``SplareModel(config, backbone, head)`` of them.
+        A model that was loaded is copied as it was loaded, with its present config (a backbone of a hub or of a
+        built-in model is named, not copied); to save changed weights, make a new ``SplareModel(config, backbone,
+        head)`` of them.
 
         Args:
             folder: where to write; a README.md of somebody's own is kept as it is.
+            copy_backbone: take the files of a backbone that lies in another folder of this machine along, as hard
+                links where that is possible; ``False`` names their place. Its own folder keeps what it names.
             **card: ``figures``, ``licence`` and ``languages``, see :class:`splare_plugins.model.card.CardOptions`.
         """
-        self.config = save_parts(self._parts, Path(folder), **card)
+        self.config = save_parts(self._parts, Path(folder), copy_backbone=copy_backbone, **card)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = False, token: str | None = None, **card: Unpack[CardOptions]

@@ -19,6 +19,7 @@ from sentence_transformers.sparse_encoder.modules import SpladePooling
 from torch import nn
 from transformers import AutoModelForMaskedLM
 
+from splare_plugins.backbone.source import Source, find_backbone
 from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import LanguageModelHead, MaskedLanguageModelHead, SparseAutoencoder
@@ -142,11 +143,16 @@ def _whole_model(model: SplareModel) -> Any:
     if folder is None:
         raise InputError(f"{model.config.name} was not loaded from a folder, so its whole model is not known; save it")
     splade = recognise_splade(folder)
-    source = folder / model.config.backbone if splade is None else splade.transformer
+    if splade is None:
+        source = find_backbone(model.config, folder, local_files_only=False)
+    else:
+        source = Source(str(splade.transformer), {})
     try:
-        whole = AutoModelForMaskedLM.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+        whole = AutoModelForMaskedLM.from_pretrained(
+            source.name, **source.options, dtype=torch.float32, use_safetensors=True
+        )
     except (OSError, ValueError) as error:
-        raise InputError(f"{source} does not hold the whole model of {model.config.name}: {error}") from error
+        raise InputError(f"{source.name} does not hold the whole model of {model.config.name}: {error}") from error
     whole.base_model.load_state_dict(model.backbone.model.state_dict(), strict=False)
     return whole
 

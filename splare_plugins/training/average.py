@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from splare_plugins.backbone.adapter import SETTINGS, WEIGHTS
+from splare_plugins.backbone.files import take_backbone
 from splare_plugins.config import CONFIG_FILE, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, load_head
@@ -39,6 +40,7 @@ def average_models(
     method: Method = "cat",
     rank: int | None = None,
     name: str | None = None,
+    copy_backbone: bool = True,
     overwrite: bool = False,
 ) -> SplareConfig:
     """The mean of what several runs change in the same base: in its backbone, and in the biases and gains of its head.
@@ -52,6 +54,7 @@ def average_models(
         method: ``"cat"`` adds the ranks up; ``"svd"`` keeps the largest singular values.
         rank: of the result, for ``"svd"``; by default the largest of the adapters.
         name: of the result.
+        copy_backbone: take the files of a backbone on disk along, as hard links where that is possible.
         overwrite: replace a model at ``output``.
 
     Raises:
@@ -89,9 +92,7 @@ def average_models(
     }
 
     def write(made: Path) -> SplareConfig:
-        base = uncalibrated(configs[0])
-        if (folders[0] / base.backbone).is_dir() and not Path(base.backbone).is_absolute():
-            shutil.copytree(folders[0] / base.backbone, made / base.backbone)
+        base = take_backbone(uncalibrated(configs[0]), folders[0], made, copy=copy_backbone)
         base = dataclasses.replace(base, head_sha256=_write_head(folders, configs, made / base.head))
         adapter = made / "adapter"
         adapter.mkdir()

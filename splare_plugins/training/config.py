@@ -50,7 +50,8 @@ class RunSettings(Settings):
         log_every: steps between lines of the log.
         save_every: steps between checkpoints.
         keep: checkpoints kept.
-        copy_backbone: put the backbone's weights into the trained model's folder instead of naming their place.
+        copy_backbone: take the files of a backbone on disk into the trained model's folder, its weights as hard links
+            where that is possible; ``false`` names their place, which only this machine has.
     """
 
     model: str
@@ -67,7 +68,7 @@ class RunSettings(Settings):
     log_every: int = 1
     save_every: int = 500
     keep: int = 2
-    copy_backbone: bool = False
+    copy_backbone: bool = True
 
     def __post_init__(self) -> None:
         least = ("batch_size", "log_every", "save_every", "keep")

@@ -25,6 +25,9 @@ class DataSettings:
 
     Attributes:
         source: file, folder, ``irds:NAME``, hub id or short name of a published set.
+        columns: names of the columns of TSV or CSV files without a header, in their order.
+        queries: what holds the texts of queries, where the rows have their ids.
+        corpus: likewise those of documents.
         subset: configuration of a published set; all of them if left out.
         split: of a published set or a BEIR folder.
         limit: examples used of it, the first ones.
@@ -34,6 +37,9 @@ class DataSettings:
     """
 
     source: str
+    columns: tuple[str, ...] = ()
+    queries: str | None = None
+    corpus: str | None = None
     subset: str | None = None
     split: str | None = None
     limit: int | None = None

@@ -166,7 +166,7 @@ def _texts(config: MntpConfig, backbone: Backbone) -> list[str]:
 
 def _write(language: LanguageModel, config: MntpConfig, made: Path) -> SplareConfig:
     base = language.base.config
-    saved = write_base(language.base, made, copy_backbone=config.copy_backbone)
+    saved = write_base(language.base, made, model=config.model, copy_backbone=config.copy_backbone)
     save_adapter(language.backbone, made / "adapter", base.name)
     weights = made / "adapter" / WEIGHTS
     tensors = load_file(weights)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from splare_plugins.backbone.adapter import save_adapter
-from splare_plugins.backbone.source import find_backbone
-from splare_plugins.config import CONFIG_FILE, SplareConfig
+from splare_plugins.backbone.files import take_backbone
+from splare_plugins.config import SplareConfig
 from splare_plugins.machine.folders import replacing_folder
+from splare_plugins.model.builtin import BUILTIN_MODELS
 from splare_plugins.model.card import write_card
 from splare_plugins.model.splade import recognise_splade
 from splare_plugins.training.config import TrainingConfig
@@ -55,8 +56,15 @@ def with_backbone(config: SplareConfig, sha256: str, *, name: str) -> SplareConf
     )
 
 
-def write_base(base: Base, made: Path, *, copy_backbone: bool) -> SplareConfig:
-    """Write the head of a base, and a copy of its backbone or where that lies.
+def write_base(base: Base, made: Path, *, model: str, copy_backbone: bool) -> SplareConfig:
+    """Write the head of a base, and its backbone's name, files or place.
+
+    Args:
+        base: what was trained.
+        made: the folder that is being written.
+        model: the base by the name that it was loaded by; a built-in model's name, or the hub id of a SPLADE model,
+            names the backbone too.
+        copy_backbone: take the files of any other backbone on disk along; otherwise its place is named.
 
     Returns:
         its config with the place of both, without scales.
@@ -69,30 +77,26 @@ def write_base(base: Base, made: Path, *, copy_backbone: bool) -> SplareConfig:
     else:
         (made / "head").mkdir()
         config = dataclasses.replace(config, head_sha256=head.save(made / "head"))
+    if model in BUILTIN_MODELS:
+        return dataclasses.replace(config, backbone=model)
+    if splade is not None and splade.transformer == folder and not Path(model).exists():  # a snapshot of a hub
+        return dataclasses.replace(config, backbone=model, backbone_revision=folder.name)
     if splade is not None:
         config = dataclasses.replace(config, backbone=str(splade.transformer.resolve()))
-    source = find_backbone(config, folder, local_files_only=True)
-    place = Path(source.name)
-    if not place.is_dir():
-        return config
-    if copy_backbone:
-        shutil.copytree(place, made / "backbone", ignore=shutil.ignore_patterns(".git", ".cache", CONFIG_FILE))
-        return dataclasses.replace(config, backbone="backbone")
-    file = source.options.get("gguf_file")
-    return dataclasses.replace(config, backbone=str((place / file if file else place).resolve()))
+    return take_backbone(config, folder, made, copy=copy_backbone)
 
 
 def write_trained(student: Student, config: TrainingConfig, made: Path) -> SplareConfig:
     """Write what ``SplareModel.from_pretrained`` loads, but for its config: head, and adapter or backbone.
 
-    The backbone stays where it lies unless it was trained or ``copy_backbone`` is set. The quantiser's scales are
-    dropped: they belonged to the base's weights.
+    The quantiser's scales are dropped: they belonged to the base's weights.
     """
     model = student.base
     if config.head in ("bias", "calibration"):
         restore_rows(model.head, read_base(str(student.folder)).head.W)
+    base = Base(student.folder, model.config, model.head)
     copy = config.copy_backbone and config.lora is not None
-    saved = write_base(Base(student.folder, model.config, model.head), made, copy_backbone=copy)
+    saved = write_base(base, made, model=config.model, copy_backbone=copy)
     name = config.name or f"{model.config.name}-trained"
     if config.lora is not None:
         return with_adapter(saved, save_adapter(model.backbone, made / "adapter", model.config.name), name=name)

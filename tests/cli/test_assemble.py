@@ -41,7 +41,13 @@ def test_from_a_published_sae_to_a_run(splare, corpus, tmp_path):
     sae = replicas.llama_scope(tmp_path / "published").folder
     made = splare("assemble", "--backbone", backbone, "--sae", sae, "-o", tmp_path / "model", "--json")
     assert made.status == 0, made.err
-    assert (made.facts["layer"], made.facts["backbone"]) == (LAYER, str(backbone))
+    assert (made.facts["layer"], made.facts["backbone"]) == (LAYER, "backbone")
+    size = sum(path.stat().st_size for path in (tmp_path / "model" / "backbone").iterdir())
+    assert made.facts["backbone_bytes"] == size > (backbone / "model.safetensors").stat().st_size
+    command = ["assemble", "--backbone", backbone, "--sae", sae, "-o", tmp_path / "named", "--json"]
+    named = splare(*command, "--reference-backbone")
+    assert (named.facts["backbone"], named.facts["backbone_bytes"]) == (str(backbone), None)
+    assert named.facts["fingerprint"] == made.facts["fingerprint"]
     early = splare("index", "memory", corpus, "-o", tmp_path / "index", "-M", tmp_path / "model")
     assert (early.status, "splare calibrate" in early.err) == (2, True)
     scaled = splare("calibrate", tmp_path / "model", corpus, "--json")

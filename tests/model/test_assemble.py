@@ -81,13 +81,22 @@ def test_the_vectors_are_those_of_the_two_parts(backbone, sae, tmp_path, importe
 
 
 def test_a_copied_backbone_travels(backbone, sae, tmp_path):
-    named = assemble(str(backbone), str(sae.folder), tmp_path / "named")
-    copied = assemble(str(backbone), str(sae.folder), tmp_path / "copied", copy_backbone=True)
+    named = assemble(str(backbone), str(sae.folder), tmp_path / "named", copy_backbone=False)
+    copied = assemble(str(backbone), str(sae.folder), tmp_path / "copied")
     assert named.fingerprint() == copied.fingerprint()
+    model = SplareModel.from_pretrained(tmp_path / "named", device="cpu")
+    model.save_pretrained(tmp_path / "saved")
+    model.save_pretrained(tmp_path / "still named", copy_backbone=False)
+    model.save_pretrained(tmp_path / "named")  # its own folder keeps what it names
+    wanted = model.encode_queries(TEXTS)
     shutil.rmtree(backbone)
-    assert SplareModel.from_pretrained(shutil.move(tmp_path / "copied", tmp_path / "moved"), device="cpu")
-    with pytest.raises(InputError, match="backbone"):
-        SplareModel.from_pretrained(tmp_path / "named", device="cpu")
+    for name in ("copied", "saved"):
+        moved = SplareModel.from_pretrained(shutil.move(tmp_path / name, tmp_path / "moved" / name), device="cpu")
+        assert abs(moved.encode_queries(TEXTS) - wanted).max() == 0
+        assert moved.config.fingerprint() == named.fingerprint()
+    for name in ("named", "still named"):
+        with pytest.raises(InputError, match=r"stands on the backbone in .*backbone, a folder that is not here"):
+            SplareModel.from_pretrained(tmp_path / name, device="cpu")
 
 
 def test_a_hub_backbone_is_named_by_its_commit_and_not_fetched(hub_server, backbone, sae, tmp_path, caplog):
@@ -180,7 +189,7 @@ def test_a_model_stays_where_the_new_one_cannot_be_put(backbone, sae, tmp_path, 
 
 def test_parts_of_memory_are_written_into_their_own_folder(backbone, sae, tmp_path):
     """Not over the backbone on disk that the config names."""
-    assemble(str(backbone), str(sae.folder), tmp_path / "model")
+    assemble(str(backbone), str(sae.folder), tmp_path / "model", copy_backbone=False)
     before = {path.name: path.read_bytes() for path in backbone.iterdir()}
     model = SplareModel.from_pretrained(tmp_path / "model", device="cpu")
     SplareModel(model.config, model.backbone, model.head).save_pretrained(tmp_path / "own")

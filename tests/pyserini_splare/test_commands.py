@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -18,6 +19,7 @@ from pyserini_splare.search import main as search
 from splare_plugins.corpus import read_run
 from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.impacts import to_dicts
+from tests.tiny import save_tiny_model
 
 from .conftest import ROOT, impacts_of, names, random_impacts, write
 
@@ -113,11 +115,27 @@ def test_from_text_to_a_run(jvm: None, tmp_path: Path, tiny_folder: Path, tiny: 
     query = tiny.quantizer.queries(tiny.encode_queries(["Text number 4"])).impacts
     assert max(read_run(tmp_path / "run")["q"].scores) == (query @ expected.T).max()
 
-    import dataclasses
-
     write(tmp_path / "other", expected, config=dataclasses.replace(tiny.config, layer=1, backbone_sha256="0" * 64))
     with pytest.raises(IdentityError, match=tiny.config.name):
         search([*searching[:1], str(tmp_path / "other"), *searching[2:]])
+
+
+@pytest.mark.java
+def test_the_model_is_the_one_that_made_the_index(jvm: None, tmp_path: Path, tiny_folder: Path, tiny: Any) -> None:
+    impacts = tiny.quantizer.documents(tiny.encode_documents(TEXTS)).impacts
+    write(tmp_path / "index", impacts, config=dataclasses.replace(tiny.config, location=str(tiny_folder)))
+    (tmp_path / "topics.tsv").write_text("q\tsecond\n")
+    searching = ["--index", str(tmp_path / "index"), "--topics", str(tmp_path / "topics.tsv"), "--device", "cpu"]
+    searching += ["--output", str(tmp_path / "run")]
+    search(searching)
+    query = tiny.quantizer.queries(tiny.encode_queries(["second"])).impacts
+    assert max(read_run(tmp_path / "run")["q"].scores) == (query @ impacts.T).max()
+    other = save_tiny_model(tmp_path / "other", seed=3)
+    with pytest.raises(IdentityError, match=rf"made with tiny seed-0 .* at hand is tiny seed-3 \({other}\)"):
+        search([*searching, "--encoder", str(other)])
+    write(tmp_path / "lost", impacts, config=dataclasses.replace(tiny.config, location=str(tmp_path / "gone")))
+    with pytest.raises(InputError, match=r"made with tiny, which is no longer at .*gone; name its place with --model"):
+        search([*searching[:1], str(tmp_path / "lost"), *searching[2:]])
 
 
 @pytest.mark.parametrize(

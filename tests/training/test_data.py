@@ -213,7 +213,7 @@ def test_irds_triples_and_judgements(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ([{**ROW, "query": " "}], r"a.jsonl:1: the query is blank"),
         ([{**ROW, "query": 5}], r"a.jsonl:1: query: the text must be a string"),
         ([{**ROW, "negatives": ["", "a", "b"]}], r"a.jsonl:1: 1 documents are blank"),
-        ([{"question": "q", "positive": "p"}], r"a.jsonl:1: no column 'query'; rows hold query, positive"),
+        ([{"question": "q", "positive": "p"}], r"a.jsonl:1: no column 'query'; rows hold query"),
         ([{"query": "q", "document": "p"}], r"a.jsonl:1: no column for the positive"),
         ([{"query_id": 1, "document_ids": [2]}], r"a.jsonl:1: the row has ids"),
         ([], r"a.jsonl holds no example that can be trained on \(no rows\)"),
@@ -276,9 +276,10 @@ def test_prepared_data_are_used_again_until_something_changes(tmp_path: Path) ->
     assert len(prepare(config(path, negatives=1), tmp_path / "data")[0]["documents"]) == 2
 
 
-@pytest.mark.parametrize("name", ["nothing.jsonl", "a.csv", "empty"])
+@pytest.mark.parametrize("name", ["nothing.jsonl", "a.docx", "a.txt", "empty"])
 def test_a_source_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "a.csv").write_text("query,positive\n", encoding="utf-8")
+    for file in ("a.docx", "a.txt"):
+        (tmp_path / file).write_text("query\tpositive\n", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"does not exist|no known format|neither a BEIR corpus"):
         list(read_rows(str(tmp_path / name)))

@@ -16,13 +16,12 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 from splare_plugins.cli.app import main
 from splare_plugins.corpus import read_documents
 from splare_plugins.engines.base import Hits
-from splare_plugins.engines.memory import MemoryEngine
 from splare_plugins.errors import InputError
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.data.examples import Example
 from splare_plugins.training.data.mine import read_questions, write_negatives
 from splare_plugins.training.data.score import load_teacher, score_file
-from tests.tiny import byte_tokenizer
+from tests.tiny import byte_tokenizer, save_tiny_model
 from tests.training.conftest import rows
 
 SIZES = {
@@ -93,28 +92,72 @@ def run(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int
     return int(stop.value.code or 0), captured.out, " ".join(captured.err.split())
 
 
+@pytest.fixture
+def index(beir: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """In memory; it remembers where its model lies."""
+    usual = ["-o", tmp_path / "index", "-M", tiny_folder, "--device", "cpu"]
+    status, _, error = run("index", "memory", beir, *usual, capsys=capsys)
+    assert status == 0, error
+    return tmp_path / "index"
+
+
 def test_the_program_mines_with_an_engine(
-    beir: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    beir: Path, index: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = SplareModel.from_pretrained(tiny_folder, device="cpu")
-    with MemoryEngine().writer(str(tmp_path / "index"), model.config) as writer:
-        writer.add([f"d{n}" for n in range(6)], model.quantizer.documents(model.encode_documents(TEXTS)).impacts)
     output = tmp_path / "mined.jsonl"
-    usual = ["train", "mine", beir, "-o", output, "-M", tiny_folder, "--device", "cpu"]
-    status, printed, _ = run(*usual, "--engine", "memory", "--index", tmp_path / "index", "--json", capsys=capsys)
-    assert status == 0
-    assert json.loads(printed)["rows"] == 3
-    mined = read(output)
-    assert [row["positive"] for row in mined] == ["the river", "the bank of the river", "a fox"]
-    assert set(mined[0]["negatives"]) == {"a fox", "a dog", "bread and stone"}  # type: ignore[call-overload]
-    for extra, message in (
-        (["--engine", "memory"], "--engine memory needs --index"),
-        (["--index", "x"], "--engine bm25 reads no --index"),
+    for told in (["--engine", "memory", "-M", tiny_folder], []):  # the index tells its engine and its model
+        usual = ["train", "mine", beir, "-o", output, "--index", index, "--device", "cpu", "--json"]
+        status, printed, error = run(*usual, *told, capsys=capsys)
+        assert status == 0, error
+        assert json.loads(printed)["rows"] == 3
+        mined = read(output)
+        assert [row["positive"] for row in mined] == ["the river", "the bank of the river", "a fox"]
+        assert set(mined[0]["negatives"]) == {"a fox", "a dog", "bread and stone"}  # type: ignore[call-overload]
+        output.unlink()
+    for arguments, message in (
+        ([beir, "--engine", "memory"], "--engine memory needs --index"),
+        ([beir, "--index", "x", "--engine", "bm25"], "--engine bm25 reads no --index"),
+        ([beir, "--index", "x"], "there is no Lucene index at x"),
+        ([beir, "-M", tiny_folder], "is for an --index; BM25 ranks by words"),
+        ([tmp_path / "queries.jsonl"], "needs --corpus"),
     ):
-        status, _, error = run(*usual, *extra, capsys=capsys)
+        status, _, error = run("train", "mine", *arguments, "-o", output, capsys=capsys)
         assert (status, message in error) == (2, True), error
-    status, _, error = run("train", "mine", output, "-o", tmp_path / "x.jsonl", capsys=capsys)
-    assert (status, "needs --corpus" in error) == (2, True)
+
+
+def test_mining_with_another_model_than_the_indexs_is_refused_by_both_names(
+    beir: Path, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = ["train", "mine", beir, "-o", tmp_path / "mined.jsonl", "--index", index]
+    other = save_tiny_model(tmp_path / "other", seed=3)
+    status, _, error = run(*usual, "-M", other, capsys=capsys)
+    assert status == 2
+    assert "was made with tiny seed-0" in error and f"the model at hand is tiny seed-3 ({other})" in error
+    assert not (tmp_path / "mined.jsonl").exists()
+
+
+def test_an_index_whose_model_is_gone_says_so(beir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = save_tiny_model(tmp_path / "model")
+    run("index", "memory", beir, "-o", tmp_path / "index", "-M", model, "--device", "cpu", capsys=capsys)
+    model.rename(tmp_path / "moved")
+    usual = ["train", "mine", beir, "-o", tmp_path / "mined.jsonl", "--index", tmp_path / "index"]
+    status, _, error = run(*usual, capsys=capsys)
+    assert (status, f"no longer at {model}; name its place with --model" in error) == (2, True), error
+    status, _, error = run(*usual, "-M", tmp_path / "moved", capsys=capsys)
+    assert status == 0, error
+
+
+def test_the_program_mines_for_triples_of_ids(
+    index: Path, beir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ids.tsv").write_text("q1\td0\td3\n")
+    output = tmp_path / "mined.jsonl"
+    stated = ["--columns", "qid,pid,nid", "--queries", beir, "--corpus", beir, "--index", index]
+    status, _, error = run("train", "mine", tmp_path / "ids.tsv", "-o", output, *stated, capsys=capsys)
+    assert status == 0, error
+    (row,) = read(output)
+    assert (row["query"], row["positive"]) == ("river", "the river")
+    assert "the bank of the river" in row["negatives"]  # type: ignore[operator]
 
 
 @pytest.mark.java
@@ -239,7 +282,9 @@ def test_the_program_names_mistakes_in_a_config(
     path.write_text(json.dumps(settings(steps=2)))
     status, printed, error = run("train", path, "--json", capsys=capsys)
     assert status == 0, error
-    assert json.loads(printed)["steps"] == 2
+    facts = json.loads(printed)
+    size = sum(path.stat().st_size for path in (tmp_path / "run" / "model" / "backbone").iterdir())
+    assert (facts["steps"], facts["backbone"], facts["backbone_bytes"]) == (2, "backbone", size)
     status, _, error = run("train", path, capsys=capsys)
     assert (status, "is trained already" in error) == (2, True)
     merged = ["train", "merge", tmp_path / "run" / "model", "-o", tmp_path / "merged", "--json"]

@@ -20,7 +20,14 @@ from splare_plugins.errors import InputError
 from splare_plugins.model.dense import dense_vectors
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.config import TrainingConfig
-from splare_plugins.training.data.embed import bm25_embedder, embed_file, load_embedder, read_originals, read_texts
+from splare_plugins.training.data.embed import (
+    bm25_embedder,
+    embed_file,
+    embed_texts,
+    load_embedder,
+    read_originals,
+    read_texts,
+)
 from splare_plugins.training.data.teachers import Teachers, TeacherVectors, text_key
 from splare_plugins.training.run import train
 from splare_plugins.training.student import load_student
@@ -39,6 +46,13 @@ def random_teacher(queries: list[str], documents: list[str], *, sparse: bool = F
     keys = [np.array([text_key(text) for text in texts]) for texts in (queries, documents)]
     sides = ("query", "document")
     return TeacherVectors(dict(zip(sides, keys, strict=True)), dict(zip(sides, drawn, strict=True)), name="t")
+
+
+def test_documents_without_words_have_no_bm25() -> None:
+    with pytest.raises(InputError, match=r"none of the 2 documents has a word .*; choose a bi-encoder"):
+        embed_texts({"query": ["q"], "document": ["a", "the"]}, bm25_embedder("en"), name="bm25")
+    kept = embed_texts({"query": ["fox"], "document": ["a", "fox"]}, bm25_embedder("en"), name="bm25")
+    assert kept.scores(["fox"], ["a", "fox"])[0, 0] == 0 < kept.scores(["fox"], ["a", "fox"])[0, 1]
 
 
 @pytest.mark.parametrize("sparse", [False, True])

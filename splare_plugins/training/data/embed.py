@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csr_array
 from splare_plugins.config import SIDES, Side
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine import Progress
-from splare_plugins.training.data.examples import read_example
+from splare_plugins.training.data.reader import ExampleReader
 from splare_plugins.training.data.rows import read_rows
 from splare_plugins.training.data.score import load_sentence_model
 from splare_plugins.training.data.teachers import Matrix, TeacherVectors, text_key
@@ -30,6 +30,7 @@ def embed_file(
     *,
     originals: Mapping[str, str] | None = None,
     on_progress: Progress | None = None,
+    **options: Any,
 ) -> dict[Side, int]:
     """Write the vectors of all queries and documents of some training data.
 
@@ -39,6 +40,7 @@ def embed_file(
         output: safetensors file.
         originals: see :func:`embed_texts`.
         on_progress: called with the number of texts just encoded.
+        **options: of :func:`read_rows`, for all sources.
 
     Returns:
         different texts by side.
@@ -48,7 +50,7 @@ def embed_file(
     """
     if output.exists():
         raise InputError(f"{output} exists; choose another file, or remove it")
-    texts = read_texts(sources)
+    texts = read_texts(sources, **options)
     if not texts["query"]:
         raise InputError(f"{', '.join(sources)} holds no row to embed")
     if originals is not None and originals.keys().isdisjoint([*texts["query"], *texts["document"]]):
@@ -103,13 +105,12 @@ def read_originals(source: str) -> dict[str, str]:
     return found
 
 
-def read_texts(sources: Sequence[str]) -> dict[Side, list[str]]:
-    """All different queries and documents, in the order of their first row."""
+def read_texts(sources: Sequence[str], **options: Any) -> dict[Side, list[str]]:
+    """All different queries and documents, in the order of their first row; the options are :func:`read_rows`'."""
     queries: dict[str, None] = {}
     documents: dict[str, None] = {}
     for source in sources:
-        for where, row, lookup in read_rows(source):
-            example = read_example(row, where, lookup)
+        for _, example in ExampleReader(source, **options):
             queries[example.query] = None
             documents.update(dict.fromkeys(text for text, _ in example.candidates))
     return {"query": list(queries), "document": list(documents)}
@@ -164,7 +165,13 @@ def bm25_embedder(language: str) -> Embed:
 
     def embed(texts: dict[Side, list[str]], on_progress: Progress | None) -> dict[Side, Matrix]:
         index = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
-        index.index(bm25s.tokenize(texts["document"], **options), show_progress=False)
+        tokens = bm25s.tokenize(texts["document"], **options)
+        if not any(tokens.ids):
+            raise InputError(
+                f"none of the {len(texts['document'])} documents has a word of two letters that is no stop word, and "
+                "BM25 knows only such; choose a bi-encoder as the teacher"
+            )
+        index.index(tokens, show_progress=False)
         parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
         words = csr_array(parts, shape=(len(parts[-1]) - 1, len(texts["document"])))
         # The empty word that bm25s adds to its vocabulary has no row.

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import ast
-import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from splare_plugins.corpus.documents import check_text
 from splare_plugins.errors import InputError
-
-Row = Mapping[str, Any]
-Lookup = Callable[[str, Any], str]
-"""Text of a ``"query"`` or ``"document"`` by its id."""
-
-LAYOUTS = (
-    "query, positive and negatives (scores: one a document, the positive's first)",
-    "query, pos, neg (pos_scores, neg_scores)",
-    "query, positive, negative or negative_1 to negative_n (scores)",
-    "query, positive_passages, negative_passages",
-    "query_id, document_ids, scores",
+from splare_plugins.training.data.layouts import MARGINS, QUERY, Layout, find_layout, holds_margin
+from splare_plugins.training.data.values import (
+    Candidate,
+    Lookup,
+    Row,
+    by_ids,
+    has_value,
+    numbers_of,
+    text_by_id,
+    texts_of,
+    with_scores,
 )
-_SCORE_COLUMNS = ("scores", "score", "label", "labels")
 
 
 class Scored(NamedTuple):
@@ -37,6 +34,8 @@ class Example(NamedTuple):
     query: str
     positives: list[Scored]
     negatives: list[Scored]
+    copies: int = 0
+    """Negatives that were left out because they are a positive."""
 
     @property
     def candidates(self) -> list[Scored]:
@@ -47,6 +46,9 @@ class Example(NamedTuple):
 def read_example(row: Row, where: str, lookup: Lookup | None = None) -> Example:
     """An example from a row; columns of other names are ignored, and an empty column is one that the row lacks.
 
+    A margin becomes scores with that difference: every loss that reads a teacher's scores reads differences alone. A
+    negative that is a positive, by its id or its text, is left out.
+
     Args:
         row: values by column.
         where: file and line, the start of an error message.
@@ -55,26 +57,27 @@ def read_example(row: Row, where: str, lookup: Lookup | None = None) -> Example:
     Raises:
         InputError: for columns of no known layout, values of the wrong kind, or scores that do not match the texts.
     """
-    # A file of mixed rows has all their columns in Parquet, and null where a row lacks one.
-    columns = {name for name, value in row.items() if value is not None}
-    if {"query_id", "document_ids"} <= columns:
-        return _by_ids(row, where, lookup)
-    if "query" not in columns:
-        raise InputError(f"{where}: no column 'query'; rows hold {'; or '.join(LAYOUTS)}")
-    query, _ = check_text(row["query"], f"{where}: query")
-    if "pos" in columns:
-        names = ("pos", "neg")
-        return Example(query, *(_pair(_texts(row, name, where), row, name + "_scores", where) for name in names))
-    if "positive_passages" in columns:
-        names = ("positive_passages", "negative_passages")
-        return Example(query, *([Scored(text, None) for text in _passages(row.get(name), where)] for name in names))
-    if "positive" not in columns:
-        raise InputError(f"{where}: no column for the positive; rows hold {'; or '.join(LAYOUTS)}")
-    first = _texts(row, "positive", where)
-    others = [text for name in _negative_columns(columns) for text in _texts(row, name, where)]
-    found = next((name for name in _SCORE_COLUMNS if name in columns), "scores")
-    scored = _pair(first + others, row, found, where)
-    return Example(query, scored[: len(first)], scored[len(first) :])
+    layout = find_layout(row, where)
+    if layout.query in QUERY:
+        query, _ = check_text(row[layout.query], f"{where}: {layout.query}")
+    else:
+        query = text_by_id(lookup, "query", row[layout.query], where)
+    positives = _documents(row, (layout.positives,), layout, where, lookup)
+    negatives = _documents(row, layout.negatives, layout, where, lookup)
+    positives, negatives = _scored(row, layout, positives, negatives, where)
+    if layout.ranked and all(document.score is not None for document in positives):
+        ranked = sorted(positives, key=lambda document: -(document.score or 0))
+        positives, negatives = ranked[:1], ranked[1:]
+    elif layout.ranked:  # without scores nothing says which one is the positive
+        positives, negatives = [], positives
+    kept = _without_copies(positives, negatives)
+    first, others = ([Scored(each.text, each.score) for each in documents] for documents in (positives, kept))
+    return Example(query, first, others, copies=len(negatives) - len(kept))
+
+
+def plain(text: str) -> str:
+    """A text by which copies are known: without capitals, and with single blanks."""
+    return " ".join(text.casefold().split())
 
 
 def check_example(example: Example, where: str, *, scores: bool, least: int) -> None:
@@ -92,7 +95,12 @@ def check_example(example: Example, where: str, *, scores: bool, least: int) -> 
     if not example.query.strip():
         raise InputError(f"{where}: the query is blank; remove the row")
     candidates = example.candidates
-    if not example.positives or len(candidates) < least:
+    if not example.positives:
+        raise InputError(
+            f"{where}: the query {example.query[:60]!r} has 0 positives and {len(example.negatives)} negatives; name "
+            "the positive, or skip such rows with `invalid: skip`"
+        )
+    if len(candidates) < least:
         raise InputError(
             f"{where}: the query {example.query[:60]!r} has {len(example.positives)} positives and "
             f"{len(example.negatives)} negatives, but needs one and {least - 1}; mine negatives with `splare train "
@@ -114,56 +122,47 @@ def check_example(example: Example, where: str, *, scores: bool, least: int) -> 
         )
 
 
-def _by_ids(row: Row, where: str, lookup: Lookup | None) -> Example:
-    if lookup is None:
-        raise InputError(f"{where}: the row has ids but its source has no 'queries' and 'documents' to find texts in")
-    query = lookup("query", row["query_id"])
-    ids = _list(row["document_ids"], where, "document_ids")
-    scored = _pair([lookup("document", each) for each in ids], row, "scores", where)
-    # Such rows do not say which document was judged: the teacher's favourite stands for the positive.
-    ranked = sorted(scored, key=lambda document: -(document.score or 0))
-    return Example(query, ranked[:1], ranked[1:])
+def _documents(row: Row, columns: Sequence[str], layout: Layout, where: str, lookup: Lookup | None) -> list[Candidate]:
+    found = (
+        by_ids(row, column, where, lookup) if layout.by_id else texts_of(row, column, where) for column in columns
+    )
+    return [document for documents in found for document in documents]
 
 
-def _negative_columns(columns: Iterable[str]) -> list[str]:
-    numbered = [name for name in columns if name.startswith("negative_") and name[9:].isdigit()]
-    plain = [name for name in ("negatives", "negative") if name in columns]
-    return plain + sorted(numbered, key=lambda name: int(name[9:]))
+def _scored(
+    row: Row, layout: Layout, positives: list[Candidate], negatives: list[Candidate], where: str
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Both with the scores of the row's columns."""
+    if len(layout.scores) == 2:
+        sides = zip((positives, negatives), layout.scores, strict=True)
+        first, second = (
+            with_scores(documents, numbers_of(row, column, where), column, where)
+            if has_value(row, column)
+            else documents
+            for documents, column in sides
+        )
+        return first, second
+    if not layout.scores or not has_value(row, layout.scores[0]):
+        return positives, negatives
+    (column,) = layout.scores
+    scores = numbers_of(row, column, where)
+    if holds_margin(layout, row) and (column in MARGINS or negatives):
+        if len(positives) != 1 or len(scores) != len(negatives):
+            raise InputError(
+                f"{where}: {column} has {len(scores)} margins between {len(positives)} positives and "
+                f"{len(negatives)} negatives; a margin is the score of one positive minus that of one negative"
+            )
+        scores = [0.0, *(-margin for margin in scores)]
+    elif positives and negatives and len(scores) == len(negatives):
+        raise InputError(
+            f"{where}: {column} has {len(scores)} scores for {len(positives + negatives)} documents, one each; if "
+            "these are margins, one a negative, call the column margin"
+        )
+    scored = with_scores(positives + negatives, scores, column, where)
+    return scored[: len(positives)], scored[len(positives) :]
 
 
-def _texts(row: Row, column: str, where: str) -> list[str]:
-    value = row.get(column)
-    values = [] if value is None else value if isinstance(value, list | tuple) else [value]
-    return [check_text(each, f"{where}: {column}")[0] for each in values]
-
-
-def _passages(value: Any, where: str) -> list[str]:
-    texts = []
-    for passage in value or []:
-        if not isinstance(passage, Mapping) or "text" not in passage:
-            raise InputError(f"{where}: a passage must have a text, not be {str(passage)[:60]!r}")
-        title = passage.get("title") or ""
-        texts.append(check_text(f"{title} {passage['text']}".strip(), where)[0])
-    return texts
-
-
-def _list(value: Any, where: str, column: str) -> list[Any]:
-    """A list, or one written as text, which is how some published files hold it."""
-    try:
-        values = ast.literal_eval(value) if isinstance(value, str) else value
-        return list(values)
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise InputError(f"{where}: {column} must be a list, not {str(value)[:60]!r}") from error
-
-
-def _pair(texts: list[str], row: Row, column: str, where: str) -> list[Scored]:
-    scores = row.get(column)
-    if scores is None or (isinstance(scores, list | str) and not scores):
-        return [Scored(text, None) for text in texts]
-    values = _list(scores, where, column) if not isinstance(scores, int | float) else [scores]
-    if len(values) != len(texts):
-        raise InputError(f"{where}: {column} has {len(values)} scores for {len(texts)} documents")
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"{where}: {column} holds {value!r}, which is not a finite number")
-    return [Scored(text, float(value)) for text, value in zip(texts, values, strict=True)]
+def _without_copies(positives: Sequence[Candidate], negatives: Sequence[Candidate]) -> list[Candidate]:
+    ids = {document.docid for document in positives if document.docid is not None}
+    texts = {plain(document.text) for document in positives}
+    return [document for document in negatives if document.docid not in ids and plain(document.text) not in texts]

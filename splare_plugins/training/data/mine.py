@@ -6,15 +6,15 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import replacing
-from splare_plugins.training.data.examples import read_example
-from splare_plugins.training.data.rows import read_rows
+from splare_plugins.training.data.examples import plain
+from splare_plugins.training.data.reader import ExampleReader
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class Mined(NamedTuple):
     """Queries for which none was found; they are left out."""
 
 
-def read_questions(source: str, *, split: str | None = None) -> list[Question]:
+def read_questions(source: str, **options: Any) -> list[Question]:
     """The queries of training data with their positives; rows of one query are put together.
 
-    Source and split are those of :func:`read_rows`; the order is that of the source, and ids are numbers.
+    Source and options are those of :func:`splare_plugins.training.data.rows.read_rows`; the order is that of the
+    source, and ids are numbers.
     """
     positives: dict[str, list[str]] = {}
-    for where, row, lookup in read_rows(source, split=split):
-        example = read_example(row, where, lookup)
+    for _, example in ExampleReader(source, **options):
         known = positives.setdefault(example.query, [])
         known.extend(text for text, _ in example.positives if text not in known)
     if not positives:
@@ -83,14 +83,14 @@ def write_negatives(
     rows = total = short = without = 0
     with replacing(output) as beside, beside.open("w", encoding="utf-8") as stream:
         for qid, text, positives in questions:
-            same = {_plain(positive) for positive in positives}
+            same = {plain(positive) for positive in positives}
             found: list[str] = []
             for docid in hits[qid].docids if qid in hits else ():
                 if docid not in documents:
                     raise InputError(f"the search found the document {docid!r}, which is not in the corpus")
-                plain = _plain(documents[docid])
-                if plain and plain not in same:
-                    same.add(plain)  # a copy of another negative teaches nothing more
+                folded = plain(documents[docid])
+                if folded and folded not in same:
+                    same.add(folded)  # a copy of another negative teaches nothing more
                     found.append(documents[docid])
             found = found[skip:]
             if pick == "random":
@@ -106,7 +106,3 @@ def write_negatives(
         if not rows:
             raise InputError("no negative was found for any query; is this the index of the corpus that was judged?")
     return Mined(rows, total, short, without)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())

@@ -23,8 +23,9 @@ from torch import Tensor
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import replacing
 from splare_plugins.training.config import DataSettings, TrainingConfig
-from splare_plugins.training.data.examples import Example, check_example, read_example
-from splare_plugins.training.data.rows import read_rows, source_stamp
+from splare_plugins.training.data.examples import Example, check_example
+from splare_plugins.training.data.reader import ExampleReader
+from splare_plugins.training.data.rows import source_stamp
 from splare_plugins.training.data.teachers import Teachers
 
 EXAMPLES = "examples.arrow"
@@ -54,9 +55,11 @@ def prepare(config: TrainingConfig, folder: Path) -> Dataset:
     Raises:
         InputError: for the first row that cannot be used, naming its file and line; or if there is none that can.
     """
-    sources = [{**dataclasses.asdict(each), "stamp": source_stamp(each.source)} for each in config.data]
-    for each in sources:
-        del each["teachers"]  # change no example
+    sources = []
+    for each in config.data:
+        files = [name for name in (each.source, each.queries, each.corpus) if name is not None]
+        sources.append({**dataclasses.asdict(each), "stamp": [source_stamp(name) for name in files]})
+        del sources[-1]["teachers"]  # change no example
     stamp = {
         "data": sources,
         "negatives": config.negatives,
@@ -78,7 +81,7 @@ def _same_stamp(path: Path, stamp: dict[str, Any]) -> bool:
     except (OSError, ValueError):
         return False
     found.pop("counts", None)
-    return bool(found == stamp)
+    return bool(found == json.loads(json.dumps(stamp)))
 
 
 def _write(config: TrainingConfig, path: Path) -> dict[str, dict[str, int]]:
@@ -109,16 +112,20 @@ def _counted(seen: Counter[str]) -> str:
 
 def _examples(settings: DataSettings, config: TrainingConfig, seen: Counter[str]) -> Iterator[Example]:
     scores = config.needs_scores
-    for where, row, lookup in read_rows(settings.source, subset=settings.subset, split=settings.split):
+    options = {name: getattr(settings, name) for name in ("subset", "split", "columns", "queries", "corpus")}
+    reader = ExampleReader(settings.source, **options)
+    for located in reader.rows():
         if seen["used"] == settings.limit:
             return
         try:
-            example = read_example(row, where, lookup)
+            example = reader.read(located)
+            if example.copies:
+                seen["copies"] = reader.copies
             unscored = scores and any(score is None for _, score in example.candidates)
             if unscored and settings.unscored == "skip":
                 seen["unscored"] += 1
                 continue
-            check_example(example, where, scores=scores, least=2 if scores else 1)
+            check_example(example, located.where, scores=scores, least=2 if scores else 1)
         except InputError:
             if settings.invalid == "error":
                 raise

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.corpus.irds import open_irds
 from splare_plugins.corpus.qrels import split_qrels
 from splare_plugins.corpus.sources import is_irds
-from splare_plugins.corpus.tables import parquet_values
 from splare_plugins.errors import InputError, MissingPartError
-from splare_plugins.machine.files import read_jsonl
-from splare_plugins.training.data.examples import Lookup, Row
+from splare_plugins.machine.files import COMPRESSED
+from splare_plugins.training.data.files import PARTS, Located, ending, file_rows
+from splare_plugins.training.data.ids import TextsById
+from splare_plugins.training.data.values import Lookup
 
 PUBLIC = {
     "bge-multilingual-gemma2-data": "hanhainebula/bge-multilingual-gemma2-data",
@@ -23,48 +25,75 @@ PUBLIC = {
 }
 """Short names of published sets with teacher scores."""
 
-_JSONL = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
-_PARQUET = ".parquet"
 _HUB_ID = re.compile(r"[^.~/][^/]*/[^/]+")
 
 
-class Located(NamedTuple):
-    """A row and where it stands."""
-
-    where: str
-    row: Row
-    lookup: Lookup | None = None
-
-
-def read_rows(source: str, *, subset: str | None = None, split: str | None = None) -> Iterator[Located]:
+def read_rows(
+    source: str,
+    *,
+    subset: str | None = None,
+    split: str | None = None,
+    columns: Sequence[str] = (),
+    queries: str | None = None,
+    corpus: str | None = None,
+) -> Iterator[Located]:
     """The rows of a source, one at a time.
 
     Args:
-        source: a ``.jsonl`` (also ``.gz``) or ``.parquet`` file, a folder of such parts, a BEIR folder, ``irds:NAME``,
-            a hub id or one of :data:`PUBLIC`, or a folder that holds a copy of such a set with its README.md.
+        source: a file as :func:`splare_plugins.training.data.files.file_rows` reads it, a folder of such parts, a BEIR
+            folder, ``irds:NAME``, a hub id or one of :data:`PUBLIC`, or a folder that holds a copy of such a set with
+            its README.md.
         subset: configuration of a published set; all of them if left out.
         split: of a published set, all of them if left out; of a BEIR folder, ``train`` if left out.
+        columns: names of the columns of TSV or CSV files without a header.
+        queries: where the texts of queries are, for files with their ids; as ``read_queries`` takes it.
+        corpus: likewise for documents, as ``read_documents`` takes it.
 
     Raises:
         InputError: for a source that does not exist or is not known, or broken JSON.
         MissingPartError: if ``ir_datasets`` or ``datasets`` is needed and not installed.
     """
     path = Path(source)
+    parts = row_files(path)
+    if parts:
+
+        def rows(*, again: bool) -> Iterator[Located]:
+            return (row for part in parts for row in file_rows(part, columns, again=again))
+
+        if queries is None and corpus is None:
+            return rows(again=False)
+        lookup = TextsById(partial(rows, again=True), queries, corpus)
+        return (Located(where, row, lookup) for where, row, _ in rows(again=False))
+    if columns or queries or corpus:
+        raise InputError(
+            f"{source} brings its columns and its texts itself; columns, queries and corpus are for files of rows"
+        )
     if is_irds(source):
         return _irds_rows(source)
-    if path.is_file():
-        return _file_rows(path)
     if path.is_dir():
-        if any((path / f"corpus.jsonl{end}").is_file() for end in ("", ".gz")):
+        if _is_beir(path):
             return _beir_rows(path, split or "train")
         if not (path / "README.md").is_file():
-            return _folder_rows(path)
+            raise InputError(f"{path} holds neither a BEIR corpus nor files that end in {', '.join(PARTS)}")
     elif not (source in PUBLIC or _HUB_ID.fullmatch(source)):
         raise InputError(
-            f"{source} does not exist; training data are a .jsonl or .parquet file, a folder, irds:NAME, a hub id or "
-            f"one of {', '.join(PUBLIC)}"
+            f"{source} does not exist; training data are a file ending in {', '.join(PARTS)}, a folder, irds:NAME, a "
+            f"hub id or one of {', '.join(PUBLIC)}"
         )
     return _published_rows(PUBLIC.get(source, source), subset, split)
+
+
+def row_files(path: Path) -> list[Path]:
+    """The files of rows that a name stands for; none for anything else."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir() or _is_beir(path) or (path / "README.md").is_file():
+        return []
+    return sorted(file for file in path.iterdir() if ending(file) in PARTS and not file.name.startswith("."))
+
+
+def _is_beir(folder: Path) -> bool:
+    return any((folder / f"corpus.jsonl{end}").is_file() for end in ("", *COMPRESSED))
 
 
 def source_stamp(source: str) -> str:
@@ -75,21 +104,6 @@ def source_stamp(source: str) -> str:
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
-
-
-def _folder_rows(folder: Path) -> Iterator[Located]:
-    files = sorted(file for file in folder.iterdir() if file.name.endswith((*_JSONL, _PARQUET)))
-    if not files:
-        raise InputError(f"{folder} holds neither a BEIR corpus nor .jsonl or .parquet files")
-    return (row for file in files for row in _file_rows(file))
-
-
-def _file_rows(path: Path) -> Iterator[Located]:
-    if path.name.endswith(_PARQUET):
-        return (Located(where, row) for where, row in parquet_values(path))
-    if path.name.endswith(_JSONL):
-        return (Located(where, row) for where, row in read_jsonl(path))
-    raise InputError(f"{path} has no known format; its name must end in .jsonl, .jsonl.gz or .parquet")
 
 
 def _beir_rows(folder: Path, split: str) -> Iterator[Located]:

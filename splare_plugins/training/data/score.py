@@ -14,8 +14,9 @@ from typing import Any, Literal
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.files import read_json
-from splare_plugins.training.data.examples import Example, check_example, read_example
-from splare_plugins.training.data.rows import read_rows, source_stamp
+from splare_plugins.training.data.examples import Example, check_example
+from splare_plugins.training.data.reader import ExampleReader
+from splare_plugins.training.data.rows import source_stamp
 
 Kind = Literal["auto", "cross", "bi"]
 Teacher = Callable[[list[Example]], list[list[float]]]
@@ -92,6 +93,7 @@ def score_file(
     scale: float = 1.0,
     add: bool = False,
     on_progress: Progress | None = None,
+    **options: Any,
 ) -> int:
     """Write training data again with a teacher's scores; a call that was interrupted goes on where it stopped.
 
@@ -103,6 +105,7 @@ def score_file(
         scale: factor on the scores; softmax over cosines needs one of 20 to 100.
         add: add them to the scores that the source has, for a blend of teachers.
         on_progress: called with the number of rows just scored.
+        **options: of :func:`read_rows`.
 
     Returns:
         number of rows.
@@ -112,11 +115,13 @@ def score_file(
     """
     if output.exists():
         raise InputError(f"{output} exists; choose another file, or remove it")
-    begun = hashlib.sha256(repr((source_stamp(source), identity, scale, add)).encode()).hexdigest()[:12]
+    files = [source, *(options[name] for name in ("queries", "corpus") if options.get(name))]
+    read = [source_stamp(name) for name in files], options.get("columns", ())
+    begun = hashlib.sha256(repr((read, identity, scale, add)).encode()).hexdigest()[:12]
     part = output.with_name(f"{output.name}.{begun}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
     done = _whole_lines(part)
-    rows = _examples(source, needs_scores=add)
+    rows = _examples(ExampleReader(source, **options), needs_scores=add)
     for _ in islice(rows, done):
         pass
     if done and on_progress is not None:
@@ -136,9 +141,8 @@ def score_file(
     return done
 
 
-def _examples(source: str, *, needs_scores: bool) -> Iterator[Example]:
-    for where, row, lookup in read_rows(source):
-        example = read_example(row, where, lookup)
+def _examples(reader: ExampleReader, *, needs_scores: bool) -> Iterator[Example]:
+    for where, example in reader:
         check_example(example, where, scores=needs_scores, least=1)
         yield example
 
