@@ -98,11 +98,12 @@ def open_graph(
 
 def _obstacle(config: SplareConfig, placement: Placement) -> str | None:
     """What of the options only torch does."""
-    device, dtype, attention = placement["device"], placement["dtype"], placement["attention"]
-    where = choose_device(device, placement["device_map"]).type
+    dtype, attention = placement["dtype"], placement["attention"]
+    if placement["device_map"] is not None:
+        return "a device map"
+    where = choose_device(placement["device"], None).type
     obstacles = {
         f"the device {where}": where != "cpu",
-        "a device map": placement["device_map"] is not None,
         f"the dtype {dtype}": str(dtype).removeprefix("torch.") not in ("auto", "float32", "bfloat16"),
         f"the attention {attention}": attention != "auto",
         f"{config.quantization} weights": config.quantization not in (None, INT8),
