@@ -62,7 +62,7 @@ $(VENV)/.uv:
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.uv
-	$(INSTALL) '.[small-model,pyserini]'
+	$(INSTALL) '.[small-model,openvino,pyserini]'
 	touch $@
 
 # Compiled once: a hundred tests start processes, where each would compile again if Python may not write its cache.

@@ -1,7 +1,7 @@
-"""Encoding SciFact documents on one thread of a processor: every runtime of ours against sentence-transformers.
+"""Encoding SciFact documents on one thread of a processor: each runtime of ours against sentence-transformers.
 
-The peer is built from stock modules: the transformer, a Dense layer with the SAE's encoder, and max pooling of
-log1p(relu); then the norm by which the model divides. Both sides pool special tokens and prompt, so that their vectors are the same.
+The peer is built from stock modules: transformer, a Dense layer with the SAE's encoder, max pooling of log1p(relu);
+and the norm by which the model divides. Both sides pool special tokens and prompt, so that vectors are the same.
 The second peer is the first with its transformer in int8 in OpenVINO and all else in torch, as its OpenVINO backend
 runs it (whose own exporter needs another version of transformers than we do). All run in turn in one process; CPU
 seconds, since the processor may be shared. Fails where two sides in float32 disagree.

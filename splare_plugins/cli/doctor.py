@@ -22,6 +22,8 @@ EXTRAS = {
     "train": ["sentence_transformers", "accelerate", "datasets", "yaml", "tensorboard"],
     "gguf": ["gguf", "sentencepiece"],
     "quantized": ["bitsandbytes", "accelerate"],
+    "openvino": ["openvino", "nncf", "onnx"],
+    "onnx": ["onnxruntime", "nncf", "onnx"],
     "datasets": ["ir_datasets"],
 }
 
