@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from splare_plugins.config import Side
-from splare_plugins.corpus.fields import Fields
+from splare_plugins.corpus.fields import Fields, Quoting
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import numbered_lines, parse_json_object
 
@@ -19,7 +20,11 @@ logger = logging.getLogger(__name__)
 
 Values = tuple[str, dict[str, Any]]
 """Where a record stands, and its values."""
+Rows = Iterator[tuple[str, list[str]]]
+"""Where a row stands, and its cells."""
 _LARGEST_CELL = 1 << 30
+# A cell in quotation marks with doubled ones inside, as CSV writers make it and hardly anybody else.
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)+"')
 
 
 def parquet_values(path: Path) -> Iterator[Values]:
@@ -70,28 +75,62 @@ def json_values(path: Path) -> Iterator[Values]:
 
 
 def tsv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
-    """The lines of a TSV file, whose texts are taken as they stand; quotation marks mean nothing."""
+    """The lines of a TSV file, with quotation marks as :class:`Fields` says."""
+    quoting = fields.quoting or _usual_quoting(path, side, fields)
+    if quoting == "csv":
+        rows = _csv_rows(path, "\t", hint="; --quoting none takes quotation marks as text")
+        return _table(_within_lines(rows) if fields.quoting is None else rows, side, fields, "TAB")
     lines = ((f"{path}:{number}", line.split("\t")) for number, line in numbered_lines(path))
-    return _table(((where, cells) for where, cells in lines if any(map(str.strip, cells))), side, fields, "TAB")
+    rows = ((where, cells) for where, cells in lines if any(map(str.strip, cells)))
+    return _table(_told_of_quotes(rows) if fields.quoting is None else rows, side, fields, "TAB")
 
 
 def csv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
     """The rows of a CSV file, quoted as spreadsheets do it."""
+    return _table(_csv_rows(path, ","), side, fields, "comma")
+
+
+def _usual_quoting(path: Path, side: Side, fields: Fields) -> Quoting:
+    """MS MARCO's TSV has no quoting and no header; DPR's passages are written by a CSV writer, under this one."""
+    first = next((line for _, line in numbered_lines(path) if line.strip()), "")
+    dpr = side == "document" and not fields.columns and first.split("\t") == ["id", "text", "title"]
+    return "csv" if dpr else "none"
+
+
+def _within_lines(rows: Rows) -> Rows:
+    """Rows whose quoting nobody stated; a mark that was text would swallow what follows, up to the next one."""
+    for where, cells in rows:
+        if any("\n" in cell for cell in cells):
+            raise InputError(
+                f"{where}: a cell in quotation marks that ends here goes over several lines; "
+                "--quoting csv takes it so, --quoting none takes quotation marks as text"
+            )
+        yield where, cells
+
+
+def _told_of_quotes(rows: Rows) -> Rows:
+    """The same rows; the first cell that looks quoted is told, as its marks are kept."""
+    told = False
+    for where, cells in rows:
+        if not told and any(map(_QUOTED.fullmatch, cells)):
+            told = True
+            logger.warning("%s: quotation marks around cells are kept as text; --quoting csv removes them", where)
+        yield where, cells
+
+
+def _csv_rows(path: Path, delimiter: str, hint: str = "") -> Rows:
     csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.reader((line + "\n" for _, line in numbered_lines(path)), strict=True)
-    return _table(_csv_rows(path, reader), side, fields, "comma")
-
-
-def _csv_rows(path: Path, reader: Any) -> Iterator[tuple[str, list[str]]]:
+    lines = (line + "\n" for _, line in numbered_lines(path))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if any(map(str.strip, cells)):
                 yield f"{path}:{reader.line_num}", cells
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: this is not CSV: {error}") from error
+        raise InputError(f"{path}:{reader.line_num}: this is not CSV: {error}{hint}") from error
 
 
-def _table(rows: Iterator[tuple[str, list[str]]], side: Side, fields: Fields, mark: str) -> Iterator[Values]:
+def _table(rows: Rows, side: Side, fields: Fields, mark: str) -> Iterator[Values]:
     first = next(rows, None)
     if first is None:
         return
