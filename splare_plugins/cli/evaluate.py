@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from splare_plugins.cli.options import Json
+
+
+class Subtopics(StrEnum):
+    """What becomes of a document that is judged apart for each subtopic."""
+
+    max = "max"
 
 
 def evaluate(
@@ -17,6 +24,10 @@ def evaluate(
         list[str], typer.Option("--measure", "-m", help="As ir-measures or trec_eval writes them; may be repeated.")
     ] = ["nDCG@10", "R@100"],  # noqa: B006 (typer wants a list)
     split: Annotated[str | None, typer.Option(help="Split of a folder of judgements.", show_default="test")] = None,
+    subtopics: Annotated[
+        Subtopics | None,
+        typer.Option(help="A document judged apart for each subtopic has the highest of its grades."),
+    ] = None,
     per_query: Annotated[bool, typer.Option("--per-query", help="Figures of every query too.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -26,7 +37,7 @@ def evaluate(
     from splare_plugins.retrieval.evaluation import coverage, evaluate_per_query
     from splare_plugins.retrieval.evaluation import evaluate as measure
 
-    judgements, ranking = read_qrels(qrels, split=split), read_run(run)
+    judgements, ranking = read_qrels(qrels, split=split, subtopics="max" if subtopics else None), read_run(run)
     figures = measure(judgements, ranking, measures)
     counts = coverage(judgements, ranking)._asdict()
     queries = evaluate_per_query(judgements, ranking, measures) if per_query else None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "splare-e5-small"
 SPREAD = "spread"
 _READING = "Reading the data"
+_QUOTING = "Quotation marks around cells of a TSV file: csv removes them, none keeps them."
 
 Model = Annotated[str, typer.Option("--model", "-M", help="Built-in name, model folder, hub id, or st:FOLDER.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -44,6 +45,13 @@ class Duplicates(StrEnum):
     first = "first"
 
 
+class Marks(StrEnum):
+    """What quotation marks around the cells of a TSV file mean."""
+
+    csv = "csv"
+    none = "none"
+
+
 OnDuplicateOption = Annotated[
     Duplicates, typer.Option(help="A document id that came before: stop, or keep the first document and count.")
 ]
@@ -61,11 +69,12 @@ class DocumentFields:
     columns: Annotated[
         str | None, _fields_option("Names of a file's columns where it has no header, such as id,title,text.")
     ] = None
+    quoting: Annotated[Marks | None, _fields_option(_QUOTING, default="by the header")] = None
 
     @property
     def names(self) -> Fields:
         """As readers take them."""
-        return _fields(self.columns, id=self.id_field, text=self.text_field, title=self.title_field)
+        return _fields(self.columns, self.quoting, id=self.id_field, text=self.text_field, title=self.title_field)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +94,19 @@ class QueryFields:
     columns: Annotated[
         str | None, _fields_option("Names of a file's columns where it has no header, such as id,language,text.")
     ] = None
+    quoting: Annotated[Marks | None, _fields_option(_QUOTING, default="none")] = None
 
     @property
     def names(self) -> Fields:
         """As readers take them."""
-        return _fields(self.columns, id=self.id_field, text=self.text_field)
+        return _fields(self.columns, self.quoting, id=self.id_field, text=self.text_field)
 
 
-def _fields(columns: str | None, **names: str | None) -> Fields:
+def _fields(columns: str | None, quoting: Marks | None, **names: str | None) -> Fields:
     from splare_plugins.corpus.fields import Fields
 
-    return Fields(columns=tuple(name.strip() for name in columns.split(",")) if columns else (), **names)
+    named = tuple(name.strip() for name in columns.split(",")) if columns else ()
+    return Fields(columns=named, quoting=quoting.value if quoting else None, **names)
 
 
 def parse_top_k(value: str) -> int | Literal["model"] | None:

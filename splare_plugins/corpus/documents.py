@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ MAX_ID_BYTES = 512
 
 # White space would break TREC runs, which are split at it.
 _BAD_IN_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_PAIR = 2
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -30,13 +32,59 @@ class Document(NamedTuple):
         return joined(self.title, self.text)
 
 
-class Query(NamedTuple):
-    """One query."""
+class Query(tuple[str, str]):
+    """One query: the pair of its id and its text, so that ``for qid, text in queries`` and ``dict(queries)`` work.
 
-    qid: str
-    text: str
-    excluded: tuple[str, ...] = ()
-    """Documents that must not answer it, as BRIGHT names them in ``excluded_ids``."""
+    Attributes:
+        excluded: documents that must not answer it, as BRIGHT names them in ``excluded_ids``; beside the pair.
+    """
+
+    excluded: tuple[str, ...]
+
+    def __new__(cls, qid: str, text: str, excluded: Iterable[str] = ()) -> Query:
+        """A query of these values."""
+        query = super().__new__(cls, (qid, text))
+        query.excluded = tuple(excluded)
+        return query
+
+    @property
+    def qid(self) -> str:
+        """Its id."""
+        return self[0]
+
+    @property
+    def text(self) -> str:
+        """What is encoded."""
+        return self[1]
+
+    def __getnewargs__(self) -> tuple[str, str, tuple[str, ...]]:  # type: ignore[override]
+        return self.qid, self.text, self.excluded
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, other) is True and self.excluded == getattr(other, "excluded", ())
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+    def __repr__(self) -> str:
+        excluded = f", excluded={self.excluded!r}" if self.excluded else ""
+        return f"Query(qid={self.qid!r}, text={self.text!r}{excluded})"
+
+
+def as_queries(pairs: Iterable[tuple[str, str]]) -> list[Query]:
+    """Queries, whether they came as such or as pairs of id and text.
+
+    Raises:
+        InputError: for anything else.
+    """
+    queries = []
+    for each in pairs:
+        if isinstance(each, str) or len(each) != _PAIR:
+            raise InputError(f"a query is a pair of its id and its text, not {str(each)[:80]!r}")
+        queries.append(each if isinstance(each, Query) else Query(*each))
+    return queries
 
 
 @dataclass

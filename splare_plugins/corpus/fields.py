@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from splare_plugins.config import Side
 from splare_plugins.errors import InputError
@@ -23,6 +23,8 @@ JUDGEMENT_HEADERS = (
     ("corpus-id", "corpus_id", "docid", "doc_id", "docno", "pid", "did"),
     ("score", "relevance", "rel", "label", "grade"),
 )
+Quoting = Literal["csv", "none"]
+"""What quotation marks around the cells of a TSV file mean."""
 _WORD = re.compile(r"[A-Za-z_][\w -]{0,30}")
 
 
@@ -45,14 +47,20 @@ class Fields:
         text: name of the field with the text; several joined by a comma are read one after the other.
         title: name of the field with a document's title.
         columns: names of the columns of a file without a header, in order, such as ``("id", "title", "text")``.
+        quoting: what quotation marks around a cell of a TSV file mean: ``"csv"``, they are not part of it, and doubled
+            ones inside are one; ``"none"``, they are text. If left out, the former for documents under DPR's header
+            ``id text title``, else the latter.
     """
 
     id: str | None = None
     text: str | None = None
     title: str | None = None
     columns: tuple[str, ...] = ()
+    quoting: Quoting | None = None
 
     def __post_init__(self) -> None:
+        if self.quoting not in (None, *get_args(Quoting)):
+            raise InputError(f"quoting must be 'csv' or 'none', not {self.quoting!r}")
         if len(set(self.columns)) < len(self.columns) or not all(self.columns or ("id",)):
             raise InputError(f"columns need different names, not {','.join(self.columns)!r}")
 
@@ -60,6 +68,7 @@ class Fields:
         """The same as options of the program."""
         named = {"--id-field": self.id, "--text-field": self.text, "--title-field": self.title}
         named["--columns"] = ",".join(self.columns) or None
+        named["--quoting"] = self.quoting
         return [word for option, name in named.items() if name for word in (option, name)]
 
     def record(self, values: Mapping[str, Any], where: str, side: Side) -> Record:

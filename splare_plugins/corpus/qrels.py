@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from splare_plugins.corpus.documents import check_id
 from splare_plugins.corpus.fields import JUDGEMENT_HEADERS, is_judgement_header
@@ -16,11 +16,15 @@ from splare_plugins.errors import InputError
 from splare_plugins.machine.files import COMPRESSED, numbered_lines
 
 _SHARD = re.compile(r"-\d+-of-\d+$")
-Judgement = tuple[str, Any, Any, Any]
-"""Place, query, document and grade."""
+Judgement = tuple[str, Any, Any, Any, Any]
+"""Place, query, document, grade and subtopic, which only lines of four columns have; else it is empty."""
+Subtopics = Literal["max"]
+"""What becomes of a document that is judged apart for each subtopic of a query."""
 
 
-def read_qrels(path: str | Path, *, split: str | None = None) -> dict[str, dict[str, int]]:
+def read_qrels(
+    path: str | Path, *, split: str | None = None, subtopics: Subtopics | None = None
+) -> dict[str, dict[str, int]]:
     """Read judgements: TREC's ``qid 0 docid relevance``, three columns, CSV, JSONL or Parquet, plain or compressed.
 
     A header is read where there is one, and tells which column is which. The same judgement may stand there twice.
@@ -28,6 +32,8 @@ def read_qrels(path: str | Path, *, split: str | None = None) -> dict[str, dict[
     Args:
         path: a file, or a folder, of which the judgements of one split are read.
         split: of a folder; ``test`` if left out.
+        subtopics: ``"max"`` gives a document that is judged under several subtopics of a query (the second column of
+            TREC's four, as in diversity tasks) the highest of its grades; otherwise they must agree.
 
     Raises:
         InputError: for lines of another form, relevance that is not a whole number, a document that is judged in two
@@ -39,14 +45,27 @@ def read_qrels(path: str | Path, *, split: str | None = None) -> dict[str, dict[
     elif split is not None:
         raise InputError(f"{path} is one file of judgements; a split is one of a folder, so omit --split")
     qrels: dict[str, dict[str, int]] = {}
-    for where, qid, docid, relevance in _judgements(path):
-        judged = qrels.setdefault(check_id(qid, where), {})
+    under: dict[tuple[str, str, str], int] = {}
+    if subtopics not in (None, *get_args(Subtopics)):
+        raise InputError(f"subtopics must be 'max' or left out, not {subtopics!r}")
+    for where, qid, docid, relevance, subtopic in _judgements(path):
+        qid = check_id(qid, where)
+        judged = qrels.setdefault(qid, {})
         docid, grade = check_id(docid, where), _grade(relevance, docid, where)
-        if judged.setdefault(docid, grade) != grade:
-            raise InputError(
-                f"{where}: the document {docid!r} is judged twice for the query {qid!r}, {judged[docid]} before and "
-                f"{grade} here; remove one"
-            )
+        before = under.setdefault((qid, docid, subtopic), grade)
+        if before == grade and (judged.setdefault(docid, grade) == grade or subtopics == "max"):
+            judged[docid] = max(judged[docid], grade)
+            continue
+        other = before == grade
+        way_out = (
+            f" under the subtopic {subtopic}; --subtopics max (of splare evaluate) takes the highest"
+            if other
+            else "; remove one"
+        )
+        raise InputError(
+            f"{where}: the document {docid!r} is judged twice for the query {qid!r}, "
+            f"{judged[docid] if other else before} before and {grade} here{way_out}"
+        )
     if not qrels:
         raise InputError(f"{path} holds no judgement")
     return qrels
@@ -81,7 +100,8 @@ def _judgements(path: Path) -> Iterator[Judgement]:
             names = [next((name for name in known if name in values), None) for known in JUDGEMENT_HEADERS]
             if None in names:
                 raise InputError(f"{where}: judgements have query-id, corpus-id and score, not {', '.join(values)}")
-            yield where, *(values[str(name)] for name in names)  # type: ignore[misc]
+            qid, docid, grade = (values[str(name)] for name in names)
+            yield where, qid, docid, grade, ""
         return
     lines = (
         (f"{path}:{number}", [cell.strip() for cell in line.split(",")] if kind == "csv" else line.split())
@@ -105,7 +125,9 @@ def _judgements(path: Path) -> Iterator[Judgement]:
         if len(columns) != width:
             raise InputError(f"{where}: this line has {len(columns)} columns, and the first one has {width}")
         assert order is not None
-        yield where, *(columns[number] for number in order)  # type: ignore[misc]
+        qid, docid, grade = (columns[number] for number in order)
+        others = [column for number, column in enumerate(columns) if number not in order]
+        yield where, qid, docid, grade, others[0] if others else ""
 
 
 def _header(columns: Sequence[str]) -> tuple[int, int, int] | None:

@@ -101,6 +101,8 @@ def _file_records(path: Path, side: Side, fields: Fields) -> Iterator[Record]:
         return topic_records(path, fields)
     if kind is None:
         raise InputError(f"{path} has no known form: neither <top>, JSON, nor id<TAB>text on its first line")
+    if fields.quoting and kind != "tsv":
+        raise InputError(f"{path} is not TSV, whose quotation marks --quoting is about; omit it")
     return (fields.record(values, where, side) for where, values in TABLES[kind](path, side, fields))
 
 

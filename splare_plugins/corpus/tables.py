@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from splare_plugins.config import Side
-from splare_plugins.corpus.fields import Fields
+from splare_plugins.corpus.fields import Fields, Quoting
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import numbered_lines, parse_json_object
 
@@ -21,7 +22,10 @@ Values = tuple[str, dict[str, Any]]
 """Where a record stands, and its values."""
 Cells = tuple[str, list[str]]
 """Where a line stands, and its cells."""
+Rows = Iterator[Cells]
 _LARGEST_CELL = 1 << 30
+# A cell in quotation marks with doubled ones inside, as CSV writers make it and hardly anybody else.
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)+"')
 
 
 def parquet_values(path: Path) -> Iterator[Values]:
@@ -72,8 +76,13 @@ def json_values(path: Path) -> Iterator[Values]:
 
 
 def tsv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
-    """The lines of a TSV file, whose texts are taken as they stand; quotation marks mean nothing."""
-    return _table(tsv_cells(path), side, fields, "TAB")
+    """The lines of a TSV file, with quotation marks as :class:`Fields` says."""
+    quoting = fields.quoting or _usual_quoting(path, side, fields)
+    if quoting == "csv":
+        rows = csv_cells(path, "\t", hint="; --quoting none takes quotation marks as text")
+        return _table(_within_lines(rows) if fields.quoting is None else rows, side, fields, "TAB")
+    rows = tsv_cells(path)
+    return _table(_told_of_quotes(rows) if fields.quoting is None else rows, side, fields, "TAB")
 
 
 def csv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
@@ -81,30 +90,59 @@ def csv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
     return _table(csv_cells(path), side, fields, "comma")
 
 
-def tsv_cells(path: Path) -> Iterator[Cells]:
+def tsv_cells(path: Path) -> Rows:
     """The cells of each line of a TSV file that is not blank."""
     for number, line in numbered_lines(path):
         if any(map(str.strip, cells := line.split("\t"))):
             yield f"{path}:{number}", cells
 
 
-def csv_cells(path: Path) -> Iterator[Cells]:
+def csv_cells(path: Path, delimiter: str = ",", hint: str = "") -> Rows:
     """The cells of each row of a CSV file that is not blank.
 
     Raises:
         InputError: for quotation marks that are not closed, naming the line.
     """
     csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.reader((line + "\n" for _, line in numbered_lines(path)), strict=True)
+    lines = (line + "\n" for _, line in numbered_lines(path))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if any(map(str.strip, cells)):
                 yield f"{path}:{reader.line_num}", cells
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: this is not CSV: {error}") from error
+        raise InputError(f"{path}:{reader.line_num}: this is not CSV: {error}{hint}") from error
 
 
-def named_cells(rows: Iterator[Cells], names: Sequence[str], mark: str) -> Iterator[Values]:
+def _usual_quoting(path: Path, side: Side, fields: Fields) -> Quoting:
+    """MS MARCO's TSV has no quoting and no header; DPR's passages are written by a CSV writer, under this one."""
+    first = next((line for _, line in numbered_lines(path) if line.strip()), "")
+    dpr = side == "document" and not fields.columns and first.split("\t") == ["id", "text", "title"]
+    return "csv" if dpr else "none"
+
+
+def _within_lines(rows: Rows) -> Rows:
+    """Rows whose quoting nobody stated; a mark that was text would swallow what follows, up to the next one."""
+    for where, cells in rows:
+        if any("\n" in cell for cell in cells):
+            raise InputError(
+                f"{where}: a cell in quotation marks that ends here goes over several lines; "
+                "--quoting csv takes it so, --quoting none takes quotation marks as text"
+            )
+        yield where, cells
+
+
+def _told_of_quotes(rows: Rows) -> Rows:
+    """The same rows; the first cell that looks quoted is told, as its marks are kept."""
+    told = False
+    for where, cells in rows:
+        if not told and any(map(_QUOTED.fullmatch, cells)):
+            told = True
+            logger.warning("%s: quotation marks around cells are kept as text; --quoting csv removes them", where)
+        yield where, cells
+
+
+def named_cells(rows: Rows, names: Sequence[str], mark: str) -> Iterator[Values]:
     """The cells of each line by the names of their columns.
 
     Raises:
@@ -119,7 +157,7 @@ def named_cells(rows: Iterator[Cells], names: Sequence[str], mark: str) -> Itera
         yield where, dict(zip(names, cells, strict=True))
 
 
-def _table(rows: Iterator[Cells], side: Side, fields: Fields, mark: str) -> Iterator[Values]:
+def _table(rows: Rows, side: Side, fields: Fields, mark: str) -> Iterator[Values]:
     first = next(rows, None)
     if first is None:
         return

@@ -20,11 +20,11 @@ from splare_plugins.corpus import (
     EncodedBatch,
     EncodedCounts,
     Fields,
-    Query,
     ReadCounts,
     read_documents,
     source_identity,
 )
+from splare_plugins.corpus.documents import as_queries
 from splare_plugins.corpus.readers import OnDuplicate
 from splare_plugins.corpus.sources import Source
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
@@ -120,19 +120,23 @@ def document_batches(
 
 def query_impacts(
     model: Encoder,
-    queries: Sequence[Query],
+    queries: Iterable[tuple[str, str]],
     *,
     top_k: TopK = "model",
     on_progress: Progress | None = None,
     on_truncated: Progress | None = None,
 ) -> csr_array:
-    """Impacts of queries, int32, shape ``(len(queries), width)``; ``on_truncated`` is told how many were cut."""
-    texts = [query.text for query in queries]
+    """Impacts of queries, int32, shape ``(len(queries), width)``; ``on_truncated`` is told how many were cut.
+
+    A query is a pair of its id and its text, such as :class:`~splare_plugins.corpus.Query` is.
+    """
+    asked = as_queries(queries)
+    texts = [query.text for query in asked]
     if on_truncated is None:
         weights = model.encode_queries(texts, top_k=top_k, on_progress=on_progress)
     else:
         weights = model.encode(texts, "query", top_k=top_k, on_progress=on_progress, on_truncated=on_truncated)
-    return model.quantizer.queries(weights, [query.qid for query in queries]).impacts
+    return model.quantizer.queries(weights, [query.qid for query in asked]).impacts
 
 
 def index(
@@ -260,18 +264,18 @@ def search_queries(
 
 
 def without_left_out(
-    run: Mapping[str, Hits], queries: Sequence[Query], k: int, *, remove_query: bool = False
+    run: Mapping[str, Hits], queries: Iterable[tuple[str, str]], k: int, *, remove_query: bool = False
 ) -> dict[str, Hits]:
     """The best ``k`` hits of each query without the documents that must not answer it.
 
     Args:
         run: from :func:`search_queries`, with :func:`most_left_out` more hits than ``k``.
-        queries: those of the run; what each excludes is left out.
+        queries: those of the run; what each excludes is left out, which a plain pair of id and text does not.
         k: most documents per query.
         remove_query: leave out the document that has the query's id, where queries are documents (ArguAna, Quora).
     """
     best = {}
-    for query in queries:
+    for query in as_queries(queries):
         out = {*query.excluded, *([query.qid] if remove_query else [])}
         docids, scores = run[query.qid]
         kept = [place for place, docid in enumerate(docids) if docid not in out][:k]
@@ -279,9 +283,9 @@ def without_left_out(
     return best
 
 
-def most_left_out(queries: Sequence[Query], *, remove_query: bool = False) -> int:
+def most_left_out(queries: Iterable[tuple[str, str]], *, remove_query: bool = False) -> int:
     """How many hits of a query :func:`without_left_out` may take away."""
-    return max((len(query.excluded) for query in queries), default=0) + remove_query
+    return max((len(query.excluded) for query in as_queries(queries)), default=0) + remove_query
 
 
 # Their former names, which programs import; an encoder has methods of the same names that give float weights.

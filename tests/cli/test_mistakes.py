@@ -125,6 +125,7 @@ def test_the_command_of_a_message_works(splare, tiny_folder, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c one.tsv").write_text("id\tbody\nd1\tone\nd2\ttwo\n", encoding="utf-8")
     options = ["--part-size", "1", "--top-k", "5", "--text-field", "body", "--on-duplicate", "first"]
+    options += ["--quoting", "csv"]
     splare("encode", "c one.tsv", "-o", "e", "-M", tiny_folder, "--shard", "1/2", *options)
     said = " ".join(splare("index", "memory", "e", "-o", "i").err.split())
     assert splare(*shlex.split(said.partition("run: splare ")[2])).status == 0

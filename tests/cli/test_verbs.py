@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from splare_plugins.corpus import read_run
@@ -115,3 +116,35 @@ def test_demo(splare, small_data, tmp_path, dataset, task):
     assert shown.status == 0
     assert "nDCG@10" in shown.out
     assert parts == {path: path.stat().st_mtime_ns for path in (tmp_path / "encoded").glob("part-*")}
+
+
+def test_quotation_marks_of_tsv(splare, tiny_folder, tmp_path, caplog):
+    (tmp_path / "corpus.tsv").write_text('id\ttext\nd1\t"one ""two"""\n', encoding="utf-8")
+    (tmp_path / "queries.tsv").write_text('q1\t"one ""two"""\n', encoding="utf-8")
+    texts = []
+    for marks in ((), ("--quoting", "none"), ("--quoting", "csv")):
+        place = tmp_path / f"encoded-{len(texts)}"
+        made = splare("encode", tmp_path / "corpus.tsv", "-o", place, "-M", tiny_folder, "--store-text", *marks)
+        assert made.status == 0, made.err
+        assert ("--quoting csv removes them" in caplog.text) == (marks == ())
+        caplog.clear()
+        texts += pq.read_table(place / "part-000000.parquet")["text"].to_pylist()
+    assert texts == ['"one ""two"""', '"one ""two"""', 'one "two"']
+    assert splare("index", "memory", place, "-o", tmp_path / "index").status == 0
+    asked = ("search", tmp_path / "index", tmp_path / "queries.tsv", "-o", tmp_path / "run", "--engine", "memory")
+    scores = []
+    for marks in ((), ("--quoting", "csv")):
+        assert splare(*asked, *marks).status == 0
+        scores.append((tmp_path / "run").read_text().split()[4])
+    assert scores[0] != scores[1]
+
+
+def test_judgements_by_subtopic(splare, tmp_path):
+    (tmp_path / "qrels").write_text("q 1 a 0\nq 2 a 2\nq 1 b 0\n", encoding="utf-8")
+    (tmp_path / "run").write_text("q Q0 a 1 2 t\nq Q0 b 2 1 t\n", encoding="utf-8")
+    refused = splare("evaluate", tmp_path / "qrels", tmp_path / "run")
+    assert refused.status == 2
+    assert "--subtopics max" in refused.err
+    assert (
+        splare("evaluate", tmp_path / "qrels", tmp_path / "run", "--subtopics", "max", "--json").facts["nDCG@10"] == 1
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
@@ -280,3 +282,86 @@ def test_any_unicode_survives_jsonl(write: Write, rows: list[tuple[str, str, str
         assert [len(document.title), len(document.text)] == [len(title), len(text)]
         assert "\0" not in document.content
     assert counts.cleaned == changed
+
+
+DPR = [
+    "id\ttext\ttitle",
+    '1\t"Aaron ( or ; ""Ahron"") is"\tAaron',
+    '2\tno "marks" here\t"""Heroes"" (song)"',
+    '3\t"one"\tx',
+]
+
+
+def test_passages_of_dpr_are_quoted(write: Write) -> None:
+    expected = [
+        Document("1", 'Aaron ( or ; "Ahron") is', "Aaron"),
+        Document("2", 'no "marks" here', '"Heroes" (song)'),
+        Document("3", "one", "x"),
+    ]
+    assert list(read_documents(write("psgs.tsv.gz", DPR))) == expected
+    stated = Fields(columns=("id", "text", "title"), quoting="csv")
+    assert list(read_documents(write("part.tsv", DPR[1:]), fields=stated)) == expected
+    literal = list(read_documents(write("psgs.tsv", DPR), fields=Fields(quoting="none")))
+    assert literal[0].text == '"Aaron ( or ; ""Ahron"") is"'
+
+
+def test_other_tsv_keeps_its_marks_and_says_so_once(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    lines = ['1\t"a"', '2\t"b ""c"" d"', '3\t"e ""f"""', '4\t"g']
+    assert [each.text for each in read_documents(write("collection.tsv", lines))] == [
+        '"a"',
+        '"b ""c"" d"',
+        '"e ""f"""',
+        '"g',
+    ]
+    assert caplog.text.count("--quoting csv removes them") == 1
+    assert "collection.tsv:2: quotation marks" in caplog.text
+    caplog.clear()
+    assert len(list(read_documents(write("collection.tsv", lines), fields=Fields(quoting="none")))) == 4
+    assert not caplog.text
+    header = ["qid\tquery", '1\t"what ""is"" it?"']
+    assert read_queries(write("q.tsv", header), fields=Fields(quoting="csv")) == [Query("1", 'what "is" it?')]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['1\t"a" b\tt'], r":2: this is not CSV: .*; --quoting none takes quotation marks as text"),
+        (['1\t"a\tt', "2\tb\tt"], r":3: this is not CSV: .*; --quoting none"),
+        (['1\t"a\tt', '2\tb"\tt'], r":3: a cell in quotation marks .* several lines; --quoting csv takes it so"),
+    ],
+    ids=["text after the mark", "never closed", "closed in another line"],
+)
+def test_marks_under_dprs_header_that_quote_nothing_are_refused(write: Write, lines: list[str], message: str) -> None:
+    path = write("psgs.tsv", DPR[:1] + lines)
+    with pytest.raises(InputError, match=message):
+        list(read_documents(path))
+    assert len(list(read_documents(path, fields=Fields(quoting="none")))) == len(lines)
+
+
+def test_a_stated_quoting_takes_cells_over_several_lines(write: Write) -> None:
+    path = write("psgs.tsv", [DPR[0], '1\t"a', 'b"\tt'])
+    assert list(read_documents(path, fields=Fields(quoting="csv"))) == [Document("1", "a\nb", "t")]
+
+
+def test_quoting_is_about_tsv(write: Write) -> None:
+    for name in ("c.jsonl", "c.csv"):
+        with pytest.raises(InputError, match=r"is not TSV, .*; omit it"):
+            list(read_documents(write(name, LINES), fields=Fields(quoting="csv")))
+    with pytest.raises(InputError, match="quoting must be 'csv' or 'none'"):
+        Fields(quoting="all")  # type: ignore[arg-type]
+    assert Fields(quoting="csv").options() == ["--quoting", "csv"]
+
+
+def test_a_query_is_a_pair_with_what_it_excludes_beside_it(write: Write) -> None:
+    queries = read_queries(
+        write("q.jsonl", ['{"id": 1, "text": "one", "excluded_ids": ["d"]}', '{"id": 2, "text": "two"}'])
+    )
+    assert [(qid, text) for qid, text in queries] == [("1", "one"), ("2", "two")]
+    assert dict(queries) == {"1": "one", "2": "two"}
+    assert [query.excluded for query in queries] == [("d",), ()]
+    assert queries[0] != Query("1", "one") == ("1", "one")
+    assert len({queries[0], Query("1", "one"), ("1", "one")}) == 2
+    for copied in (pickle.loads(pickle.dumps(queries)), copy.deepcopy(queries)):
+        assert copied == queries
+        assert copied[0].excluded == ("d",)
+    assert repr(queries[0]) == "Query(qid='1', text='one', excluded=('d',))"

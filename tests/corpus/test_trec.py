@@ -165,3 +165,31 @@ def test_missing_files(tmp_path: Path) -> None:
     for read in (read_run, read_qrels):
         with pytest.raises(InputError, match=r"cannot read .*nowhere: No such file"):
             read(tmp_path / "nowhere")
+
+
+SUBTOPICS = ["1 1 a 2", "1 2 a 0", "1 2 b -2", "1 1 b 1", "1 3 a 2", "2 1 a 0", "2 2 a 0"]
+
+
+@pytest.mark.parametrize("header", [[], ["#topic\tsubtopic\tdocno\trel"]])
+def test_subtopics_that_disagree(write: Write, header: list[str]) -> None:
+    path = write("qrels", [*header, *SUBTOPICS])
+    assert read_qrels(path, subtopics="max") == {"1": {"a": 2, "b": 1}, "2": {"a": 0}}
+    with pytest.raises(
+        InputError,
+        match=r"'a' .* '1', 2 before and 0 here under the subtopic 2; --subtopics max .*highest",
+    ):
+        read_qrels(path)
+    # Those that agree need nothing.
+    assert read_qrels(write("qrels", SUBTOPICS[-2:])) == {"2": {"a": 0}}
+
+
+@pytest.mark.parametrize("line", ["1 1 a 0", "1 1 a 3"])
+def test_a_contradiction_under_one_subtopic_is_none_of_subtopics(write: Write, line: str) -> None:
+    path = write("qrels", [*SUBTOPICS, line])
+    with pytest.raises(InputError, match=r":8: .* 'a' is judged twice for .* 2 before and \d here; remove one"):
+        read_qrels(path, subtopics="max")
+    bare = write("bare", ["q a 1", "q a 0"])
+    with pytest.raises(InputError, match=r"1 before and 0 here; remove one"):
+        read_qrels(bare, subtopics="max")
+    with pytest.raises(InputError, match="subtopics must be 'max'"):
+        read_qrels(path, subtopics="mean")  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from splare_plugins.corpus import (
 )
 from splare_plugins.corpus.encoded import join_batches
 from splare_plugins.engines import get_engine
+from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
 from splare_plugins.machine.overlap import overlapped
 from splare_plugins.model.splare import SplareModel
@@ -34,8 +35,10 @@ from splare_plugins.retrieval.indexing import (
     document_batches,
     encode_shard,
     index,
+    most_left_out,
     query_impacts,
     search_queries,
+    without_left_out,
 )
 from tests.corpus.fake import FakeModel, RecordingWriter, batch
 from tests.tiny import TEXTS
@@ -277,3 +280,17 @@ def assert_no_worker() -> None:
     while any(thread.name == "splare-encode" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_pairs_are_queries_too(tmp_path: Path) -> None:
+    pairs = [("q1", "red"), ("q2", "blue")]
+    queries = [Query("q1", "red", ("e",)), Query("q2", "blue")]
+    impacts = query_impacts(FakeModel(), pairs)
+    assert (impacts != query_impacts(FakeModel(), queries)).nnz == 0
+    run = {qid: Hits(["e", "q1"], np.array([2.0, 1.0])) for qid, _ in pairs}
+    assert without_left_out(run, pairs, 2, remove_query=True)["q1"].docids == ["e"]
+    assert without_left_out(run, queries, 2)["q1"].docids == ["q1"]
+    assert [most_left_out(each) for each in (pairs, queries, [])] == [0, 1, 0]
+    for wrong in (["ab"], [("q1",)], [("q1", "red", "more")]):
+        with pytest.raises(InputError, match="a query is a pair of its id and its text"):
+            query_impacts(FakeModel(), wrong)  # type: ignore[arg-type]
