@@ -85,6 +85,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rm3", action="store_true", help="extend queries by RM3")
     parser.add_argument("--rocchio", action="store_true", help="extend queries by Rocchio")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0, mps")
+    parser.add_argument("--runtime", default="auto", help="what computes on a processor: auto, torch, openvino")
     add_ignored(parser, _IMPLIED)
     options = parser.parse_args(arguments)
     if options.rm3 and options.rocchio:
@@ -122,7 +123,7 @@ def _encoded(
     from splare_plugins.impacts import to_dicts
     from splare_plugins.retrieval.indexing import query_impacts
 
-    loading = Loading(device=options.device)
+    loading = Loading(device=options.device, runtime=options.runtime)
     model = load_index_model(searcher.config, options.encoder, loading, f"the index {searcher.location}")
     cut: list[int] = []
     weights: list[dict[str, float]] = []

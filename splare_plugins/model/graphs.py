@@ -35,6 +35,9 @@ Runtime = Literal["auto", "torch", "openvino"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
 VARIABLE = "SPLARE_RUNTIME"
 
+LARGE = 2 << 30
+"""Bytes of a backbone beyond which no graph is made unless it is asked for."""
+
 # Raised when this version makes other graphs of the same models, so that old ones in the cache are left alone.
 _CONVERSION = 1
 # Relative difference of a text's vector. Rounding is a thousand times smaller; but where a TopK within each token
@@ -83,7 +86,7 @@ def open_graph(
     if not required and (asked == "torch" or obstacle is not None or find_spec("openvino") is None):
         return None
     try:
-        folder = found.folder if found.exported else cached_graph(config, load)
+        folder = found.folder if found.exported else cached_graph(config, load, limit=None if required else LARGE)
     except InputError as error:
         if required:
             raise
@@ -117,15 +120,16 @@ def is_pinned(config: SplareConfig) -> bool:
     return bool(backbone and config.head_sha256 and (config.adapter is None or config.adapter_sha256))
 
 
-def cached_graph(config: SplareConfig, load: Callable[[], Parts]) -> Path:
+def cached_graph(config: SplareConfig, load: Callable[[], Parts], *, limit: int | None = None) -> Path:
     """The folder of a model's OpenVINO graph, made now if it is not in the cache.
 
     Args:
         config: of the model; its prompts and lengths are no part of the graph.
         load: gives the parts of the model in float32 on the CPU.
+        limit: most bytes of a backbone that a new graph is made of.
 
     Raises:
-        InputError: if the model cannot be written as a graph, or does not say which weights it means.
+        InputError: if the model is larger, cannot be written as a graph, or does not say which weights it means.
     """
     require_package("openvino", "openvino")
     if not is_pinned(config):
@@ -139,8 +143,15 @@ def cached_graph(config: SplareConfig, load: Callable[[], Parts]) -> Path:
     folder = cache_root() / "graphs" / f"{Path(config.name).name}-{config.quantization or 'float32'}-{key}"
 
     def write(made: Path) -> None:
+        parts = load()
+        size = sum(weight.nbytes for weight in parts.backbone.parameters())
+        if limit is not None and size > limit:
+            raise InputError(
+                f"{config.name} has a backbone of {size / 1e9:.1f} GB, which the cache would keep a second time; it "
+                "runs in torch unless the runtime openvino is asked for"
+            )
         logger.info("writing %s for OpenVINO into %s (once)", config.name, folder)
-        make_graph(made, load(), config.quantization, "openvino")
+        make_graph(made, parts, config.quantization, "openvino")
 
     making_once(folder, CARD_FILE, write)
     return folder

@@ -159,6 +159,17 @@ def test_a_model_that_cannot_be_a_graph_runs_in_torch_and_says_so(
         SplareModel.from_pretrained(tiny_folder, runtime="openvino")
 
 
+def test_a_large_model_is_a_graph_only_where_that_is_asked_for(
+    tiny_folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv(graphs.VARIABLE)
+    monkeypatch.setattr(graphs, "LARGE", 10_000)
+    assert SplareModel.from_pretrained(tiny_folder, device="cpu")._graph is None
+    assert "which the cache would keep a second time" in caplog.text
+    assert SplareModel.from_pretrained(tiny_folder, runtime="openvino")._graph is not None
+    assert SplareModel.from_pretrained(tiny_folder, device="cpu")._graph is not None
+
+
 def test_a_model_that_does_not_say_which_weights_it_means(tiny_folder: Path, cache: Path, tmp_path: Path) -> None:
     SplareModel.load(tiny_folder).save_pretrained(tmp_path / "model")
     values = json.loads((tmp_path / "model" / CONFIG_FILE).read_text())
