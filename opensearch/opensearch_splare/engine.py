@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from opensearch_splare.connection import connect
+from opensearch_splare.connection import connect, server_errors
 from opensearch_splare.index import SplareIndex
 from opensearch_splare.location import split_location
+from opensearch_splare.mapping import TEXT_FIELDS
 from opensearch_splare.writer import OpenSearchWriter
 from splare_plugins.engines.base import Hits, Searcher
 
@@ -33,6 +35,14 @@ class OpenSearchSearcher(Searcher):
     def search(self, impacts: Any, k: int) -> list[Hits]:
         """See :meth:`Searcher.search`; impacts of queries may go up to 256."""
         return self.index.search_impacts(impacts, k)
+
+    def document(self, docid: str) -> str | None:
+        """See :meth:`Searcher.document`."""
+        params = {"_source_includes": ",".join(TEXT_FIELDS)}
+        with server_errors(self.index.client, self.index.name):
+            found = self.index.client.get(index=self.index.name, id=docid, params=params, ignore=404)
+        source = found.get("_source", {})
+        return json.dumps(source) if "text" in source else None
 
     def close(self) -> None:
         """Close the connections."""

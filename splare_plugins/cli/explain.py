@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splare_plugins.cli.options import IndexModel, Json, Loading, expand_options, load_index_model
-from splare_plugins.cli.places import engine_of
+from splare_plugins.cli.places import engine_of, hidden
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def explain(
             made_with = searcher.config
             if corpus is None:
                 document = _stored(searcher, document, index)
-    loaded = load_index_model(made_with, model, loading, f"the index at {index}")
+    loaded = load_index_model(made_with, model, loading, f"the index at {hidden(index or '')}")
     explanation = take_apart(loaded, query, document, top=top)
     if as_json:
         print_json(explanation.to_dict())
@@ -82,10 +82,11 @@ def _stored(searcher: Searcher, docid: str, index: str) -> str:
     """The text that the index keeps of a document, where it keeps any."""
     from splare_plugins.corpus import Document
 
-    find = getattr(searcher, "document", None)
-    raw = find(docid) if find is not None else None
+    raw = searcher.document(docid)
     if raw is None:
-        raise InputError(f"{index} keeps no text of a document {docid!r}; name its corpus with --corpus")
+        raise InputError(
+            f"{hidden(index)} keeps no text of a document {docid!r} for this; name its corpus with --corpus"
+        )
     values = json.loads(raw)
     return Document(docid, values.get("text") or values.get("contents") or "", values.get("title") or "").content
 

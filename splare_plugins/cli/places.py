@@ -1,14 +1,20 @@
-"""Which engine an index belongs to, by what lies at its place."""
+"""Where an index lies, and which engine it belongs to by what lies there."""
 
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 
 # A file that every index of the engine has.
 _MARKS = {"memory": "memory_index.safetensors", "lucene": "segments_*"}
 _PYTERRIER = "pt_meta.json"
+
+
+def hidden(index: str) -> str:
+    """The place as it may be shown: without the password that may stand in an address."""
+    return re.sub("//[^/@]*@", "//", index)
 
 
 def engine_of(index: str) -> str:

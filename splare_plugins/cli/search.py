@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from splare_plugins.cli.options import (
     load_index_model,
     parse_top_k,
 )
-from splare_plugins.cli.places import engine_of
+from splare_plugins.cli.places import engine_of, hidden
 from splare_plugins.errors import InputError
 
 
@@ -99,8 +98,7 @@ def search(
         raise InputError(
             f"--form, --ca-certs and --aws-region are for OpenSearch, and the engine is {engine}; omit them"
         )
-    # A password may stand in an address.
-    shown = name or re.sub("//[^/@]*@", "//", index)
+    shown = name or hidden(index)
     with get_engine(engine).searcher(index, **options) as searcher:
         loaded = load_index_model(searcher.config, model, loading, f"the index at {shown}")
         begin = time.perf_counter()

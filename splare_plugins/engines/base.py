@@ -91,6 +91,14 @@ class Searcher(ABC):
             InputError: if ``k`` is below 1, or the queries are over another number of latents than ``config`` says.
         """
 
+    def document(self, docid: str) -> str | None:
+        """What was stored of a document, as JSON with its ``title`` and its ``text`` or ``contents``.
+
+        Returns:
+            ``None`` if there is no such document, the index keeps no texts, or the engine does not give them.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Release files and memory."""

@@ -41,6 +41,22 @@ def assert_same_runs(one: Path, other: Path) -> None:
         assert hits.scores.tolist() == runs[1][qid].scores.tolist()
 
 
+def test_explain_takes_the_text_that_an_index_keeps(splare, opensearch_url, name, tiny_folder, corpus):
+    url = f"{opensearch_url}/{name}"
+    short = ("explain", "the Panthers", "p000", "--index", url, "--json")
+    command = ("index", "opensearch", corpus, "--url", opensearch_url, "-i", name, "-M", tiny_folder)
+    made = splare(*command)
+    assert made.status == 0, made.err
+    assert splare(*short).facts == splare(*short, "--corpus", corpus).facts
+    missing = splare("explain", "the Panthers", "nothing", "--index", url.replace("//", "//user:secret@"))
+    assert missing.status == 2
+    assert "'nothing'" in missing.err and "secret" not in missing.err
+    assert splare(*command, "--no-text", "--overwrite").status == 0
+    refused = splare(*short)
+    assert refused.status == 2
+    assert "keeps no text of a document 'p000' for this; name" in " ".join(refused.err.split())
+
+
 def test_index_and_search(splare, opensearch_url, name, tiny, tiny_folder, corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
     facts = splare(
