@@ -9,13 +9,12 @@ from operator import attrgetter
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 from rich.markup import escape
 
 from splare_plugins import __version__
 from splare_plugins.cli.assemble import assemble
 from splare_plugins.cli.calibrate import calibrate
-from splare_plugins.cli.console import console, quiet_libraries
+from splare_plugins.cli.console import LogLines, console
 from splare_plugins.cli.demo import demo
 from splare_plugins.cli.doctor import doctor
 from splare_plugins.cli.encode import encode
@@ -28,6 +27,7 @@ from splare_plugins.cli.search import search
 from splare_plugins.cli.serve import serve
 from splare_plugins.cli.train import train
 from splare_plugins.errors import SplareError
+from splare_plugins.machine.quiet import is_for_users, quiet_libraries
 
 INTERRUPTED = 130
 
@@ -65,7 +65,9 @@ def _program(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    handler = RichHandler(console=console, show_path=False, show_time=False)
+    handler = LogLines()
+    if not verbose:
+        handler.addFilter(is_for_users)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
     quiet_libraries(verbose=verbose)
 

@@ -65,7 +65,11 @@ class DocumentFields:
     @property
     def names(self) -> Fields:
         """As readers take them."""
-        return _fields(self.columns, id=self.id_field, text=self.text_field, title=self.title_field)
+        flags = {
+            **{"id": "--id-field", "text": "--text-field", "title": "--title-field", "columns": "--columns"},
+            "duplicate": "--on-duplicate first",
+        }
+        return _fields(flags, self.columns, id=self.id_field, text=self.text_field, title=self.title_field)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +93,14 @@ class QueryFields:
     @property
     def names(self) -> Fields:
         """As readers take them."""
-        return _fields(self.columns, id=self.id_field, text=self.text_field)
+        flags = {"id": "--id-field", "text": "--field", "columns": "--columns"}
+        return _fields(flags, self.columns, id=self.id_field, text=self.text_field)
 
 
-def _fields(columns: str | None, **names: str | None) -> Fields:
+def _fields(flags: dict[str, str], columns: str | None, **names: Any) -> Fields:
     from splare_plugins.corpus.fields import Fields
 
-    return Fields(columns=tuple(name.strip() for name in columns.split(",")) if columns else (), **names)
+    return Fields(columns=tuple(name.strip() for name in columns.split(",")) if columns else (), flags=flags, **names)
 
 
 def parse_top_k(value: str) -> int | Literal["model"] | None:

@@ -115,12 +115,19 @@ def _two_columns(cells: list[str], where: str, side: Side, fields: Fields) -> tu
     """An id and a text; of more columns without a header nobody can tell which is what."""
     if fields.id or fields.text or fields.title:
         named = ", ".join(filter(None, (fields.id, fields.text, fields.title)))
-        raise InputError(f"{where}: the first line is no header that names {named}; name all columns with --columns")
+        out = fields.way_out("add such a line", "columns", "name all columns")
+        raise InputError(f"{where}: the first line is no header that names {named}; {out}")
     if len(cells) > 2:
         example = "id,title,text" if side == "document" else "id,text"
+        example += ",other" * (len(cells) - len(example.split(",")))
+        named = (
+            f"name them in their order, such as {fields.flags['columns']} {example}, or "
+            if "columns" in fields.flags
+            else ""
+        )
         raise InputError(
-            f"{where}: the line of {cells[0][:40]!r} has {len(cells)} columns and no header says which is what; name "
-            f"them in their order, such as --columns {example}{',other' * (len(cells) - len(example.split(',')))}"
+            f"{where}: the line of {cells[0][:40]!r} has {len(cells)} columns and no header says which is what; "
+            f"{named}add a first line that names them"
         )
     if len(cells) < 2:
         raise InputError(f"{where}: the line of {cells[0][:40]!r} has 1 columns; it must be id<TAB>text")
