@@ -8,13 +8,17 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from splare_plugins.errors import SplareError
+from splare_plugins.machine.quiet import is_for_users, quiet_libraries
 
 log = logging.getLogger(__name__)
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a command line and exit: 0, 2 after bad input with one sentence on stderr, 130 after an interrupt."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(is_for_users)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    quiet_libraries()
     try:
         main()
     except SplareError as error:

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from splare_plugins.retrieval.indexing import without_left_out
 
     counts = ReadCounts()
-    queries = read_queries(options.topics, counts=counts, fields=Fields(text=options.topics_field))
+    fields = Fields(text=options.topics_field, flags={"text": "--topics-field"})
+    queries = read_queries(options.topics, counts=counts, fields=fields)
     with LuceneSearcher(options.index) as searcher:
         weights = _weights(options, queries, searcher)
         found: dict[str, Hits] = {}

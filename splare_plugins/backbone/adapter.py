@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -40,11 +42,7 @@ def apply_adapter(model: PreTrainedModel, folder: Path, sha256: str | None) -> P
         )
     with safe_open(weights, "pt") as file:
         found = set(file.keys())
-    with warnings.catch_warnings():
-        # What it warns of, missing tensors, is an error here.
-        warnings.filterwarnings("ignore", message="Found missing adapter keys")
-        # Between peft and transformers, and nothing that a user could change.
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    with _quiet_peft():
         adapted = PeftModel.from_pretrained(model, folder)
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
     if missing := sorted(wanted - found):
@@ -71,7 +69,8 @@ def save_adapter(backbone: Backbone, folder: Path, base: str) -> str:
     """
     if len(names := backbone.model.active_adapters()) != 1:
         raise InputError(f"the adapters {', '.join(names)} are all active; choose one with set_adapter, or merge them")
-    backbone.model.save_pretrained(folder)
+    with _quiet_peft():
+        backbone.model.save_pretrained(folder)
     path = folder / SETTINGS
     # transformers puts a path of this machine's cache there
     write_json(path, {**read_json(path), "base_model_name_or_path": base})
@@ -89,14 +88,28 @@ def attach_adapter(backbone: Backbone, folder: Path, sha256: str | None) -> None
 
     saved = load_file(_weights(folder, sha256))
     saved = {name.removeprefix(_PEFT): tensor for name, tensor in saved.items()}
-    backbone.model.load_adapter(str(folder), is_trainable=True)
-    # transformers leaves some kinds of tensors as they were initialised, DoRA's magnitudes for one.
-    set_peft_model_state_dict(backbone.model, saved)
-    found = get_peft_model_state_dict(backbone.model)
+    with _quiet_peft():
+        backbone.model.load_adapter(str(folder), is_trainable=True)
+        # transformers leaves some kinds of tensors as they were initialised, DoRA's magnitudes for one.
+        set_peft_model_state_dict(backbone.model, saved)
+        found = get_peft_model_state_dict(backbone.model)
     kept = {name for name in saved if name in found and torch.equal(found[name].cpu(), saved[name])}
     if lost := next(iter(saved.keys() - kept), None):
         raise InputError(f"the adapter {folder} cannot be attached as it was saved: {lost} comes out otherwise")
     backbone.model.eval()
+
+
+@contextmanager
+def _quiet_peft() -> Iterator[None]:
+    """Silence what peft and transformers tell one another, and what is checked here."""
+    with warnings.catch_warnings():
+        # What it warns of, missing tensors, is an error here.
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")
+        # Between peft and transformers, and nothing that a user could change.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        # It looks for the vocabulary of a model by name on the hub; none is saved in an adapter here.
+        warnings.filterwarnings("ignore", message="Could not find a config file")
+        yield
 
 
 def _weights(folder: Path, sha256: str | None) -> Path:

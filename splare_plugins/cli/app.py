@@ -9,13 +9,12 @@ from operator import attrgetter
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 from rich.markup import escape
 
 from splare_plugins import __version__
 from splare_plugins.cli.assemble import assemble
 from splare_plugins.cli.calibrate import calibrate
-from splare_plugins.cli.console import console, quiet_libraries
+from splare_plugins.cli.console import LogLines, console
 from splare_plugins.cli.demo import demo
 from splare_plugins.cli.doctor import doctor
 from splare_plugins.cli.encode import encode
@@ -29,6 +28,7 @@ from splare_plugins.cli.search import search
 from splare_plugins.cli.serve import serve
 from splare_plugins.cli.train import train
 from splare_plugins.errors import SplareError
+from splare_plugins.machine.quiet import is_for_users, quiet_libraries
 
 INTERRUPTED = 130
 
@@ -66,12 +66,10 @@ def _program(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    level, shown = logging.INFO if verbose else logging.WARNING, "%(message)s"
-    handler: logging.Handler = RichHandler(console=console, show_path=False, show_time=False)
-    if not console.is_terminal:  # the other fills its lines with blanks, up to a width that a file has not
-        handler, shown = logging.StreamHandler(), "%(levelname)s %(message)s"
-    handler.setLevel(level)  # some libraries set their own loggers to DEBUG
-    logging.basicConfig(level=level, format=shown, handlers=[handler])
+    handler = LogLines()
+    if not verbose:
+        handler.addFilter(is_for_users)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
     quiet_libraries(verbose=verbose)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -35,14 +34,14 @@ console = Console(stderr=True, width=None if sys.stderr.isatty() else _ENDLESS)
 results = Console(width=None if sys.stdout.isatty() else _ENDLESS)
 
 
-def quiet_libraries(*, verbose: bool = False) -> None:
-    """Keep the progress bars and the advice of the libraries underneath away; before they are imported."""
-    for library in ("opensearch", "bitsandbytes"):
-        logging.getLogger(library).setLevel(logging.INFO if verbose else logging.ERROR)
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "info" if verbose else "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+class LogLines(logging.Handler):
+    """The log on stderr, a record a line: not cut, and not padded to the width of what has none."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else "dim"
+        line = Text.assemble((f"{record.levelname.lower()}:", style), " ", self.format(record))
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -74,7 +74,13 @@ class DocumentFields:
     @property
     def names(self) -> Fields:
         """As readers take them."""
-        return _fields(self.columns, self.quoting, id=self.id_field, text=self.text_field, title=self.title_field)
+        flags = {
+            **{"id": "--id-field", "text": "--text-field", "title": "--title-field", "columns": "--columns"},
+            "quoting": "--quoting",
+            "duplicate": "--on-duplicate first",
+        }
+        named = {"id": self.id_field, "text": self.text_field, "title": self.title_field}
+        return _fields(flags, self.columns, self.quoting, **named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +105,15 @@ class QueryFields:
     @property
     def names(self) -> Fields:
         """As readers take them."""
-        return _fields(self.columns, self.quoting, id=self.id_field, text=self.text_field)
+        flags = {"id": "--id-field", "text": "--field", "columns": "--columns", "quoting": "--quoting"}
+        return _fields(flags, self.columns, self.quoting, id=self.id_field, text=self.text_field)
 
 
-def _fields(columns: str | None, quoting: Marks | None, **names: str | None) -> Fields:
+def _fields(flags: dict[str, str], columns: str | None, quoting: Marks | None, **names: Any) -> Fields:
     from splare_plugins.corpus.fields import Fields
 
     named = tuple(name.strip() for name in columns.split(",")) if columns else ()
-    return Fields(columns=named, quoting=quoting.value if quoting else None, **names)
+    return Fields(columns=named, quoting=quoting.value if quoting else None, flags=flags, **names)
 
 
 def parse_top_k(value: str) -> int | Literal["model"] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 from splare_plugins.config import Side
@@ -50,6 +50,8 @@ class Fields:
         quoting: what quotation marks around a cell of a TSV file mean: ``"csv"``, they are not part of it, and doubled
             ones inside are one; ``"none"``, they are text. If left out, the former for documents under DPR's header
             ``id text title``, else the latter.
+        flags: options by which a program lets its users say that, by attribute, and under ``duplicate`` the one that
+            lets them keep the first of several records; messages name no others.
     """
 
     id: str | None = None
@@ -57,6 +59,7 @@ class Fields:
     title: str | None = None
     columns: tuple[str, ...] = ()
     quoting: Quoting | None = None
+    flags: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if self.quoting not in (None, *get_args(Quoting)):
@@ -71,6 +74,10 @@ class Fields:
         named["--quoting"] = self.quoting
         return [word for option, name in named.items() if name for word in (option, name)]
 
+    def way_out(self, instead: str, flag: str, how: str = "name it") -> str:
+        """What can be done in a file, and with an option where the program that reads it has one."""
+        return f"{instead}, or {how} with {self.flags[flag]}" if flag in self.flags else instead
+
     def record(self, values: Mapping[str, Any], where: str, side: Side) -> Record:
         """The record that these values are.
 
@@ -81,8 +88,8 @@ class Fields:
         id_field = _first(values, names)
         if id_field is None:
             raise InputError(
-                f"{where}: this record has no id; it needs a field {_either(names)}, or name one of "
-                f"{', '.join(values)} with --id-field"
+                f"{where}: this record has no id; "
+                + self.way_out(f"it needs a field {_either(names)} (there are {', '.join(values)})", "id", "name one")
             )
         if self.text:
             parts = [self._named(values, name, f"{where}: the {side} {values[id_field]!r}") for name in self._texts]
@@ -92,8 +99,8 @@ class Fields:
             text_field = _first(values, names)
             if text_field is None:
                 raise InputError(
-                    f"{where}: the {side} {values[id_field]!r} has no text; it needs a field {_either(names)}, or "
-                    f"name one of {', '.join(values)} with --text-field"
+                    f"{where}: the {side} {values[id_field]!r} has no text; it needs a field "
+                    + self.way_out(f"{_either(names)} (there are {', '.join(values)})", "text", "name one")
                 )
             text = values[text_field]
         title = values.get(self.title or "title")
@@ -127,8 +134,9 @@ class Fields:
             )
         if lower[0] in ids:
             raise InputError(
-                f"{where}: this looks like a header ({', '.join(names)}) that names no text; name it with "
-                f"--text-field, or name all columns of a file without a header with --columns"
+                f"{where}: this looks like a header ({', '.join(names)}) that names no text; "
+                + self.way_out(f"call that column {_either(TEXT_NAMES[side])}", "text")
+                + self.way_out("", "columns", "name all columns of a file without a header")
             )
         return None
 

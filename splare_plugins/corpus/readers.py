@@ -90,7 +90,7 @@ def _records(
     else:
         files = source_files(source, side)
         records = (record for path in files for record in _file_records(path, side, fields))
-    return _checked(records, side, on_duplicate, ReadCounts() if counts is None else counts)
+    return _checked(records, side, on_duplicate, ReadCounts() if counts is None else counts, fields)
 
 
 def _file_records(path: Path, side: Side, fields: Fields) -> Iterator[Record]:
@@ -115,7 +115,9 @@ def _kind_of_text(path: Path) -> str | None:
     return "tsv" if "\t" in first or not first else None
 
 
-def _checked(records: Iterator[Record], side: Side, on_duplicate: OnDuplicate, counts: ReadCounts) -> Iterator[Kept]:
+def _checked(
+    records: Iterator[Record], side: Side, on_duplicate: OnDuplicate, counts: ReadCounts, fields: Fields
+) -> Iterator[Kept]:
     seen: set[str] = set()
     for record in records:
         name = check_id(record.id, record.where)
@@ -125,7 +127,8 @@ def _checked(records: Iterator[Record], side: Side, on_duplicate: OnDuplicate, c
         counts.read += 1
         if name in seen:
             if on_duplicate == "error":
-                raise InputError(f"{where} came before; ids must be unique (--on-duplicate first keeps the first one)")
+                out = fields.way_out("remove one of the two", "duplicate", "keep the first")
+                raise InputError(f"{where} came before; ids must be unique: {out}")
             counts.duplicates += 1
             continue
         seen.add(name)

@@ -79,10 +79,10 @@ def tsv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
     """The lines of a TSV file, with quotation marks as :class:`Fields` says."""
     quoting = fields.quoting or _usual_quoting(path, side, fields)
     if quoting == "csv":
-        rows = csv_cells(path, "\t", hint="; --quoting none takes quotation marks as text")
-        return _table(_within_lines(rows) if fields.quoting is None else rows, side, fields, "TAB")
+        rows = csv_cells(path, "\t", hint=f"; {_as_text(fields)}")
+        return _table(_within_lines(rows, fields) if fields.quoting is None else rows, side, fields, "TAB")
     rows = tsv_cells(path)
-    return _table(_told_of_quotes(rows) if fields.quoting is None else rows, side, fields, "TAB")
+    return _table(_told_of_quotes(rows, fields) if fields.quoting is None else rows, side, fields, "TAB")
 
 
 def csv_values(path: Path, side: Side, fields: Fields) -> Iterator[Values]:
@@ -121,24 +121,31 @@ def _usual_quoting(path: Path, side: Side, fields: Fields) -> Quoting:
     return "csv" if dpr else "none"
 
 
-def _within_lines(rows: Rows) -> Rows:
+def _as_text(fields: Fields) -> str:
+    if flag := fields.flags.get("quoting"):
+        return f"{flag} none takes quotation marks as text, {flag} csv those that belong together"
+    return "close what is quoted, and double the marks in it"
+
+
+def _within_lines(rows: Rows, fields: Fields) -> Rows:
     """Rows whose quoting nobody stated; a mark that was text would swallow what follows, up to the next one."""
     for where, cells in rows:
         if any("\n" in cell for cell in cells):
             raise InputError(
-                f"{where}: a cell in quotation marks that ends here goes over several lines; "
-                "--quoting csv takes it so, --quoting none takes quotation marks as text"
+                f"{where}: a cell in quotation marks that ends here goes over several lines, which may be meant or a "
+                f"mark too many; {_as_text(fields)}"
             )
         yield where, cells
 
 
-def _told_of_quotes(rows: Rows) -> Rows:
+def _told_of_quotes(rows: Rows, fields: Fields) -> Rows:
     """The same rows; the first cell that looks quoted is told, as its marks are kept."""
     told = False
     for where, cells in rows:
         if not told and any(map(_QUOTED.fullmatch, cells)):
             told = True
-            logger.warning("%s: quotation marks around cells are kept as text; --quoting csv removes them", where)
+            out = f"; {flag} csv removes them" if (flag := fields.flags.get("quoting")) else ""
+            logger.warning("%s: quotation marks around cells are kept as text%s", where, out)
         yield where, cells
 
 
@@ -175,12 +182,19 @@ def _two_columns(cells: list[str], where: str, side: Side, fields: Fields) -> tu
     """An id and a text; of more columns without a header nobody can tell which is what."""
     if fields.id or fields.text or fields.title:
         named = ", ".join(filter(None, (fields.id, fields.text, fields.title)))
-        raise InputError(f"{where}: the first line is no header that names {named}; name all columns with --columns")
+        out = fields.way_out("add such a line", "columns", "name all columns")
+        raise InputError(f"{where}: the first line is no header that names {named}; {out}")
     if len(cells) > 2:
         example = "id,title,text" if side == "document" else "id,text"
+        example += ",other" * (len(cells) - len(example.split(",")))
+        named = (
+            f"name them in their order, such as {fields.flags['columns']} {example}, or "
+            if "columns" in fields.flags
+            else ""
+        )
         raise InputError(
-            f"{where}: the line of {cells[0][:40]!r} has {len(cells)} columns and no header says which is what; name "
-            f"them in their order, such as --columns {example}{',other' * (len(cells) - len(example.split(',')))}"
+            f"{where}: the line of {cells[0][:40]!r} has {len(cells)} columns and no header says which is what; "
+            f"{named}add a first line that names them"
         )
     if len(cells) < 2:
         raise InputError(f"{where}: the line of {cells[0][:40]!r} has 1 columns; it must be id<TAB>text")

@@ -61,10 +61,12 @@ def _record(where: str, attributes: str, body: str, fields: Fields) -> Record:
         values[_SHORT.get(name, name)] = " ".join(plain.split())
     id_field = fields.id or next((name for name in _IDS if values.get(name)), None)
     if not id_field or not values.get(id_field):
-        raise InputError(f"{where} has no number; name the field that has it, of {', '.join(values)}, with --id-field")
+        out = fields.way_out(f"it needs a field {_IDS[0]} (there are {', '.join(values)})", "id", "name one")
+        raise InputError(f"{where} has no number; {out}")
     asked = [_SHORT.get(each.strip(), each.strip()) for each in fields.text.split(",")] if fields.text else None
     names = asked or [next((name for name in _TEXTS if values.get(name)), "title")]
     if missing := [name for name in names if name not in values]:
         there = ", ".join(name for name in values if name != id_field)
-        raise InputError(f"{where} ({values[id_field]}) has no {missing[0]}; name one of {there} with --field")
+        out = fields.way_out(f"add it (there are {there})", "text", "name one")
+        raise InputError(f"{where} ({values[id_field]}) has no {missing[0]}; {out}")
     return Record(where, values[id_field], "", " ".join(values[name] for name in names if values[name]))

@@ -73,7 +73,7 @@ def test_queries_of_three_columns(write: Write) -> None:
 @pytest.mark.parametrize("name", ["x.tsv", "x.csv"])
 def test_columns_whose_meaning_nobody_says(write: Write, read: Callable[..., Any], name: str) -> None:
     mark = "," if name == "x.csv" else "\t"
-    with pytest.raises(InputError, match=rf"{name}:1: .*has 3 columns and no header .*--columns id,"):
+    with pytest.raises(InputError, match=rf"{name}:1: .*has 3 columns and no header .*; add a first line"):
         list(read(write(name, [mark.join(("a", "b", "c"))])))
     with pytest.raises(InputError, match=r":1: these are judgements \(query-id, corpus-id, score\), not"):
         list(read(write(name, [mark.join(("query-id", "corpus-id", "score"))])))
@@ -85,7 +85,7 @@ def test_columns_whose_meaning_nobody_says(write: Write, read: Callable[..., Any
 
 def test_topics_that_are_none(write: Write) -> None:
     top = "<top>\n<num> Number: 301\n<desc> Description:\nabout it\n</top>"
-    with pytest.raises(InputError, match=r"topic 1 \(301\) has no title; name one of description with --field"):
+    with pytest.raises(InputError, match=r"topic 1 \(301\) has no title; add it \(there are description\)$"):
         read_queries(write("topics.txt", top))
     with pytest.raises(InputError, match=r"topic 1 has no number"):
         read_queries(write("topics.txt", top.replace("num>", "x>")))

@@ -305,9 +305,12 @@ def test_passages_of_dpr_are_quoted(write: Write) -> None:
     assert literal[0].text == '"Aaron ( or ; ""Ahron"") is"'
 
 
+FLAGS = {"quoting": "--quoting"}
+
+
 def test_other_tsv_keeps_its_marks_and_says_so_once(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     lines = ['1\t"a"', '2\t"b ""c"" d"', '3\t"e ""f"""', '4\t"g']
-    assert [each.text for each in read_documents(write("collection.tsv", lines))] == [
+    assert [each.text for each in read_documents(write("collection.tsv", lines), fields=Fields(flags=FLAGS))] == [
         '"a"',
         '"b ""c"" d"',
         '"e ""f"""',
@@ -325,15 +328,17 @@ def test_other_tsv_keeps_its_marks_and_says_so_once(write: Write, caplog: pytest
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (['1\t"a" b\tt'], r":2: this is not CSV: .*; --quoting none takes quotation marks as text"),
+        (['1\t"a" b\tt'], r":2: this is not CSV: .*; --quoting none takes quotation marks as text, --quoting csv"),
         (['1\t"a\tt', "2\tb\tt"], r":3: this is not CSV: .*; --quoting none"),
-        (['1\t"a\tt', '2\tb"\tt'], r":3: a cell in quotation marks .* several lines; --quoting csv takes it so"),
+        (['1\t"a\tt', '2\tb"\tt'], r":3: a cell in quotation marks .* several lines, .*; --quoting none"),
     ],
     ids=["text after the mark", "never closed", "closed in another line"],
 )
 def test_marks_under_dprs_header_that_quote_nothing_are_refused(write: Write, lines: list[str], message: str) -> None:
     path = write("psgs.tsv", DPR[:1] + lines)
     with pytest.raises(InputError, match=message):
+        list(read_documents(path, fields=Fields(flags=FLAGS)))
+    with pytest.raises(InputError, match="close what is quoted, and double the marks in it"):
         list(read_documents(path))
     assert len(list(read_documents(path, fields=Fields(quoting="none")))) == len(lines)
 
