@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from splare_plugins.cli.options import (
     DEFAULT_MODEL,
+    SPREAD,
     DocumentFields,
     Duplicates,
     Json,
@@ -19,9 +22,14 @@ from splare_plugins.cli.options import (
     corpus_source,
     expand_options,
     load_model,
+    load_quietly,
     parse_top_k,
 )
 from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from splare_plugins.model.encoder import Encoder
+    from splare_plugins.retrieval.workers import Workers
 
 
 @expand_options
@@ -32,6 +40,9 @@ def encode(
     loading: Loading,
     model: Model = DEFAULT_MODEL,
     shard: Annotated[str, typer.Option(help="i/n: encode part i of n, on as many machines; from 1/n to n/n.")] = "1/1",
+    workers: Annotated[
+        int, typer.Option(help="Processes on this machine; its GPUs, or else its cores, are shared out among them.")
+    ] = 1,
     part_size: Annotated[int, typer.Option(help="Documents of a part; what a killed run may have to redo.")] = 2000,
     top_k: TopKOption = "model",
     store_text: Annotated[
@@ -48,10 +59,9 @@ def encode(
     from splare_plugins.retrieval.indexing import encode_shard
 
     number, count = _shard(shard)
-    loaded = load_model(model, loading)
-    with progress("encoding") as advance:
+    with _makers(model, loading, workers) as makers, progress("encoding") as advance:
         summary = encode_shard(
-            loaded,
+            makers,
             corpus_source(corpus),
             output,
             shard=number,
@@ -64,6 +74,19 @@ def encode(
             on_progress=advance,
         )
     report(f"encoded into {output}", summary.to_dict(), as_json=as_json)
+
+
+def _makers(model: str, loading: Loading, workers: int) -> AbstractContextManager[Encoder | Workers]:
+    """The model, or processes that load it."""
+    if workers == 1:
+        return nullcontext(load_model(model, loading))
+    if loading.device == SPREAD or ":" in loading.device:
+        raise InputError(
+            f"--device {loading.device} leaves nothing to share out among workers; omit it, or omit --workers"
+        )
+    from splare_plugins.retrieval.processes import local_workers
+
+    return local_workers(partial(load_quietly, model, loading), workers)
 
 
 def _shard(value: str) -> tuple[int, int]:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_array
 
+from splare_plugins.config import SplareConfig
 from splare_plugins.corpus.documents import Document
-from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts
+from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts, join_batches
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import replacing
 
 _KEY = b"splare"
 _STORED = ("title", "text")
@@ -51,6 +52,55 @@ class PartCard:
     counts: EncodedCounts
 
 
+class PartTask(NamedTuple):
+    """A part that is to be made, which any process can do.
+
+    Attributes:
+        number: the part's number in the corpus, from 0.
+        source_sha256: hash of its documents.
+        documents: all of them, in order.
+    """
+
+    number: int
+    source_sha256: str
+    documents: list[Document]
+
+
+class MadePart(NamedTuple):
+    """A part that was made and only has to be put in its place.
+
+    Attributes:
+        number: of the part.
+        data: the bytes of its file.
+        counts: what encoding did to its documents.
+    """
+
+    number: int
+    data: bytes
+    counts: EncodedCounts
+
+
+def made_part(task: PartTask, batches: Iterable[EncodedBatch], config: SplareConfig) -> MadePart:
+    """The part that a task asks for.
+
+    Args:
+        task: what to make.
+        batches: its documents, encoded, in order.
+        config: the model that encoded them.
+    """
+    whole = join_batches(list(batches))
+    if whole.docids != [document.docid for document in task.documents]:
+        raise RuntimeError(f"encoding changed the order or the number of the documents of part {task.number}")
+    card = PartCard(
+        fingerprint=config.index_fingerprint(),
+        number=task.number,
+        width=config.width,
+        source_sha256=task.source_sha256,
+        counts=EncodedCounts.of(whole),
+    )
+    return MadePart(task.number, part_bytes(whole, card), card.counts)
+
+
 def documents_sha256(documents: Iterable[Document]) -> str:
     """Hash of ids, titles and texts, in order."""
     digest = hashlib.sha256()
@@ -62,12 +112,8 @@ def documents_sha256(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
-def write_part(path: Path, batch: EncodedBatch, card: PartCard) -> None:
-    """Write a part beside its place and rename it; equal input gives equal bytes.
-
-    Raises:
-        InputError: if the place cannot be written to or the disk is full.
-    """
+def part_bytes(batch: EncodedBatch, card: PartCard) -> bytes:
+    """A part as a file; equal input gives equal bytes."""
     fields = list(_COLUMNS)
     offsets = pa.array(batch.impacts.indptr.astype(np.int32))
     columns: list[Any] = [
@@ -84,17 +130,18 @@ def write_part(path: Path, batch: EncodedBatch, card: PartCard) -> None:
             columns.append(pa.array([document[name] for document in batch.documents], pa.string()))
     metadata = {_KEY: json.dumps(dataclasses.asdict(card), sort_keys=True).encode()}
     table = pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=metadata))
-    with replacing(path) as beside:
-        pq.write_table(
-            table,
-            beside,
-            row_group_size=max(1, len(batch)),
-            compression="zstd",
-            # Sorted ids have small differences; no two impacts or ids gain from a dictionary.
-            use_dictionary=False,
-            column_encoding={"latents.list.element": "DELTA_BINARY_PACKED"},
-            write_page_checksum=True,
-        )
+    file = io.BytesIO()
+    pq.write_table(
+        table,
+        file,
+        row_group_size=max(1, len(batch)),
+        compression="zstd",
+        # Sorted ids have small differences; no two impacts or ids gain from a dictionary.
+        use_dictionary=False,
+        column_encoding={"latents.list.element": "DELTA_BINARY_PACKED"},
+        write_page_checksum=True,
+    )
+    return file.getvalue()
 
 
 def read_card(path: Path) -> PartCard:

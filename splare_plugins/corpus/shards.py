@@ -1,28 +1,29 @@
 """Encode once, index many times: a corpus as a folder of Parquet parts that several machines can fill.
 
 Part ``p`` holds documents ``p * size`` to ``(p + 1) * size - 1`` of the corpus. Each part is encoded on its own, so
-that a part has the same bytes whichever run made it, and a killed run goes on with the first part that is missing.
+that a part has the same bytes whichever run or process made it, and a killed run goes on with the parts that are
+missing. One process reads the corpus and writes the files; others may make parts for it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from splare_plugins.corpus.documents import Document, ReadCounts
-from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts, join_batches
+from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts
 from splare_plugins.corpus.manifest import Encoding, ShardRecord, load_encoding
-from splare_plugins.corpus.parts import PartCard, documents_sha256, read_card, read_part, write_part
+from splare_plugins.corpus.parts import MadePart, PartCard, PartTask, documents_sha256, read_card, read_part
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
-from splare_plugins.machine.files import leftovers
+from splare_plugins.machine.files import leftovers, write_whole
 
 logger = logging.getLogger(__name__)
 
-Encode = Callable[[Sequence[Document]], Iterable[EncodedBatch]]
+Make = Callable[[Iterable[PartTask]], Iterable[MadePart]]
 
 
 def write_shard(
@@ -30,7 +31,7 @@ def write_shard(
     encoding: Encoding,
     shard: int,
     documents: Iterable[Document],
-    encode: Encode,
+    make: Make,
     *,
     counts: ReadCounts,
     on_finished: Progress | None = None,
@@ -42,7 +43,7 @@ def write_shard(
         encoding: settings, the same for all shards.
         shard: number of this shard, from 1.
         documents: the whole corpus; not read if the shard is complete.
-        encode: turns the documents of one part into batches, in order.
+        make: makes parts, each once and in any order; asks for the next task when it has a use for it.
         counts: filled by the reader of ``documents``.
         on_finished: called with the number of documents that were found finished and are not encoded again.
 
@@ -60,52 +61,40 @@ def write_shard(
             if on_finished is not None:
                 on_finished(record.encoded.documents)
             return record
-    corpus, total, encoded = hashlib.sha256(), 0, EncodedCounts()
-    stream = iter(documents)
-    parts = iter(lambda: list(islice(stream, encoding.part_size)), [])
-    for number, part in enumerate(parts):
-        digest = documents_sha256(part)
-        corpus.update(bytes.fromhex(digest))
-        total += len(part)
-        if number % encoding.shards == shard - 1:
+    corpus, total, finished = hashlib.sha256(), 0, EncodedCounts()
+
+    def missing() -> Iterator[PartTask]:
+        """The parts of this shard that are not there; all documents are counted on the way."""
+        nonlocal total, finished
+        stream = iter(documents)
+        for number, part in enumerate(iter(lambda: list(islice(stream, encoding.part_size)), [])):
+            digest = documents_sha256(part)
+            corpus.update(bytes.fromhex(digest))
+            total += len(part)
+            if number % encoding.shards != shard - 1:
+                continue
             path = encoding.part_path(folder, number)
             if path.exists():
-                encoded += _finished(path, number, digest, encoding)
+                finished += _finished(path, number, digest, encoding)
                 if on_finished is not None:
                     on_finished(len(part))
             else:
-                encoded += _encode_part(path, number, digest, part, encoding, encode)
+                yield PartTask(number, digest, part)
+
+    made = EncodedCounts()
+    for part in make(missing()):
+        path = encoding.part_path(folder, part.number)
+        write_whole(path, part.data)
+        logger.debug("wrote %s: %d documents", path, part.counts.documents)
+        made += part.counts
     if total == 0:
         raise InputError(f"{encoding.source} holds no document")
     for path in _own_parts(folder, encoding, shard, total):
         for stale in leftovers(path):
             stale.unlink(missing_ok=True)
-    record = ShardRecord(documents=total, source_sha256=corpus.hexdigest(), read=counts, encoded=encoded)
+    record = ShardRecord(documents=total, source_sha256=corpus.hexdigest(), read=counts, encoded=finished + made)
     record.save(record_path)
     return record
-
-
-def _encode_part(
-    path: Path,
-    number: int,
-    digest: str,
-    part: list[Document],
-    encoding: Encoding,
-    encode: Encode,
-) -> EncodedCounts:
-    whole = join_batches(list(encode(part)))
-    if whole.docids != [document.docid for document in part]:
-        raise RuntimeError(f"encoding changed the order or the number of the documents of part {number}")
-    card = PartCard(
-        fingerprint=encoding.config.index_fingerprint(),
-        number=number,
-        width=encoding.config.width,
-        source_sha256=digest,
-        counts=EncodedCounts.of(whole),
-    )
-    write_part(path, whole, card)
-    logger.debug("wrote %s: %d documents", path, len(whole))
-    return card.counts
 
 
 def _finished(path: Path, number: int, digest: str, encoding: Encoding) -> EncodedCounts:

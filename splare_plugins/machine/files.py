@@ -161,6 +161,12 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file by way of :func:`replacing`."""
+    with replacing(path) as beside:
+        beside.write_bytes(data)
+
+
 def create_once(path: Path, text: str) -> None:
     """Write ``path`` whole, unless it exists: of several processes that try, one wins and the others change nothing.
 
