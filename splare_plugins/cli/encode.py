@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +34,10 @@ if TYPE_CHECKING:
 @expand_options
 def encode(
     corpus: Annotated[list[str], typer.Argument(help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the encoded corpus.")],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", help="Folder of the encoded corpus, or an address such as s3://bucket/folder."),
+    ],
     fields: DocumentFields,
     loading: Loading,
     model: Model = DEFAULT_MODEL,

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,9 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.corpus.documents import Document
 from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts, join_batches
 from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from splare_plugins.machine.places import Place
 
 _KEY = b"splare"
 _STORED = ("title", "text")
@@ -144,27 +147,27 @@ def part_bytes(batch: EncodedBatch, card: PartCard) -> bytes:
     return file.getvalue()
 
 
-def read_card(path: Path) -> PartCard:
+def read_card(path: Place) -> PartCard:
     """What the part says about itself.
 
     Raises:
         InputError: if the file is missing, cut off, or no part of an encoded corpus.
     """
     try:
-        return _card(pq.read_schema(path), path)
+        with _opened(path) as file:
+            return _card(file.schema_arrow, path)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
 
-def read_part(path: Path) -> tuple[EncodedBatch, PartCard]:
+def read_part(path: Place) -> tuple[EncodedBatch, PartCard]:
     """Read a part and check it.
 
     Raises:
         InputError: if the file is missing, cut off or damaged, or no part of an encoded corpus.
     """
     try:
-        # Read through the one file: a folder name such as a=b must not turn into a column.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with _opened(path) as file:
             table = file.read()
         card = _card(table.schema, path)
         return _batch(table, card.width, path), card
@@ -172,7 +175,12 @@ def read_part(path: Path) -> tuple[EncodedBatch, PartCard]:
         raise _damaged(path, error) from error
 
 
-def _card(schema: pa.Schema, path: Path) -> PartCard:
+def _opened(path: Place) -> Any:
+    # Read through the one file: a folder name such as a=b must not turn into a column.
+    return pq.ParquetFile(path if isinstance(path, Path) else path.open(), page_checksum_verification=True)
+
+
+def _card(schema: pa.Schema, path: Place) -> PartCard:
     try:
         values = json.loads((schema.metadata or {})[_KEY])
         counts = EncodedCounts.from_dict(values.pop("counts"))
@@ -181,7 +189,7 @@ def _card(schema: pa.Schema, path: Path) -> PartCard:
         raise InputError(f"{path} is a Parquet file, but not a part of a corpus that splare encode wrote") from error
 
 
-def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
+def _batch(table: pa.Table, width: int, path: Place) -> EncodedBatch:
     stored = [name for name in _STORED if name in table.column_names]
     expected = [*_COLUMNS, *(pa.field(name, pa.string(), nullable=False) for name in stored)]
     if not table.schema.equals(pa.schema(expected)):
@@ -207,6 +215,6 @@ def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
     )
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
+def _damaged(path: Place, error: Exception) -> InputError:
     detail = str(error).strip().partition("\n")[0]
     return InputError(f"{path} is missing, cut off or damaged ({detail}); remove it and run splare encode again")

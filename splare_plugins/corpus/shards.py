@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splare_plugins.corpus.documents import Document, ReadCounts
 from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts
@@ -20,6 +20,10 @@ from splare_plugins.corpus.parts import MadePart, PartCard, PartTask, documents_
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.files import leftovers, write_whole
+from splare_plugins.machine.places import find_place
+
+if TYPE_CHECKING:
+    from splare_plugins.machine.places import Place
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ Make = Callable[[Iterable[PartTask]], Iterable[MadePart]]
 
 
 def write_shard(
-    folder: Path,
+    folder: str | Place,
     encoding: Encoding,
     shard: int,
     documents: Iterable[Document],
@@ -53,11 +57,13 @@ def write_shard(
     """
     if not 1 <= shard <= encoding.shards:
         raise InputError(f"there is no shard {shard} of {encoding.shards}; shards are numbered from 1")
+    folder = find_place(folder)
     encoding.claim(folder)
+    there = {file.name for file in folder.iterdir()}
     record_path = encoding.shard_path(folder, shard)
     if record_path.exists():
         record = ShardRecord.load(record_path)
-        if all(path.exists() for path in _own_parts(folder, encoding, shard, record.documents)):
+        if there.issuperset(path.name for path in _own_parts(folder, encoding, shard, record.documents)):
             if on_finished is not None:
                 on_finished(record.encoded.documents)
             return record
@@ -74,7 +80,7 @@ def write_shard(
             if number % encoding.shards != shard - 1:
                 continue
             path = encoding.part_path(folder, number)
-            if path.exists():
+            if path.name in there:
                 finished += _finished(path, number, digest, encoding)
                 if on_finished is not None:
                     on_finished(len(part))
@@ -89,15 +95,16 @@ def write_shard(
         made += part.counts
     if total == 0:
         raise InputError(f"{encoding.source} holds no document")
-    for path in _own_parts(folder, encoding, shard, total):
-        for stale in leftovers(path):
-            stale.unlink(missing_ok=True)
+    for stale in leftovers(folder, {path.name for path in _own_parts(folder, encoding, shard, total)}):
+        stale.unlink(missing_ok=True)
+    # Where no file can be made only once, a machine with other settings may have begun at the same moment.
+    encoding.claim(folder)
     record = ShardRecord(documents=total, source_sha256=corpus.hexdigest(), read=counts, encoded=finished + made)
     record.save(record_path)
     return record
 
 
-def _finished(path: Path, number: int, digest: str, encoding: Encoding) -> EncodedCounts:
+def _finished(path: Place, number: int, digest: str, encoding: Encoding) -> EncodedCounts:
     card = read_card(path)
     _check_card(card, path, number, encoding)
     if card.source_sha256 != digest:
@@ -108,7 +115,7 @@ def _finished(path: Path, number: int, digest: str, encoding: Encoding) -> Encod
     return card.counts
 
 
-def _check_card(card: PartCard, path: Path, number: int, encoding: Encoding) -> None:
+def _check_card(card: PartCard, path: Place, number: int, encoding: Encoding) -> None:
     if (card.fingerprint, card.number) != (encoding.config.index_fingerprint(), number):
         raise InputError(
             f"{path} is part {card.number} made with model {card.fingerprint}, not part {number} made with "
@@ -116,7 +123,7 @@ def _check_card(card: PartCard, path: Path, number: int, encoding: Encoding) -> 
         )
 
 
-def _own_parts(folder: Path, encoding: Encoding, shard: int, documents: int) -> list[Path]:
+def _own_parts(folder: Place, encoding: Encoding, shard: int, documents: int) -> list[Place]:
     numbers = range(shard - 1, -(-documents // encoding.part_size), encoding.shards)
     return [encoding.part_path(folder, number) for number in numbers]
 
@@ -125,9 +132,10 @@ class EncodedFolder:
     """A complete encoded corpus.
 
     Args:
-        path: a folder that all shards have been encoded into.
+        path: a folder or address that all shards have been encoded into.
 
     Attributes:
+        path: likewise, as a ``Path`` where it is a folder of this machine.
         encoding: the settings it was encoded with.
         config: the model that encoded it.
         num_docs: documents in it.
@@ -138,8 +146,8 @@ class EncodedFolder:
         InputError: if it is not an encoded corpus, or shards or parts are missing, naming them and what to run.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Place) -> None:
+        self.path = find_place(path)
         self.encoding = load_encoding(self.path)
         self.config = self.encoding.config
         records = self._records()
@@ -187,7 +195,8 @@ class EncodedFolder:
         return records
 
     def _check_parts(self) -> None:
-        missing = [n for n in range(self._num_parts) if not self.encoding.part_path(self.path, n).exists()]
+        there = {file.name for file in self.path.iterdir()}
+        missing = [n for n in range(self._num_parts) if self.encoding.part_path(self.path, n).name not in there]
         if missing:
             names = ", ".join(self.encoding.part_path(self.path, number).name for number in missing[:3])
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -28,11 +28,13 @@ from splare_plugins.corpus.sources import Source
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
 from splare_plugins.machine import Progress
 from splare_plugins.machine.overlap import overlapped
+from splare_plugins.machine.places import find_place
 from splare_plugins.retrieval.batches import document_batches, query_impacts
 from splare_plugins.retrieval.making import InThisProcess, Job
 from splare_plugins.retrieval.workers import Workers
 
 if TYPE_CHECKING:
+    from splare_plugins.machine.places import Place
     from splare_plugins.model.encoder import Encoder
 
 DEFAULT_PART_SIZE = 2000
@@ -117,7 +119,7 @@ def index(
 def encode_shard(
     model: Encoder | Workers,
     source: Source,
-    folder: str | Path,
+    folder: str | Place,
     *,
     shard: int = 1,
     shards: int = 1,
@@ -134,7 +136,7 @@ def encode_shard(
         model: a model whose quantiser is calibrated, or workers that have loaded one, such as
             :func:`splare_plugins.retrieval.processes.local_workers`; the files are the same.
         source: the corpus, as for ``read_documents``.
-        folder: shared by all shards.
+        folder: shared by all shards; or an address on another file system, such as ``s3://bucket/encoded``.
         shard: number of this shard, from 1.
         shards: number of shards.
         part_size: documents of a part.
@@ -154,7 +156,8 @@ def encode_shard(
 
     counts = ReadCounts()
     documents = read_documents(source, on_duplicate=on_duplicate, counts=counts, fields=fields)
-    if not (Path(folder) / MANIFEST_FILE).exists():
+    folder = find_place(folder)
+    if not (folder / MANIFEST_FILE).exists():
         # What refuses the corpus at once must not leave a folder that holds its settings against the next try.
         documents = chain(list(islice(documents, 1)), documents)
     encoding = Encoding(
@@ -172,7 +175,7 @@ def encode_shard(
     )
     job, makers = Job(top_k, store_text), model if isinstance(model, Workers) else InThisProcess(model)
     record = write_shard(
-        Path(folder),
+        folder,
         encoding,
         shard,
         documents,
