@@ -23,6 +23,7 @@ EXTRAS = {
     "gguf": ["gguf", "sentencepiece"],
     "quantized": ["bitsandbytes", "accelerate"],
     "datasets": ["ir_datasets"],
+    "ray": ["ray"],
 }
 
 

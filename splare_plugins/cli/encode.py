@@ -43,8 +43,16 @@ def encode(
     model: Model = DEFAULT_MODEL,
     shard: Annotated[str, typer.Option(help="i/n: encode part i of n, on as many machines; from 1/n to n/n.")] = "1/1",
     workers: Annotated[
-        int, typer.Option(help="Processes on this machine; its GPUs, or else its cores, are shared out among them.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Processes on this machine; its GPUs, or else its cores, are shared out among them.",
+            show_default="1; with --ray one a GPU",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Encode on the Ray at this address, such as auto, with --workers actors; local starts one."),
+    ] = None,
     part_size: Annotated[int, typer.Option(help="Documents of a part; what a killed run may have to redo.")] = 2000,
     top_k: TopKOption = "model",
     store_text: Annotated[
@@ -61,7 +69,7 @@ def encode(
     from splare_plugins.retrieval.indexing import encode_shard
 
     number, count = _shard(shard)
-    with _makers(model, loading, workers) as makers, progress("encoding") as advance:
+    with _makers(model, loading, workers, ray) as makers, progress("encoding") as advance:
         summary = encode_shard(
             makers,
             corpus_source(corpus),
@@ -78,17 +86,24 @@ def encode(
     report(f"encoded into {output}", summary.to_dict(), as_json=as_json)
 
 
-def _makers(model: str, loading: Loading, workers: int) -> AbstractContextManager[Encoder | Workers]:
-    """The model, or processes that load it."""
-    if workers == 1:
+def _makers(
+    model: str, loading: Loading, workers: int | None, ray: str | None
+) -> AbstractContextManager[Encoder | Workers]:
+    """The model, or processes or actors that load it."""
+    if ray is None and workers in (None, 1):
         return nullcontext(load_model(model, loading))
     if loading.device == SPREAD or ":" in loading.device:
         raise InputError(
-            f"--device {loading.device} leaves nothing to share out among workers; omit it, or omit --workers"
+            f"--device {loading.device} leaves nothing to share out; omit it, or omit --workers and --ray"
         )
+    load = partial(load_quietly, model, loading)
+    if ray is not None:
+        from splare_plugins.retrieval.ray_actors import ray_workers
+
+        return ray_workers(load, ray, workers)
     from splare_plugins.retrieval.processes import local_workers
 
-    return local_workers(partial(load_quietly, model, loading), workers)
+    return local_workers(load, 1 if workers is None else workers)
 
 
 def _shard(value: str) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def local_workers(model: str | Path | Load, count: int, **loading: Any) -> Worke
     require_some(count)
     import torch
 
-    load = model if callable(model) else partial(load_pretrained, model, **loading)
+    load = loader(model, loading)
     return Workers(Processes(load, count, threads=max(1, torch.get_num_threads() // count), gpus=_visible_gpus()))
 
 
@@ -60,8 +60,12 @@ def require_some(count: int) -> None:
         raise InputError(f"the number of workers must be at least 1, not {count}")
 
 
-def load_pretrained(model: str | Path, **loading: Any) -> Encoder:
-    """What :func:`local_workers` loads by default."""
+def loader(model: str | Path | Load, loading: dict[str, Any]) -> Load:
+    """What gives each worker its model."""
+    return model if callable(model) else partial(_load_pretrained, model, **loading)
+
+
+def _load_pretrained(model: str | Path, **loading: Any) -> Encoder:
     from splare_plugins.model import SplareModel
 
     return SplareModel.from_pretrained(model, **loading)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from splare_plugins.cli.app import main
 from splare_plugins.errors import IdentityError, InputError, SplareError
 from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.splare import SplareModel
@@ -187,6 +188,24 @@ def test_workers_of_another_model_are_refused(corpus: Path, tmp_path: Path) -> N
         pytest.raises(IdentityError, match="the corpus that other workers are encoding"),
     ):
         encode_shard(workers, corpus, tmp_path / "out", part_size=PART)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "0"], "the number of workers must be at least 1, not 0"),
+        (["--workers", "2", "--device", "spread"], "--device spread leaves nothing to share out; omit it, or omit"),
+        (["--workers", "2", "--device", "cuda:1"], "--device cuda:1 leaves nothing to share out; omit it, or omit"),
+    ],
+)
+def test_options_that_workers_do_not_have(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["encode", str(corpus), "-o", str(tmp_path / "out"), *options])
+    assert stop.value.code == 2
+    assert f"error: {message}" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def start(corpus: Path, out: Path, model: Path, **options: Any) -> subprocess.Popen[str]:
