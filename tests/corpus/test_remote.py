@@ -110,6 +110,7 @@ def test_a_stopped_run_goes_on(server: str, bucket: Any, corpus: Path) -> None:
     assert len(EncodedFolder(address(server))) == 23
 
 
+@pytest.mark.slow
 def test_what_is_refused(server: str, bucket: Any, corpus: Path, tmp_path: Path) -> None:
     place = address(server)
     with pytest.raises(InputError, match=r"encoded\?.* is not an encoded corpus: it has no encoding\.json"):

@@ -89,6 +89,29 @@ def other_each_time(folder: Path) -> Any:
     return Fatal()
 
 
+def noting(folder: Path) -> Any:
+    """Leaves a note of what the process was given."""
+    (folder / str(os.getpid())).write_text(f"{os.environ['CUDA_VISIBLE_DEVICES']} {torch.get_num_threads()}")
+    return FakeModel()
+
+
+@pytest.mark.slow
+def test_devices_and_threads_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    before = torch.get_num_threads()
+    torch.set_num_threads(7)
+    try:
+        workers = local_workers(partial(noting, tmp_path), 3)
+    finally:
+        torch.set_num_threads(before)
+    deadline = time.monotonic() + 60
+    with workers:
+        while len(notes := [path.read_text() for path in tmp_path.iterdir()]) < 3 or not all(notes):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert sorted(notes) == ["3 2", "3 2", "5 2"]
+
+
 @pytest.mark.slow
 def test_the_parts_of_one_process(tiny: SplareModel, tiny_folder: Path, corpus: Path, tmp_path: Path) -> None:
     encode_shard(tiny, corpus, tmp_path / "one", part_size=PART, store_text=True)
