@@ -17,6 +17,7 @@ from splare_plugins.corpus import EncodedFolder
 from splare_plugins.corpus.encoded import join_batches
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import latent_term, to_dicts
+from splare_plugins.machine.places import find_place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ class EncodedDocuments(pt.Transformer):
             index.indexer().index(documents)
 
     Args:
-        folder: holds all shards of a corpus.
+        folder: holds all shards of a corpus; or the address of such a one, as ``splare encode`` takes it.
 
     Raises:
         InputError: if it is not an encoded corpus, or shards are missing.
@@ -45,7 +46,7 @@ class EncodedDocuments(pt.Transformer):
     schematic: ClassVar = {"label": "SPLARE toks loader"}
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = find_place(folder)
         self._encoded = EncodedFolder(self.folder)
 
     @property

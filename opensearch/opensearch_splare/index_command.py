@@ -123,9 +123,11 @@ def opensearch(
 def _encoding(job: IndexJob) -> Encoding | None:
     """Of a corpus that was encoded before."""
     from splare_plugins.corpus.manifest import MANIFEST_FILE, load_encoding
+    from splare_plugins.machine.places import find_place, is_address
 
-    folder = Path(job.corpus[0])
-    return load_encoding(folder) if len(job.corpus) == 1 and (folder / MANIFEST_FILE).is_file() else None
+    if len(job.corpus) > 1 or not (is_address(job.corpus[0]) or (Path(job.corpus[0]) / MANIFEST_FILE).is_file()):
+        return None
+    return load_encoding(find_place(job.corpus[0]))
 
 
 def _run(job: IndexJob, encoding: Encoding | None, *, store_text: bool) -> str:

@@ -25,6 +25,7 @@ EXTRAS = {
     "openvino": ["openvino", "nncf", "onnx"],
     "onnx": ["onnxruntime", "nncf", "onnx"],
     "datasets": ["ir_datasets"],
+    "ray": ["ray"],
 }
 
 

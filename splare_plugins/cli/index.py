@@ -45,7 +45,7 @@ class IndexJob:
     corpus: Annotated[
         list[str],
         typer.Argument(
-            help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME; or a folder made by `splare encode`."
+            help="BEIR folder; JSONL, TSV, CSV, Parquet files; irds:NAME; or what `splare encode` made, S3 included."
         ),
     ]
     model: Annotated[
@@ -58,7 +58,7 @@ class IndexJob:
         ),
     ] = None
     encoded: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Keep the encoded corpus in this folder, so that a killed run goes on where it stopped."),
     ] = None
     top_k: TopKOption = "model"
@@ -114,11 +114,14 @@ class IndexJob:
         """The corpus that was encoded before, if that is what was given; what it cannot follow any more is refused."""
         from splare_plugins.corpus import EncodedFolder
         from splare_plugins.corpus.manifest import MANIFEST_FILE
+        from splare_plugins.machine.places import find_place, is_address
         from splare_plugins.model.describe import describe_model
 
-        given = Path(self.corpus[0])
-        if len(self.corpus) > 1 or not (given / MANIFEST_FILE).is_file():
+        if len(self.corpus) > 1 or not (
+            is_address(self.corpus[0]) or (Path(self.corpus[0]) / MANIFEST_FILE).is_file()
+        ):
             return None
+        given = find_place(self.corpus[0])
         late = {
             "--encoded": self.encoded is not None,
             "--on-duplicate": self.on_duplicate is not Duplicates.error,

@@ -180,15 +180,20 @@ def load_model(name: str, loading: Loading) -> Encoder:
     from splare_plugins.cli.console import console
 
     with console.status(f"loading {name}"):
-        from splare_plugins.model import SplareModel
+        return load_quietly(name, loading)
 
-        spread = loading.device == SPREAD
-        encoder = SplareModel.from_pretrained(
-            name,
-            device="auto" if spread else loading.device,
-            device_map="auto" if spread else None,
-            **loading.arguments(),
-        )
+
+def load_quietly(name: str, loading: Loading) -> Encoder:
+    """Likewise, without a line, as for a process that has no terminal."""
+    from splare_plugins.model import SplareModel
+
+    spread = loading.device == SPREAD
+    encoder = SplareModel.from_pretrained(
+        name,
+        device="auto" if spread else loading.device,
+        device_map="auto" if spread else None,
+        **loading.arguments(),
+    )
     # What is made with the model remembers where it lies.
     encoder.config = replace(encoder.config, location=_lasting(name))
     return encoder

@@ -6,14 +6,16 @@ import dataclasses
 import json
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus.documents import ReadCounts
 from splare_plugins.corpus.encoded import EncodedCounts
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import create_once, replacing
+from splare_plugins.machine.files import create_once, write_whole
+
+if TYPE_CHECKING:
+    from splare_plugins.machine.places import Place
 
 MANIFEST_FILE = "encoding.json"
 FORMAT_VERSION = 1
@@ -50,7 +52,7 @@ class Encoding:
         if self.shards < 1:
             raise InputError(f"the number of shards must be at least 1, not {self.shards}")
 
-    def claim(self, folder: Path) -> None:
+    def claim(self, folder: Place) -> None:
         """Write these settings into ``folder``, or check that they are the ones that stand there.
 
         Raises:
@@ -66,7 +68,7 @@ class Encoding:
             create_once(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         self._compare(load_encoding(folder), folder)
 
-    def command(self, folder: Path, shard: int) -> str:
+    def command(self, folder: Place, shard: int) -> str:
         """The command that makes a shard, as a shell takes it."""
         options = ["-o", str(folder), "--part-size", str(self.part_size)]
         if self.config.location:
@@ -77,15 +79,15 @@ class Encoding:
         options += [*self.reading, "--shard", f"{shard}/{self.shards}"]
         return f"splare encode {self.source} {shlex.join(options)}"
 
-    def part_path(self, folder: Path, number: int) -> Path:
+    def part_path(self, folder: Place, number: int) -> Place:
         """Where part ``number`` stands."""
         return folder / f"part-{number:06d}.parquet"
 
-    def shard_path(self, folder: Path, shard: int) -> Path:
+    def shard_path(self, folder: Place, shard: int) -> Place:
         """Where the record of a finished shard stands."""
         return folder / f"shard-{shard}-of-{self.shards}.json"
 
-    def _compare(self, other: Encoding, folder: Path) -> None:
+    def _compare(self, other: Encoding, folder: Place) -> None:
         self.config.require_same_index(other.config, str(folder))
         names = {
             "top_k": "latents a document",
@@ -103,7 +105,7 @@ class Encoding:
                 )
 
 
-def load_encoding(folder: Path) -> Encoding:
+def load_encoding(folder: Place) -> Encoding:
     """The settings of an encoded corpus.
 
     Raises:
@@ -136,14 +138,13 @@ class ShardRecord:
     read: ReadCounts
     encoded: EncodedCounts
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Place) -> None:
         """Write the record as JSON."""
         text = json.dumps({"format": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
-        with replacing(path) as beside:
-            beside.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode())
 
     @classmethod
-    def load(cls, path: Path) -> ShardRecord:
+    def load(cls, path: Place) -> ShardRecord:
         """Read what :meth:`save` wrote.
 
         Raises:
@@ -157,7 +158,7 @@ class ShardRecord:
             raise InputError(f"{path} is damaged ({error}); remove it and run splare encode again") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Place) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if (version := values.pop("format")) != FORMAT_VERSION:
         raise InputError(f"{path} has format {version!r}; this version reads {FORMAT_VERSION}")

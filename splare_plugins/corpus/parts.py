@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_array
 
+from splare_plugins.config import SplareConfig
 from splare_plugins.corpus.documents import Document
-from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts
+from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts, join_batches
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import replacing
+
+if TYPE_CHECKING:
+    from splare_plugins.machine.places import Place
 
 _KEY = b"splare"
 _STORED = ("title", "text")
@@ -51,6 +55,55 @@ class PartCard:
     counts: EncodedCounts
 
 
+class PartTask(NamedTuple):
+    """A part that is to be made, which any process can do.
+
+    Attributes:
+        number: the part's number in the corpus, from 0.
+        source_sha256: hash of its documents.
+        documents: all of them, in order.
+    """
+
+    number: int
+    source_sha256: str
+    documents: list[Document]
+
+
+class MadePart(NamedTuple):
+    """A part that was made and only has to be put in its place.
+
+    Attributes:
+        number: of the part.
+        data: the bytes of its file.
+        counts: what encoding did to its documents.
+    """
+
+    number: int
+    data: bytes
+    counts: EncodedCounts
+
+
+def made_part(task: PartTask, batches: Iterable[EncodedBatch], config: SplareConfig) -> MadePart:
+    """The part that a task asks for.
+
+    Args:
+        task: what to make.
+        batches: its documents, encoded, in order.
+        config: the model that encoded them.
+    """
+    whole = join_batches(list(batches))
+    if whole.docids != [document.docid for document in task.documents]:
+        raise RuntimeError(f"encoding changed the order or the number of the documents of part {task.number}")
+    card = PartCard(
+        fingerprint=config.index_fingerprint(),
+        number=task.number,
+        width=config.width,
+        source_sha256=task.source_sha256,
+        counts=EncodedCounts.of(whole),
+    )
+    return MadePart(task.number, part_bytes(whole, card), card.counts)
+
+
 def documents_sha256(documents: Iterable[Document]) -> str:
     """Hash of ids, titles and texts, in order."""
     digest = hashlib.sha256()
@@ -62,12 +115,8 @@ def documents_sha256(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
-def write_part(path: Path, batch: EncodedBatch, card: PartCard) -> None:
-    """Write a part beside its place and rename it; equal input gives equal bytes.
-
-    Raises:
-        InputError: if the place cannot be written to or the disk is full.
-    """
+def part_bytes(batch: EncodedBatch, card: PartCard) -> bytes:
+    """A part as a file; equal input gives equal bytes."""
     fields = list(_COLUMNS)
     offsets = pa.array(batch.impacts.indptr.astype(np.int32))
     columns: list[Any] = [
@@ -84,40 +133,41 @@ def write_part(path: Path, batch: EncodedBatch, card: PartCard) -> None:
             columns.append(pa.array([document[name] for document in batch.documents], pa.string()))
     metadata = {_KEY: json.dumps(dataclasses.asdict(card), sort_keys=True).encode()}
     table = pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=metadata))
-    with replacing(path) as beside:
-        pq.write_table(
-            table,
-            beside,
-            row_group_size=max(1, len(batch)),
-            compression="zstd",
-            # Sorted ids have small differences; no two impacts or ids gain from a dictionary.
-            use_dictionary=False,
-            column_encoding={"latents.list.element": "DELTA_BINARY_PACKED"},
-            write_page_checksum=True,
-        )
+    file = io.BytesIO()
+    pq.write_table(
+        table,
+        file,
+        row_group_size=max(1, len(batch)),
+        compression="zstd",
+        # Sorted ids have small differences; no two impacts or ids gain from a dictionary.
+        use_dictionary=False,
+        column_encoding={"latents.list.element": "DELTA_BINARY_PACKED"},
+        write_page_checksum=True,
+    )
+    return file.getvalue()
 
 
-def read_card(path: Path) -> PartCard:
+def read_card(path: Place) -> PartCard:
     """What the part says about itself.
 
     Raises:
         InputError: if the file is missing, cut off, or no part of an encoded corpus.
     """
     try:
-        return _card(pq.read_schema(path), path)
+        with _opened(path) as file:
+            return _card(file.schema_arrow, path)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
 
-def read_part(path: Path) -> tuple[EncodedBatch, PartCard]:
+def read_part(path: Place) -> tuple[EncodedBatch, PartCard]:
     """Read a part and check it.
 
     Raises:
         InputError: if the file is missing, cut off or damaged, or no part of an encoded corpus.
     """
     try:
-        # Read through the one file: a folder name such as a=b must not turn into a column.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with _opened(path) as file:
             table = file.read()
         card = _card(table.schema, path)
         return _batch(table, card.width, path), card
@@ -125,7 +175,12 @@ def read_part(path: Path) -> tuple[EncodedBatch, PartCard]:
         raise _damaged(path, error) from error
 
 
-def _card(schema: pa.Schema, path: Path) -> PartCard:
+def _opened(path: Place) -> Any:
+    # Read through the one file: a folder name such as a=b must not turn into a column.
+    return pq.ParquetFile(path if isinstance(path, Path) else path.open(), page_checksum_verification=True)
+
+
+def _card(schema: pa.Schema, path: Place) -> PartCard:
     try:
         values = json.loads((schema.metadata or {})[_KEY])
         counts = EncodedCounts.from_dict(values.pop("counts"))
@@ -134,7 +189,7 @@ def _card(schema: pa.Schema, path: Path) -> PartCard:
         raise InputError(f"{path} is a Parquet file, but not a part of a corpus that splare encode wrote") from error
 
 
-def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
+def _batch(table: pa.Table, width: int, path: Place) -> EncodedBatch:
     stored = [name for name in _STORED if name in table.column_names]
     expected = [*_COLUMNS, *(pa.field(name, pa.string(), nullable=False) for name in stored)]
     if not table.schema.equals(pa.schema(expected)):
@@ -160,6 +215,6 @@ def _batch(table: pa.Table, width: int, path: Path) -> EncodedBatch:
     )
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
+def _damaged(path: Place, error: Exception) -> InputError:
     detail = str(error).strip().partition("\n")[0]
     return InputError(f"{path} is missing, cut off or damaged ({detail}); remove it and run splare encode again")

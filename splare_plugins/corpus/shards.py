@@ -1,36 +1,41 @@
 """Encode once, index many times: a corpus as a folder of Parquet parts that several machines can fill.
 
 Part ``p`` holds documents ``p * size`` to ``(p + 1) * size - 1`` of the corpus. Each part is encoded on its own, so
-that a part has the same bytes whichever run made it, and a killed run goes on with the first part that is missing.
+that a part has the same bytes whichever run or process made it, and a killed run goes on with the parts that are
+missing. One process reads the corpus and writes the files; others may make parts for it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splare_plugins.corpus.documents import Document, ReadCounts
-from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts, join_batches
+from splare_plugins.corpus.encoded import EncodedBatch, EncodedCounts
 from splare_plugins.corpus.manifest import Encoding, ShardRecord, load_encoding
-from splare_plugins.corpus.parts import PartCard, documents_sha256, read_card, read_part, write_part
+from splare_plugins.corpus.parts import MadePart, PartCard, PartTask, documents_sha256, read_card, read_part
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
-from splare_plugins.machine.files import leftovers
+from splare_plugins.machine.files import leftovers, write_whole
+from splare_plugins.machine.places import find_place
+
+if TYPE_CHECKING:
+    from splare_plugins.machine.places import Place
 
 logger = logging.getLogger(__name__)
 
-Encode = Callable[[Sequence[Document]], Iterable[EncodedBatch]]
+Make = Callable[[Iterable[PartTask]], Iterable[MadePart]]
 
 
 def write_shard(
-    folder: Path,
+    folder: str | Place,
     encoding: Encoding,
     shard: int,
     documents: Iterable[Document],
-    encode: Encode,
+    make: Make,
     *,
     counts: ReadCounts,
     on_finished: Progress | None = None,
@@ -42,7 +47,7 @@ def write_shard(
         encoding: settings, the same for all shards.
         shard: number of this shard, from 1.
         documents: the whole corpus; not read if the shard is complete.
-        encode: turns the documents of one part into batches, in order.
+        make: makes parts, each once and in any order; asks for the next task when it has a use for it.
         counts: filled by the reader of ``documents``.
         on_finished: called with the number of documents that were found finished and are not encoded again.
 
@@ -52,63 +57,54 @@ def write_shard(
     """
     if not 1 <= shard <= encoding.shards:
         raise InputError(f"there is no shard {shard} of {encoding.shards}; shards are numbered from 1")
+    folder = find_place(folder)
     encoding.claim(folder)
+    there = {file.name for file in folder.iterdir()}
     record_path = encoding.shard_path(folder, shard)
     if record_path.exists():
         record = ShardRecord.load(record_path)
-        if all(path.exists() for path in _own_parts(folder, encoding, shard, record.documents)):
+        if there.issuperset(path.name for path in _own_parts(folder, encoding, shard, record.documents)):
             if on_finished is not None:
                 on_finished(record.encoded.documents)
             return record
-    corpus, total, encoded = hashlib.sha256(), 0, EncodedCounts()
-    stream = iter(documents)
-    parts = iter(lambda: list(islice(stream, encoding.part_size)), [])
-    for number, part in enumerate(parts):
-        digest = documents_sha256(part)
-        corpus.update(bytes.fromhex(digest))
-        total += len(part)
-        if number % encoding.shards == shard - 1:
+    corpus, total, finished = hashlib.sha256(), 0, EncodedCounts()
+
+    def missing() -> Iterator[PartTask]:
+        """The parts of this shard that are not there; all documents are counted on the way."""
+        nonlocal total, finished
+        stream = iter(documents)
+        for number, part in enumerate(iter(lambda: list(islice(stream, encoding.part_size)), [])):
+            digest = documents_sha256(part)
+            corpus.update(bytes.fromhex(digest))
+            total += len(part)
+            if number % encoding.shards != shard - 1:
+                continue
             path = encoding.part_path(folder, number)
-            if path.exists():
-                encoded += _finished(path, number, digest, encoding)
+            if path.name in there:
+                finished += _finished(path, number, digest, encoding)
                 if on_finished is not None:
                     on_finished(len(part))
             else:
-                encoded += _encode_part(path, number, digest, part, encoding, encode)
+                yield PartTask(number, digest, part)
+
+    made = EncodedCounts()
+    for part in make(missing()):
+        path = encoding.part_path(folder, part.number)
+        write_whole(path, part.data)
+        logger.debug("wrote %s: %d documents", path, part.counts.documents)
+        made += part.counts
     if total == 0:
         raise InputError(f"{encoding.source} holds no document")
-    for path in _own_parts(folder, encoding, shard, total):
-        for stale in leftovers(path):
-            stale.unlink(missing_ok=True)
-    record = ShardRecord(documents=total, source_sha256=corpus.hexdigest(), read=counts, encoded=encoded)
+    for stale in leftovers(folder, {path.name for path in _own_parts(folder, encoding, shard, total)}):
+        stale.unlink(missing_ok=True)
+    # Where no file can be made only once, a machine with other settings may have begun at the same moment.
+    encoding.claim(folder)
+    record = ShardRecord(documents=total, source_sha256=corpus.hexdigest(), read=counts, encoded=finished + made)
     record.save(record_path)
     return record
 
 
-def _encode_part(
-    path: Path,
-    number: int,
-    digest: str,
-    part: list[Document],
-    encoding: Encoding,
-    encode: Encode,
-) -> EncodedCounts:
-    whole = join_batches(list(encode(part)))
-    if whole.docids != [document.docid for document in part]:
-        raise RuntimeError(f"encoding changed the order or the number of the documents of part {number}")
-    card = PartCard(
-        fingerprint=encoding.config.index_fingerprint(),
-        number=number,
-        width=encoding.config.width,
-        source_sha256=digest,
-        counts=EncodedCounts.of(whole),
-    )
-    write_part(path, whole, card)
-    logger.debug("wrote %s: %d documents", path, len(whole))
-    return card.counts
-
-
-def _finished(path: Path, number: int, digest: str, encoding: Encoding) -> EncodedCounts:
+def _finished(path: Place, number: int, digest: str, encoding: Encoding) -> EncodedCounts:
     card = read_card(path)
     _check_card(card, path, number, encoding)
     if card.source_sha256 != digest:
@@ -119,7 +115,7 @@ def _finished(path: Path, number: int, digest: str, encoding: Encoding) -> Encod
     return card.counts
 
 
-def _check_card(card: PartCard, path: Path, number: int, encoding: Encoding) -> None:
+def _check_card(card: PartCard, path: Place, number: int, encoding: Encoding) -> None:
     if (card.fingerprint, card.number) != (encoding.config.index_fingerprint(), number):
         raise InputError(
             f"{path} is part {card.number} made with model {card.fingerprint}, not part {number} made with "
@@ -127,7 +123,7 @@ def _check_card(card: PartCard, path: Path, number: int, encoding: Encoding) -> 
         )
 
 
-def _own_parts(folder: Path, encoding: Encoding, shard: int, documents: int) -> list[Path]:
+def _own_parts(folder: Place, encoding: Encoding, shard: int, documents: int) -> list[Place]:
     numbers = range(shard - 1, -(-documents // encoding.part_size), encoding.shards)
     return [encoding.part_path(folder, number) for number in numbers]
 
@@ -136,9 +132,10 @@ class EncodedFolder:
     """A complete encoded corpus.
 
     Args:
-        path: a folder that all shards have been encoded into.
+        path: a folder or address that all shards have been encoded into.
 
     Attributes:
+        path: likewise, as a ``Path`` where it is a folder of this machine.
         encoding: the settings it was encoded with.
         config: the model that encoded it.
         num_docs: documents in it.
@@ -149,8 +146,8 @@ class EncodedFolder:
         InputError: if it is not an encoded corpus, or shards or parts are missing, naming them and what to run.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Place) -> None:
+        self.path = find_place(path)
         self.encoding = load_encoding(self.path)
         self.config = self.encoding.config
         records = self._records()
@@ -198,7 +195,8 @@ class EncodedFolder:
         return records
 
     def _check_parts(self) -> None:
-        missing = [n for n in range(self._num_parts) if not self.encoding.part_path(self.path, n).exists()]
+        there = {file.name for file in self.path.iterdir()}
+        missing = [n for n in range(self._num_parts) if self.encoding.part_path(self.path, n).name not in there]
         if missing:
             names = ", ".join(self.encoding.part_path(self.path, number).name for number in missing[:3])
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

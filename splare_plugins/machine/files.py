@@ -11,12 +11,15 @@ import lzma
 import os
 import secrets
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from splare_plugins.machine.places import Place
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 """Endings of names of compressed files that are read as they are."""
@@ -161,12 +164,32 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
 
 
-def create_once(path: Path, text: str) -> None:
-    """Write ``path`` whole, unless it exists: of several processes that try, one wins and the others change nothing.
+def write_whole(path: Place, data: bytes) -> None:
+    """Write a file so that readers see the old one or the whole new one, on this machine by way of :func:`replacing`.
 
     Raises:
         InputError: as :func:`replacing`.
     """
+    if not isinstance(path, Path):
+        path.put(data)
+        return
+    with replacing(path) as beside:
+        beside.write_bytes(data)
+
+
+def create_once(path: Place, text: str) -> None:
+    """Write ``path`` whole, unless it exists: of several processes that try, one wins and the others change nothing.
+
+    Other file systems than this machine's know no such thing: there, of several that find nothing at the same moment,
+    the last one wins.
+
+    Raises:
+        InputError: as :func:`replacing`.
+    """
+    if not isinstance(path, Path):
+        if not path.exists():
+            path.put(text.encode())
+        return
     with _beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
         with suppress(FileExistsError):
@@ -221,10 +244,10 @@ def require_free(folder: Path, *, overwrite: bool, marker: str, what: str) -> No
         raise InputError(f"{folder} holds another {what} already; choose another folder or add --overwrite")
 
 
-def leftovers(path: Path) -> list[Path]:
-    """Files that killed processes left behind while :func:`replacing` ``path``."""
-    prefix = f".{path.name}."
-    return [file for file in path.parent.iterdir() if file.name.startswith(prefix) and file.suffix == ".tmp"]
+def leftovers(folder: Place, names: Collection[str]) -> list[Place]:
+    """Files that killed processes left behind while they wrote files of these names."""
+    hidden = [file for file in folder.iterdir() if file.name.startswith(".") and file.name.endswith(".tmp")]
+    return [file for file in hidden if file.name[1:].rpartition(".tmp")[0].rpartition(".")[0] in names]
 
 
 def file_sha256(*paths: Path) -> str:

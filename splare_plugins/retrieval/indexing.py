@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from scipy.sparse import csr_array
 
 from splare_plugins.config import TopK
 from splare_plugins.corpus import (
-    Document,
     EncodedBatch,
     EncodedCounts,
     Fields,
@@ -30,8 +28,13 @@ from splare_plugins.corpus.sources import Source
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
 from splare_plugins.machine import Progress
 from splare_plugins.machine.overlap import overlapped
+from splare_plugins.machine.places import find_place
+from splare_plugins.retrieval.batches import document_batches, query_impacts
+from splare_plugins.retrieval.making import InThisProcess, Job
+from splare_plugins.retrieval.workers import Workers
 
 if TYPE_CHECKING:
+    from splare_plugins.machine.places import Place
     from splare_plugins.model.encoder import Encoder
 
 DEFAULT_PART_SIZE = 2000
@@ -83,62 +86,6 @@ class Summary:
         return dataclasses.asdict(self)
 
 
-def document_batches(
-    model: Encoder,
-    documents: Iterable[Document],
-    *,
-    top_k: TopK = "model",
-    store_text: bool = False,
-    on_progress: Progress | None = None,
-) -> Iterator[EncodedBatch]:
-    """Encode and quantise a corpus, in order, in bounded memory.
-
-    Args:
-        model: a model whose quantiser is calibrated.
-        documents: a corpus of any size.
-        top_k: latents kept of a document; ``None`` keeps all.
-        store_text: pass titles and texts on, for engines that store them.
-        on_progress: called with the number of documents just encoded.
-
-    Raises:
-        InputError: if the model gives a weight that is NaN, infinite or negative, naming the document.
-    """
-    quantizer = model.quantizer
-    stream = model.stream_documents(documents, text=attrgetter("content"), top_k=top_k, on_progress=on_progress)
-    for items, weights, truncated in stream:
-        docids = [document.docid for document in items]
-        quantized = quantizer.documents(weights, docids)
-        yield EncodedBatch(
-            docids=docids,
-            impacts=quantized.impacts,
-            truncated=truncated,
-            clipped=quantized.row_clipped,
-            dropped=quantized.row_dropped,
-            documents=[{"title": item.title, "text": item.text} for item in items] if store_text else None,
-        )
-
-
-def query_impacts(
-    model: Encoder,
-    queries: Iterable[tuple[str, str]],
-    *,
-    top_k: TopK = "model",
-    on_progress: Progress | None = None,
-    on_truncated: Progress | None = None,
-) -> csr_array:
-    """Impacts of queries, int32, shape ``(len(queries), width)``; ``on_truncated`` is told how many were cut.
-
-    A query is a pair of its id and its text, such as :class:`~splare_plugins.corpus.Query` is.
-    """
-    asked = as_queries(queries)
-    texts = [query.text for query in asked]
-    if on_truncated is None:
-        weights = model.encode_queries(texts, top_k=top_k, on_progress=on_progress)
-    else:
-        weights = model.encode(texts, "query", top_k=top_k, on_progress=on_progress, on_truncated=on_truncated)
-    return model.quantizer.queries(weights, [query.qid for query in asked]).impacts
-
-
 def index(
     batches: Iterable[EncodedBatch],
     writer: IndexWriter,
@@ -170,9 +117,9 @@ def index(
 
 
 def encode_shard(
-    model: Encoder,
+    model: Encoder | Workers,
     source: Source,
-    folder: str | Path,
+    folder: str | Place,
     *,
     shard: int = 1,
     shards: int = 1,
@@ -186,9 +133,10 @@ def encode_shard(
     """Encode one shard of a corpus into a folder of Parquet parts; what is finished is not done again.
 
     Args:
-        model: a model whose quantiser is calibrated.
+        model: a model whose quantiser is calibrated, or workers that have loaded one, such as
+            :func:`splare_plugins.retrieval.processes.local_workers`; the files are the same.
         source: the corpus, as for ``read_documents``.
-        folder: shared by all shards.
+        folder: shared by all shards; or an address on another file system, such as ``s3://bucket/encoded``.
         shard: number of this shard, from 1.
         shards: number of shards.
         part_size: documents of a part.
@@ -201,13 +149,15 @@ def encode_shard(
     Raises:
         InputError: for a corpus that cannot be read, or a folder begun with other settings.
         IdentityError: for a folder begun with another model.
+        SplareError: if workers died again and again.
     """
     from splare_plugins.corpus import Encoding, write_shard
     from splare_plugins.corpus.manifest import MANIFEST_FILE
 
     counts = ReadCounts()
     documents = read_documents(source, on_duplicate=on_duplicate, counts=counts, fields=fields)
-    if not (Path(folder) / MANIFEST_FILE).exists():
+    folder = find_place(folder)
+    if not (folder / MANIFEST_FILE).exists():
         # What refuses the corpus at once must not leave a folder that holds its settings against the next try.
         documents = chain(list(islice(documents, 1)), documents)
     encoding = Encoding(
@@ -223,12 +173,13 @@ def encode_shard(
             *(() if on_duplicate == "error" else ("--on-duplicate", on_duplicate)),
         ),
     )
+    job, makers = Job(top_k, store_text), model if isinstance(model, Workers) else InThisProcess(model)
     record = write_shard(
-        Path(folder),
+        folder,
         encoding,
         shard,
         documents,
-        lambda part: document_batches(model, part, top_k=top_k, store_text=store_text, on_progress=on_progress),
+        lambda tasks: makers.make(tasks, job, on_progress),
         counts=counts,
         on_finished=on_progress,
     )

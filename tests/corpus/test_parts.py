@@ -14,8 +14,9 @@ from scipy.sparse import csr_array
 
 from splare_plugins.corpus import Document, EncodedBatch, EncodedCounts
 from splare_plugins.corpus.encoded import join_batches
-from splare_plugins.corpus.parts import PartCard, documents_sha256, read_card, read_part, write_part
+from splare_plugins.corpus.parts import PartCard, documents_sha256, part_bytes, read_card, read_part
 from splare_plugins.errors import InputError
+from splare_plugins.machine.files import write_whole
 
 WIDTH = 64
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -62,12 +63,12 @@ def card_of(batch: EncodedBatch) -> PartCard:
 @given(batch=batches())
 def test_round_trip(tmp_path: Path, batch: EncodedBatch) -> None:
     path = tmp_path / "with=sign" / "part.parquet"
-    write_part(path, batch, card_of(batch))
+    write_whole(path, part_bytes(batch, card_of(batch)))
     back, card = read_part(path)
     assert_same(back, batch)
     assert card == read_card(path) == card_of(batch)
     first = path.read_bytes()
-    write_part(path, back, card)
+    write_whole(path, part_bytes(back, card))
     assert path.read_bytes() == first
 
 
@@ -91,7 +92,7 @@ def part(tmp_path: Path) -> Path:
         clipped=np.zeros(200, dtype=np.int32),
         dropped=np.zeros(200, dtype=np.int32),
     )
-    write_part(tmp_path / "part.parquet", batch, card_of(batch))
+    write_whole(tmp_path / "part.parquet", part_bytes(batch, card_of(batch)))
     return tmp_path / "part.parquet"
 
 

@@ -12,10 +12,11 @@ import pytest
 from scipy.sparse import random_array
 
 from splare_plugins.corpus import EncodedBatch, EncodedCounts, write_run
-from splare_plugins.corpus.parts import PartCard, write_part
+from splare_plugins.corpus.parts import PartCard, part_bytes
 from splare_plugins.engines import Hits
 from splare_plugins.engines.memory import MemoryEngine, MemorySearcher
 from splare_plugins.errors import InputError
+from splare_plugins.machine.files import write_whole
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def test_part(tmp_path: Path) -> None:
     batch = big_batch()
     card = PartCard(fingerprint="f", number=0, width=2000, source_sha256="", counts=EncodedCounts.of(batch))
     with pytest.raises(InputError, match=r"cannot write .*part\.parquet: .*make room"), small_disk():
-        write_part(tmp_path / "part.parquet", batch, card)
+        write_whole(tmp_path / "part.parquet", part_bytes(batch, card))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,9 +17,9 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     with replacing(path) as beside:
         beside.write_text("half")
         assert not path.exists()
-        assert leftovers(path) == [beside]
+        assert leftovers(path.parent, {path.name, "other"}) == [beside]
     assert path.read_text() == "half"
-    assert leftovers(path) == []
+    assert leftovers(path.parent, {path.name, "other"}) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -1,0 +1,132 @@
+"""Parts made by actors of a real Ray on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splare_plugins.errors import InputError, SplareError
+from splare_plugins.model.encoder import Encoder
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.retrieval.indexing import encode_shard
+from splare_plugins.retrieval.ray_actors import ray_workers
+from tests.corpus.fake import FakeModel
+from tests.tiny import TEXTS
+
+ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+pytestmark = pytest.mark.slow
+
+DOCUMENTS, PART = 60, 7
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ends() -> Iterator[None]:
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.tsv"
+    texts = (f"{TEXTS[n % len(TEXTS)]} {'more words ' * (n % 9)}{n}" for n in range(DOCUMENTS))
+    path.write_text("".join(f"d{n}\t{text}\n" for n, text in enumerate(texts)), encoding="utf-8")
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def slow_tiny(folder: Path, pids: Path) -> Encoder:
+    """The tiny model, at its work long enough to be killed at it, in a process that can be found."""
+    model = SplareModel.from_pretrained(folder, device="cpu")
+    tokenize = model._tokenize
+
+    def slowly(texts: Sequence[str], side: Any) -> Any:
+        (pids / str(os.getpid())).touch()
+        time.sleep(0.3)
+        return tokenize(texts, side)
+
+    model._tokenize = slowly  # type: ignore[method-assign]
+    return model
+
+
+class Failing(FakeModel):
+    def encode(self, texts: Sequence[str]) -> Any:
+        if any(text.endswith(" 33") for text in texts):
+            raise InputError("document d33 cannot be encoded; remove it")
+        return super().encode(texts)
+
+
+class Fatal(FakeModel):
+    def encode(self, texts: Sequence[str]) -> Any:
+        if any(text.endswith(" 33") for text in texts):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(texts)
+
+
+def test_a_killed_actor_costs_no_part(tiny: SplareModel, tiny_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    encode_shard(tiny, corpus, tmp_path / "one", part_size=PART)
+    told: list[int] = []
+    killed: list[int] = []
+    pids = tmp_path / "pids"
+    pids.mkdir()
+
+    def kill(documents: int) -> None:
+        told.append(documents)
+        at_work = [int(path.name) for path in pids.iterdir()]
+        if not killed and len(at_work) == 2:
+            killed.append(at_work[0])
+            os.kill(at_work[0], signal.SIGKILL)
+
+    with ray_workers(partial(slow_tiny, tiny_folder, pids), "local", 2) as workers:
+        encode_shard(workers, corpus, tmp_path / "all", part_size=PART, on_progress=kill)
+        assert len(killed) == 1
+        assert len(list(pids.iterdir())) >= 2
+        assert sum(told) == DOCUMENTS
+        encode_shard(workers, corpus, tmp_path / "again", part_size=PART)
+    assert contents(tmp_path / "all") == contents(tmp_path / "one") == contents(tmp_path / "again")
+
+
+def test_errors_of_actors_are_those_of_the_run(corpus: Path, tmp_path: Path) -> None:
+    with (
+        ray_workers(Failing, "local", 2) as workers,
+        pytest.raises(InputError, match="document d33 cannot be encoded"),
+    ):
+        encode_shard(workers, corpus, tmp_path / "out", part_size=PART)
+    with (
+        ray_workers(Fatal, "local", 2) as workers,
+        pytest.raises(SplareError, match=r"^3 workers died encoding part 4 \(the last one: .+\); "),
+    ):
+        encode_shard(workers, corpus, tmp_path / "out", part_size=PART)
+    with pytest.raises(InputError, match="at least 1, not 0"):
+        ray_workers(FakeModel, "local", 0)
+
+
+def test_the_program(tiny_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    ray.shutdown()
+
+    def splare(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "splare_plugins", "encode", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    options = [corpus, "-M", tiny_folder, "--part-size", PART, "--json"]
+    one = splare(*options, "-o", tmp_path / "one")
+    actors = splare(*options, "-o", tmp_path / "all", "--ray", "local", "--workers", 2)
+    assert actors.returncode == 0, actors.stderr
+    assert actors.stdout == one.stdout
+    assert contents(tmp_path / "all") == contents(tmp_path / "one")
+    absent = splare(*options, "-o", tmp_path / "none", "--ray", "auto")
+    assert absent.returncode == 2
+    assert "error: there is no Ray at auto (" in absent.stderr
+    assert "take --ray local for one on this machine" in absent.stderr
+    assert not (tmp_path / "none").exists()
