@@ -43,7 +43,8 @@ def _quantize(model: Any, feeds: Feeds, format: Format) -> Any:
     os.environ.setdefault("NNCF_CI", "1")
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    # Its own set_log_level would silence the handlers of everybody.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     console = rich.get_console()
     quiet, console.quiet = console.quiet, True
     try:

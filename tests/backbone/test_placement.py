@@ -163,7 +163,7 @@ def test_an_adapter_is_not_merged_into_offloaded_weights(family_folder, tmp_path
 
 
 def test_an_unknown_quantisation_is_one_sentence(family_folder):
-    with pytest.raises(InputError, match="there is no quantisation '2bit'; try one of 8bit, 4bit"):
+    with pytest.raises(InputError, match="there is no quantisation '2bit'; try 8bit, 4bit or int8"):
         load(family_folder("wide-llama"), quantization="2bit")
 
 

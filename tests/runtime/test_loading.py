@@ -88,7 +88,9 @@ def test_bfloat16_is_one_model_with_float32_and_int8_is_another(
     if has_bfloat16():
         assert abs(half.encode(TEXTS, "query") - tiny.encode(TEXTS, "query")).max() > 1e-5
     assert len(list((cache / "graphs").iterdir())) == 1
+    handlers = [(handler, handler.level) for handler in logging.root.handlers]
     eight = SplareModel.from_pretrained(tiny_folder, quantization="int8")
+    assert [(handler, handler.level) for handler in logging.root.handlers] == handlers
     assert eight.config.quantization == "int8"
     assert eight.config.index_fingerprint() != tiny.config.index_fingerprint()
     assert len(list((cache / "graphs").iterdir())) == 2

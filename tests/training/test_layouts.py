@@ -373,6 +373,6 @@ def test_what_is_told_fits_a_file_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "splare_plugins", "train", "embed", "a.tsv", "-t", "bm25", "-o", "vectors"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines() == [
-        "WARNING a.tsv:1: the first line is taken as the header: anchor, positive, negative",
-        "WARNING a.tsv: left out 1 negatives that are their row's positive",
+        "warning: a.tsv:1: the first line is taken as the header: anchor, positive, negative",
+        "warning: a.tsv: left out 1 negatives that are their row's positive",
     ]
