@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness import Figure, add_options, require_same, write_record
+
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = 1.15
 
@@ -33,7 +35,7 @@ def write_corpus(path: Path, documents: int) -> None:
 
 def peak_mebibytes(engine: str, corpus: Path, index: Path, model: Path) -> tuple[float, float]:
     """Peak resident memory and seconds of ``splare index`` in a process of its own."""
-    command = [str(Path(sys.executable).with_name("splare")), "index", engine, str(corpus)]
+    command = [sys.executable, "-m", "splare_plugins", "index", engine, str(corpus)]
     command += ["-o", str(index), "--model", str(model), "--device", "cpu"]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -49,8 +51,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", default="lucene", help="one that keeps its index on disk")
     parser.add_argument("--documents", nargs=2, type=int, default=[2000, 20_000])
+    add_options(parser, {"documents": [200, 1000]})
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    from splare_plugins.engines import get_engine
     from tests.tiny import save_tiny_model
 
     peaks = []
@@ -61,10 +65,23 @@ def main() -> None:
             corpus = Path(folder) / f"{documents}.jsonl"
             write_corpus(corpus, documents)
             peak, seconds = peak_mebibytes(arguments.engine, corpus, Path(folder) / f"index-{documents}", model)
+            with get_engine(arguments.engine).searcher(str(Path(folder) / f"index-{documents}")) as searcher:
+                require_same("numbers of documents in the corpus and in the index", searcher.num_docs, documents)
             peaks.append(peak)
             print(f"{documents:>10,} {peak:>9.0f} {seconds:>8.1f}")
     ratio = peaks[1] / peaks[0]
     print(f"ratio {ratio:.3f} (at most {ALLOWED}): {'reached' if ratio <= ALLOWED else 'not reached'}")
+    few, many = arguments.documents
+    figure = Figure(
+        what=f"`splare index {arguments.engine}`, peak memory, {many:,} documents",
+        against=f"{few:,} documents",
+        ratio=[ratio],
+        unit=["of theirs"],
+        aim=ALLOWED,
+        at="most",
+        command="bench_index_memory.py",
+    )
+    write_record(arguments, [figure])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from harness import Figure, add_options, disagree, paired, require_found, require_same, write_record
 from scipy.sparse import csr_array
 
 WIDTH = 131_072
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2, help="Anserini's; ours takes one")
     parser.add_argument("--child", nargs=3, metavar=("CONTENDER", "DATA", "INDEX"), help=argparse.SUPPRESS)
+    add_options(parser, {"documents": 500, "rounds": 1})
     options = parser.parse_args()
     if options.child:
         contender, data, index = options.child
@@ -145,14 +147,14 @@ def _compare(folder: Path, documents: int) -> None:
     for contender in CONTENDERS:
         with LuceneSearcher(folder / f"{contender}-0") as searcher:
             if searcher.num_docs != documents:
-                raise SystemExit(f"{contender}: {searcher.num_docs} documents instead of {documents}")
+                disagree(f"{contender}: {searcher.num_docs} documents instead of {documents}")
             answers[contender] = (
                 searcher.statistics(),
                 [(hits.docids, hits.scores.tolist()) for hits in searcher.search(queries, 100)],
             )
+    require_found("hits", sum(len(docids) for docids, _ in answers["anserini"][1]))
     for contender in CONTENDERS:
-        if answers[contender] != answers["anserini"]:
-            raise SystemExit(f"{contender} made another index than Anserini")
+        require_same(f"the indexes of {contender} and Anserini", answers[contender], answers["anserini"])
 
 
 def _show(costs: dict[str, list[Cost]], options: argparse.Namespace) -> None:
@@ -165,9 +167,25 @@ def _show(costs: dict[str, list[Cost]], options: argparse.Namespace) -> None:
         line = f"{CONTENDERS[contender]:<22}"
         for name, digits, width in (("cpu", 1, 8), ("wall", 1, 9), ("megabytes", 0, 9)):
             own = [getattr(run, name) for run in runs]
-            ratios = [getattr(peer, name) / value for peer, value in zip(costs["anserini"], own, strict=True)]
-            line += f"{statistics.median(own):>{width}.{digits}f}{statistics.median(ratios):>7.1f}"
+            ratio = paired([getattr(peer, name) for peer in costs["anserini"]], own)
+            line += f"{statistics.median(own):>{width}.{digits}f}{ratio:>7.1f}"
         print(line)
+    what = f"index {options.documents:,} x {options.features} impacts into Lucene"
+    figures = [
+        Figure(
+            what=f"{what}, {label}",
+            against="Anserini `JsonVectorCollection --impact`",
+            ratio=[
+                paired([getattr(run, name) for run in costs["anserini"]], [getattr(run, name) for run in costs[ours]])
+                for ours in ("ours-jsonl", "ours-arrays")
+            ],
+            unit=["x less from the same JSONL", "x less from arrays"],
+            aim=aim,
+            command="bench_lucene_indexing.py",
+        )
+        for name, label, aim in (("cpu", "CPU time", 5), ("megabytes", "peak memory", 2))
+    ]
+    write_record(options, figures)
 
 
 if __name__ == "__main__":

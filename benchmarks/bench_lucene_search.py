@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from bench_lucene_indexing import make_impacts
+from harness import Figure, add_options, disagree, paired, require_found, write_record
 
 
 class Encoded:
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("-k", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    add_options(parser, {"documents": 500, "queries": 50, "rounds": 1})
     options = parser.parse_args()
 
     from pyserini_splare import LuceneSearcher, LuceneWriter, start_jvm
@@ -77,9 +79,18 @@ def main() -> None:
         line = f"{label:<28}"
         for which, width in ((0, 14), (1, 15)):
             own = [round_[which] / options.queries * 1e3 for round_ in times[name]]
-            ratios = [peer[which] / mine[which] for peer, mine in zip(times["stock"], times[name], strict=True)]
-            line += f"{statistics.median(own):>{width}.2f}{statistics.median(ratios):>7.1f}"
+            ratio = paired([peer[which] for peer in times["stock"]], [mine[which] for mine in times[name]])
+            line += f"{statistics.median(own):>{width}.2f}{ratio:>7.1f}"
         print(line)
+    figure = Figure(
+        what=f"search, {options.features} features, k = {options.k}, identical results, CPU time",
+        against="stock `LuceneImpactSearcher`",
+        ratio=[paired([peer[0] for peer in times["stock"]], [mine[0] for mine in times["ours"]])],
+        unit=["x less"],
+        aim=2,
+        command="bench_lucene_search.py",
+    )
+    write_record(options, [figure])
 
 
 def _measure(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[tuple[float, float]]]:
@@ -98,11 +109,12 @@ def _measure(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str,
 
 
 def _same(stock: list[list[tuple[str, float]]], ours: list[list[tuple[str, float]]]) -> None:
+    require_found("hits", sum(map(len, stock)))
     for theirs, mine in zip(stock, ours, strict=True):
         if [docid for docid, _ in theirs] != [docid for docid, _ in mine]:
-            raise SystemExit("the searchers return different documents")
+            disagree("the searchers return different documents")
         if not np.array_equal(np.round([score for _, score in theirs]), [score for _, score in mine]):
-            raise SystemExit("the searchers return different scores")
+            disagree("the searchers return different scores")
 
 
 if __name__ == "__main__":

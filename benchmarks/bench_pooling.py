@@ -14,7 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-TEXTS, TOKENS, WIDTH, SIZE = 9, 128, 65_536, 512
+from harness import Figure, add_options, require_close, require_found, write_record
+
+TEXTS, TOKENS, SIZE = 9, 128, 512
+
+
+NAMES = {"forward": "forward", "backward": "backward", "mb": "extra memory"}
 
 
 def memory_mb(field: str) -> float:
@@ -23,15 +28,15 @@ def memory_mb(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(field))
 
 
-def measure(side: str, runs: int) -> dict[str, float]:
+def measure(side: str, runs: int, width: int) -> dict[str, float]:
     import torch
 
     from splare_plugins.pooling import activate, sae_max_pool
 
     torch.manual_seed(0)
     states = torch.randn(TEXTS * TOKENS, SIZE, requires_grad=True)
-    weight = torch.randn(WIDTH, SIZE).mul_(0.02)
-    bias, theta = torch.full((WIDTH,), -1.6), torch.zeros(WIDTH)  # about 2,000 latents a text, as in training
+    weight = torch.randn(width, SIZE).mul_(0.02)
+    bias, theta = torch.full((width,), -1.6), torch.zeros(width)  # about 2,000 latents a text, as in training
     offsets = torch.arange(0, TEXTS * TOKENS + 1, TOKENS)
     keep = torch.ones(TEXTS * TOKENS, dtype=torch.bool)
 
@@ -40,7 +45,7 @@ def measure(side: str, runs: int) -> dict[str, float]:
 
     def dense() -> torch.Tensor:
         # What SPLADE encoders do: all logits, log1p(relu), mask, maximum.
-        logits = (states @ weight.T + bias).view(TEXTS, TOKENS, WIDTH)
+        logits = (states @ weight.T + bias).view(TEXTS, TOKENS, width)
         mask = keep.view(TEXTS, TOKENS, 1)
         return torch.max(torch.log1p(torch.relu(logits)) * mask, dim=1).values
 
@@ -48,7 +53,9 @@ def measure(side: str, runs: int) -> dict[str, float]:
     pool().sum().backward()  # what libraries allocate once is not the pool's
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before = memory_mb("VmRSS")
-    forward, backward, active, checksum = [], [], 0.0, 0.0
+    # Sums with random signs: values in other places give other sums, where norms could be the same.
+    signs = torch.randn(TEXTS * TOKENS, SIZE), torch.randn(TEXTS, width)
+    forward, backward, sums = [], [], {}
     for _ in range(runs):
         states.grad = None
         begin = time.perf_counter()
@@ -57,11 +64,15 @@ def measure(side: str, runs: int) -> dict[str, float]:
         pooled.square().sum().backward()
         forward.append(middle - begin)
         backward.append(time.perf_counter() - middle)
-        active = float((pooled > 0).sum() / TEXTS)
-        checksum = float(states.grad.norm())
+        sums = {
+            "active": float((pooled > 0).sum() / TEXTS),
+            "pooled": float((pooled.detach() * signs[1]).sum()),
+            "gradient": float((states.grad * signs[0]).sum()),
+            "norm": float(states.grad.norm()),
+        }
         del pooled
     extra = memory_mb("VmHWM") - before
-    return {"forward": min(forward), "backward": min(backward), "mb": extra, "active": active, "grad": checksum}
+    return {"forward": min(forward), "backward": min(backward), "mb": extra, **sums}
 
 
 def main() -> None:
@@ -69,20 +80,41 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="runs in a process")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each side, in turn")
     parser.add_argument("--side", choices=["chunked", "dense"], help=argparse.SUPPRESS)
+    parser.add_argument("--width", type=int, default=65_536, help="latents")
+    add_options(parser, {"runs": 1, "rounds": 1, "width": 16_384})
     options = parser.parse_args()
     if options.side:
-        print(json.dumps(measure(options.side, options.runs)))
+        print(json.dumps(measure(options.side, options.runs, options.width)))
         return
-    command = [sys.executable, __file__, "--runs", str(options.runs), "--side"]
+    command = [sys.executable, __file__, "--runs", str(options.runs), "--width", str(options.width), "--side"]
     taken: dict[str, list[dict[str, float]]] = {"chunked": [], "dense": []}
     for _ in range(options.rounds):
         for side, figures in taken.items():
             figures.append(json.loads(subprocess.check_output([*command, side], text=True)))
+    for mine, peer in zip(taken["chunked"], taken["dense"], strict=True):
+        require_found("active latents", mine["active"])
+        require_close("numbers of active latents", mine["active"], peer["active"], relative=1e-3)
+        for name in ("pooled", "gradient"):
+            require_close(f"sums of {name} values", mine[name], peer[name], absolute=1e-3 * peer["norm"])
+        require_close("norms of the gradient", mine["norm"], peer["norm"], relative=1e-4)
+    figures = []
     for name, unit in (("forward", "s"), ("backward", "s"), ("mb", "MB extra")):
         mine, theirs = (statistics.median(run[name] for run in taken[side]) for side in ("chunked", "dense"))
-        print(f"{name:<9} chunked {mine:8.3f} {unit:<8}  dense {theirs:8.3f} {unit:<8}  ratio {theirs / mine:6.1f}")
-    print(f"active latents a text {taken['chunked'][0]['active']:.0f} and {taken['dense'][0]['active']:.0f}")
-    print(f"gradient norm {taken['chunked'][0]['grad']:.6f} and {taken['dense'][0]['grad']:.6f}")
+        ratio = theirs / max(mine, 1e-9)
+        print(f"{name:<9} chunked {mine:8.3f} {unit:<8}  dense {theirs:8.3f} {unit:<8}  ratio {ratio:6.1f}")
+        aim, better = (5, "x faster") if name == "forward" else (20, "x less" if name == "mb" else "x faster")
+        figures.append(
+            Figure(
+                what=f"pool {TEXTS} x {TOKENS} tokens x {options.width:,} latents, {NAMES[name]}",
+                against="dense autograd",
+                ratio=[ratio],
+                unit=[better],
+                aim=aim,
+                command="bench_pooling.py",
+            )
+        )
+    print(f"active latents a text {taken['chunked'][0]['active']:.0f}, the same on both sides, and so are gradients")
+    write_record(options, figures)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 from bench_splade_reference import SCIFACT, SIDES, bundled_splade
+from harness import Figure, add_options, require_close, require_found, require_same, write_record
 from pyterrier_pisa import PisaIndex
 from scipy.sparse import csr_array
 
@@ -41,14 +42,16 @@ def main() -> None:
     parser.add_argument("--ready", type=int, default=5000, help="documents indexed without a model")
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
+    add_options(parser, {"documents": 20, "ready": 500, "rounds": 1})
     options = parser.parse_args()
-    outside_the_model(options.ready, options.rounds)  # PISA prints a lot, so this comes first
+    figures = outside_the_model(options.ready, options.rounds)  # PISA prints a lot, so this comes first
     if options.peer is not None:
         sys.path.append(str(options.peer))
-        encoding(options.documents, options.max_length, options.rounds)
+        figures += encoding(options.documents, options.max_length, options.rounds)
+    write_record(options, figures)
 
 
-def encoding(count: int, max_length: int, rounds: int) -> None:
+def encoding(count: int, max_length: int, rounds: int) -> list[Figure]:
     from pyterrier_splade import Splade
 
     folder = bundled_splade()
@@ -66,14 +69,26 @@ def encoding(count: int, max_length: int, rounds: int) -> None:
         f"scorer, 10 x {len(results) // 10}": (splare.scorer(), peer.scorer(), results),
     }
     print(f"\n{len(documents)} documents, {len(queries)} queries, cut at {max_length} tokens, texts a second")
+    figures = []
     print(f"{'':18} {'peer':>8} {'ours':>8} {'ratio':>6}")
     for name, (ours, theirs, frame) in rows.items():
         mine, other = alternating(lambda t=ours, f=frame: t(f), lambda t=theirs, f=frame: t(f), rounds)
         print(f"{name:18} {len(frame) / other:8.1f} {len(frame) / mine:8.1f} {other / mine:5.2f}x")
+        figures.append(
+            _figure(f"PyTerrier, {name}, the tiny SPLADE", "`pyterrier_splade` 0.1.0", other / mine, "x faster", 2)
+        )
     sample = documents.head(100)
     expected = np.stack(peer.encode(sample["text"].tolist(), "d", "np"))
     found = splare.apply_attributes(floats=True).encode_documents(sample["text"].tolist()).toarray()
+    require_found("weights", int((expected > 0).sum()))
+    require_close("weights", found, expected, absolute=1e-4)
     print(f"largest difference of a weight: {abs(found - expected).max():.1e}")
+    return figures
+
+
+def _figure(what: str, against: str, ratio: float, unit: str, aim: float, at: str = "least") -> Figure:
+    command = "bench_pyterrier_encoding.py --peer DIR"
+    return Figure(what=what, against=against, ratio=[ratio], unit=[unit], aim=aim, at=at, command=command)
 
 
 def calibrated(folder: Path, max_length: int) -> SplareModel:
@@ -99,7 +114,7 @@ class Replay:
         return self.weights[[int(text) for text in texts]]
 
 
-def outside_the_model(count: int, rounds: int) -> None:
+def outside_the_model(count: int, rounds: int) -> list[Figure]:
     documents, queries = random_weights(count, 400), random_weights(1000, 40)
     ready = [{"docno": f"d{row}", "toks": tokens} for row, tokens in enumerate(to_dicts(documents.astype(np.int32)))]
     texts = [{"docno": f"d{row}", "text": str(row)} for row in range(count)]
@@ -119,16 +134,20 @@ def outside_the_model(count: int, rounds: int) -> None:
         retriever = pisa(root, next(numbers) - 1).quantized(num_results=1000, threads=1, toks_scale=1.0)
         search = query_encoder >> retriever
         found, expected = search(asked), retriever(encoded)
-        assert found["docno"].tolist() == expected["docno"].tolist()
-        assert found["score"].tolist() == expected["score"].tolist()
+        require_found("hits", len(expected))
+        for column in ("qid", "docno", "score"):
+            require_same(f"columns {column}", found[column].tolist(), expected[column].tolist())
         queries_ours, queries_bare = alternating(lambda: search(asked), lambda: retriever(encoded), rounds)
     print(f"\nPISA, {count} documents x 400 and 1000 queries x 40, seconds, with a model that takes no time")
+    figures = []
     print(f"{'':36} {'bare':>8} {'ours':>8} {'ratio':>6}")
     for name, ours, other in (
         ("doc_encoder() >> toks_indexer", documents_ours, documents_bare),
         ("query_encoder() >> quantized, k=1000", queries_ours, queries_bare),
     ):
         print(f"{name:36} {other:8.3f} {ours:8.3f} {ours / other:5.2f}x")
+        figures.append(_figure(f"{name}, outside the model", "PISA alone", ours / other, "of its time", 1.1, "most"))
+    return figures
 
 
 def pisa(root: str, number: int) -> PisaIndex:

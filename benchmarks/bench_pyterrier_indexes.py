@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness import Figure, add_options, require_close, require_found, require_same, write_record
+
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("memory", "pisa", "terrier", "anserini", "seismic")
 EXACT = ("memory", "pisa", "terrier", "anserini", "seismic, exhaustive")
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--collection", type=Path, help="BEIR folder to evaluate instead")
     parser.add_argument("--model", default=None, help="that encodes the collection")
     parser.add_argument("--child", nargs=3, metavar=("KIND", "VECTORS", "FOLDER"), help=argparse.SUPPRESS)
+    add_options(parser, {"documents": [1000], "queries": 50})
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if options.child:
@@ -49,11 +52,10 @@ def main() -> None:
     elif options.collection:
         _evaluate(options)
     else:
-        for documents in options.documents:
-            _compare(documents, options)
+        write_record(options, [_compare(documents, options) for documents in options.documents])
 
 
-def _compare(documents: int, options: argparse.Namespace) -> None:
+def _compare(documents: int, options: argparse.Namespace) -> Figure:
     """Every index in a process of its own."""
     from scipy.sparse import save_npz
 
@@ -66,6 +68,7 @@ def _compare(documents: int, options: argparse.Namespace) -> None:
         save_npz(Path(folder) / "documents.npz", impacts, compressed=False)
         save_npz(Path(folder) / "queries.npz", asked, compressed=False)
         del impacts, asked
+        medians = {}
         for kind in options.only:
             command = [sys.executable, __file__, "--child", kind, folder, str(Path(folder) / kind)]
             command += ["--k", str(options.k)]
@@ -73,11 +76,23 @@ def _compare(documents: int, options: argparse.Namespace) -> None:
             if done.returncode:
                 raise SystemExit(f"{kind} failed:\n{done.stderr}")
             for line in json.loads(done.stdout.splitlines()[-1]):
+                require_found("queries", line["queries"])
+                if line["name"] in EXACT:
+                    require_close(f"the best documents of {line['name']}, which is exact,", line["recall"], 1.0)
+                medians[line["name"]] = line["median"]
                 print(
                     f"{line['name']:<22}{line['build']:>9.1f}{line['megabytes']:>8.0f}{line['median']:>11.2f}"
                     f"{line['p99']:>9.2f}{line['recall']:>9.4f}{line['queries']:>9,}",
                     flush=True,
                 )
+    first = next(iter(medians))
+    return Figure(
+        what=f"PyTerrier, the five back ends, {documents:,} documents x 400, k = {options.k}, median latency",
+        against=first,
+        ratio=[median / medians[first] for median in medians.values()],
+        unit=[f"of its time for {name}" for name in medians],
+        command="bench_pyterrier_indexes.py",
+    )
 
 
 def _measure(kind: str, vectors: Path, folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -157,9 +172,8 @@ def _evaluate(options: argparse.Namespace) -> None:
                 print(f"{name:<22}" + "".join(f"{figures[name][measure]:>10.4f}" for measure in measures), flush=True)
             index.close()
     distinct = {f"{found['nDCG@10']:.4f}" for name, found in figures.items() if name in EXACT}
-    print(f"exact indexes agree: {'yes' if len(distinct) == 1 else 'NO'}")
-    if len(distinct) != 1:
-        raise SystemExit(1)
+    require_same("figures of nDCG@10 of the exact indexes", len(distinct), 1)
+    print("exact indexes agree")
 
 
 if __name__ == "__main__":

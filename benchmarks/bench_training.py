@@ -9,11 +9,13 @@ held then is taken off. Scaled down in texts, not in latents:
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from harness import Figure, add_options, require_close, require_found, write_record
 from torch import Tensor
 
 from splare_plugins.pooling import activate, sae_max_pool
@@ -34,8 +36,8 @@ def dense_max_pool(states: Tensor, weight: Tensor, offsets: Tensor, keep: Tensor
     return torch.stack([values.amax(0) for values in (states @ weight.T).split(offsets.diff().tolist())])
 
 
-def step(kind: str, width: int, queries: int, tokens: int) -> int:
-    """Extra bytes of the forward and backward pass of a batch, from states to the gradient of states."""
+def step(kind: str, width: int, queries: int, tokens: int) -> dict[str, float]:
+    """Extra bytes of the forward and backward pass of a batch, from states to their gradient; and what came out."""
     torch.manual_seed(0)
     weight, bias = torch.randn(width, STATE) * STATE**-0.5, torch.full((width,), -3.0)
     texts = queries * (1 + CANDIDATES)
@@ -52,7 +54,16 @@ def step(kind: str, width: int, queries: int, tokens: int) -> int:
     own = scores[torch.arange(queries), torch.arange(queries)]
     loss = kl_distillation(own, labels, temperature=80.0)
     (loss + 1e-4 * (flops(batch_mean(asked)) + flops(batch_mean(held)))).backward()
-    return peak() - before
+    extra = peak() - before
+    assert states.grad is not None
+    # A sum with random signs, since gradients in other places may have the same norm.
+    signs = torch.randn(states.shape)
+    return {
+        "bytes": extra,
+        "loss": float(loss),
+        "norm": float(states.grad.norm()),
+        "gradient": float((states.grad * signs).sum()),
+    }
 
 
 def main() -> None:
@@ -61,22 +72,39 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--child", nargs=2, metavar=("KIND", "WIDTH"), help=argparse.SUPPRESS)
+    add_options(parser, {"width": [16_384], "tokens": 64})
     options = parser.parse_args()
     if options.child:
         kind, width = options.child
-        print(step(kind, int(width), options.queries, options.tokens))
+        print(json.dumps(step(kind, int(width), options.queries, options.tokens)))
         return
     texts = options.queries * (1 + CANDIDATES)
     print(f"{texts} texts of {options.tokens} tokens, states of {STATE}; extra memory of a step in MB\n")
     print("| latents | pooled | dense autograd | ratio |\n| ---: | ---: | ---: | ---: |")
+    ratios = []
     for width in options.width:
         found = {}
         for kind in ("pooled", "dense"):
             same = ["--queries", str(options.queries), "--tokens", str(options.tokens)]
             command = [sys.executable, __file__, *same, "--child", kind, str(width)]
-            found[kind] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        pooled, dense = found["pooled"] / 1e6, found["dense"] / 1e6
+            found[kind] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        mine, peer = found["pooled"], found["dense"]
+        require_found("gradients", mine["norm"])
+        require_close("losses", mine["loss"], peer["loss"], relative=1e-4)
+        require_close("norms of the gradient", mine["norm"], peer["norm"], relative=1e-3)
+        require_close("sums of gradients", mine["gradient"], peer["gradient"], absolute=1e-3 * peer["norm"])
+        pooled, dense = mine["bytes"] / 1e6, peer["bytes"] / 1e6
+        ratios.append(dense / max(pooled, 1e-9))
         print(f"| {width:,} | {pooled:,.0f} | {dense:,.0f} | {dense / max(pooled, 1e-9):.1f} x |")
+    figure = Figure(
+        what=f"training step, extra memory, {'; '.join(f'{width:,}' for width in options.width)} latents",
+        against="dense autograd",
+        ratio=ratios,
+        unit=["x"] * len(ratios),
+        aim=10,
+        command="bench_training.py",
+    )
+    write_record(options, [figure])
 
 
 if __name__ == "__main__":
