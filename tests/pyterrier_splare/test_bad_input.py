@@ -132,7 +132,14 @@ def test_integers_of_a_model_that_is_not_calibrated(make: Make, tiny: SplareMode
 
 
 def test_a_loaded_model_and_where_to_load_it(tiny: SplareModel) -> None:
-    for options in ({"device": "cpu"}, {"dtype": "bfloat16"}, {"revision": "main"}, {"runtime": "torch"}, {"quantization": None}):
+    loading = [
+        {"device": "cpu"},
+        {"dtype": "bfloat16"},
+        {"revision": "main"},
+        {"runtime": "torch"},
+        {"quantization": None},
+    ]
+    for options in loading:
         refused(
             "is loaded already; choose its revision, device, dtype, runtime, quantization when loading it",
             lambda options=options: Splare(tiny, **options),
