@@ -17,7 +17,7 @@ from torch import Tensor
 
 from splare_plugins.backbone import Backbone, Tokens
 from splare_plugins.backbone.tokens import padded_batch
-from splare_plugins.config import SplareConfig
+from splare_plugins.config import INT8, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head
 from splare_plugins.machine.files import file_sha256
@@ -81,7 +81,7 @@ def write_graph(
                 name = _write_onnx(Path(scratch), module, example)
                 graph = _write_openvino(folder, _read_onnx(Path(scratch) / name), feeds)
     _save_tokenizer(backbone, folder)
-    quantization = None if calibration is None else "int8"
+    quantization = None if calibration is None else INT8
     card = GraphCard(
         format=format,
         graph=graph,

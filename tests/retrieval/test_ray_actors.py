@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.model.encoder import Encoder
@@ -20,30 +21,15 @@ from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.indexing import encode_shard
 from splare_plugins.retrieval.ray_actors import ray_workers
 from tests.corpus.fake import FakeModel
-from tests.tiny import TEXTS
+from tests.retrieval.conftest import DOCUMENTS, PART, contents
 
-ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 pytestmark = pytest.mark.slow
-
-DOCUMENTS, PART = 60, 7
 
 
 @pytest.fixture(scope="module", autouse=True)
 def ends() -> Iterator[None]:
     yield
     ray.shutdown()
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "corpus.tsv"
-    texts = (f"{TEXTS[n % len(TEXTS)]} {'more words ' * (n % 9)}{n}" for n in range(DOCUMENTS))
-    path.write_text("".join(f"d{n}\t{text}\n" for n, text in enumerate(texts)), encoding="utf-8")
-    return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def slow_tiny(folder: Path, pids: Path) -> Encoder:

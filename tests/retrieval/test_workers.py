@@ -23,21 +23,8 @@ from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.indexing import encode_shard
 from splare_plugins.retrieval.processes import local_workers
 from tests.corpus.fake import FakeModel
+from tests.retrieval.conftest import DOCUMENTS, PART, contents
 from tests.tiny import TEXTS
-
-DOCUMENTS, PART = 60, 7
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "corpus.tsv"
-    texts = (f"{TEXTS[n % len(TEXTS)]} {'more words ' * (n % 9)}{n}" for n in range(DOCUMENTS))
-    path.write_text("".join(f"d{n}\t{text}\n" for n, text in enumerate(texts)), encoding="utf-8")
-    return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def pids() -> list[int]:
