@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("what", choices=["query", "start", "quality"], nargs="?", default="query")
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int)
-    add_options(parser, {"rounds": 2})
+    add_options(parser, {"rounds": 1})
     options = parser.parse_args()
     write_record(options, {"query": query, "start": start, "quality": quality}[options.what](options))
 
