@@ -154,6 +154,9 @@ class PisaEngine(PairedEngine):
     name = "pisa"
     writer_class = PisaWriter
     searcher_class = PisaSearcher
+    approximate = False
+    exact: ClassVar = {"algorithm": ALGORITHMS[0]}
+    candidates: ClassVar = [{"algorithm": algorithm} for algorithm in ALGORITHMS]
 
     def __init__(self) -> None:
         require_pisa()

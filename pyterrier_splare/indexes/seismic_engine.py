@@ -15,7 +15,7 @@ from itertools import pairwise
 from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -215,6 +215,13 @@ class SeismicEngine(PairedEngine):
     name = "seismic"
     writer_class = SeismicWriter
     searcher_class = SeismicSearcher
+    approximate = True
+    exact: ClassVar = {"preset": EXHAUSTIVE}
+    candidates: ClassVar = [
+        {"preset": "fast", "query_cut": query_cut, "heap_factor": heap_factor}
+        for query_cut in (5, 10, 20, 40)
+        for heap_factor in (1.0, 0.9, 0.8, 0.7, 0.5, 0.0)
+    ]
 
     def __init__(self) -> None:
         require_seismic()

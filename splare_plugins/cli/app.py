@@ -27,6 +27,7 @@ from splare_plugins.cli.sae import sae
 from splare_plugins.cli.search import search
 from splare_plugins.cli.serve import serve
 from splare_plugins.cli.train import train
+from splare_plugins.cli.tune import tune
 from splare_plugins.errors import SplareError
 from splare_plugins.machine.quiet import is_for_users, quiet_libraries
 
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, encode, search, evaluate, explain, inspect, assemble, calibrate, export, serve, doctor):
+for command in (demo, encode, search, tune, evaluate, explain, inspect, assemble, calibrate, export, serve, doctor):
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(sae, name="sae")

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +83,17 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
             table.add_row(name.replace("_", " "), Text(_readable(value)))
     shown = re.sub("//[^/@]*@", "//", title)  # a URL may hold a password
     results.print(Text(shown, style="bold"), soft_wrap=True)
+    results.print(table, highlight=False)
+
+
+def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A title and a table on standard output; columns after the first are numbers."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for number, name in enumerate(head):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    results.print(Text(title, style="bold"), soft_wrap=True)
     results.print(table, highlight=False)
 
 

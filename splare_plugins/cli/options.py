@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from enum import StrEnum
 from functools import wraps
@@ -129,6 +130,26 @@ def parse_top_k(value: str) -> int | Literal["model"] | None:
     if not value.isascii() or not value.isdigit() or int(value) < 1:
         raise InputError(f"--top-k takes a number from 1, 'model' or 'none', not {value!r}")
     return int(value)
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """The values of ``--setting``: numbers where they are numbers.
+
+    Raises:
+        InputError: for one that is not a name and a value, or that is given twice.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier() or not value:
+            raise InputError(f"--setting takes NAME=VALUE, such as query_cut=20, not {pair!r}")
+        if name in settings:
+            raise InputError(f"--setting {name} is given twice; keep one of them")
+        settings[name] = value
+        for kind in (float, int):
+            with suppress(ValueError):
+                settings[name] = kind(value)
+    return settings
 
 
 def corpus_source(corpus: list[str]) -> str | list[Path]:

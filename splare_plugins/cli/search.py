@@ -16,6 +16,7 @@ from splare_plugins.cli.options import (
     TopKOption,
     expand_options,
     load_index_model,
+    parse_settings,
     parse_top_k,
 )
 from splare_plugins.cli.places import engine_of, hidden
@@ -63,6 +64,13 @@ def search(
         str | None,
         typer.Option(help="Engine that the index was made with.", show_default="told by the index"),
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE of the engine's search, such as query_cut=20 of Seismic (see `splare tune`); may be "
+            "repeated."
+        ),
+    ] = None,
     remove_query: Annotated[
         bool, typer.Option("--remove-query", help="Leave out the document with the query's id (ArguAna, Quora).")
     ] = False,
@@ -94,12 +102,15 @@ def search(
     options: dict[str, object] = {"form": form.value} if form else {}
     if ca_certs or aws_region:
         options["connection"] = {"ca_certs": ca_certs, "aws_region": aws_region}
+    settings = parse_settings(setting or [])
+    if settings and engine == "opensearch":
+        raise InputError("--setting is for engines whose searcher has settings; OpenSearch's are --form and its like")
     if options and engine != "opensearch":
         raise InputError(
             f"--form, --ca-certs and --aws-region are for OpenSearch, and the engine is {engine}; omit them"
         )
     shown = name or hidden(index)
-    with get_engine(engine).searcher(index, **options) as searcher:
+    with get_engine(engine).searcher(index, **options, **settings) as searcher:
         loaded = load_index_model(searcher.config, model, loading, f"the index at {shown}")
         begin = time.perf_counter()
 

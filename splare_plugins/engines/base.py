@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -15,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from splare_plugins.config import SplareConfig
+from splare_plugins.errors import InputError
 
 
 class Hits(NamedTuple):
@@ -152,8 +154,32 @@ class PairedEngine:
         return type(self).writer_class(location, config, overwrite=overwrite, **options)
 
     def searcher(self, location: str, **options: Any) -> Searcher:
-        """See :meth:`Engine.searcher`."""
+        """See :meth:`Engine.searcher`.
+
+        Raises:
+            InputError: for an option that the searcher does not have.
+        """
+        known = [name for name in signature(type(self).searcher_class).parameters if name != "location"]
+        if unknown := sorted(options.keys() - set(known)):
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise InputError(f"searching with {self.name} has no setting {unknown[0]!r}; {has}")
         return type(self).searcher_class(location, **options)
+
+
+@runtime_checkable
+class TunableEngine(Protocol):
+    """An engine whose searcher can be opened with settings that make it faster.
+
+    Attributes:
+        approximate: whether they also make it miss documents.
+        exact: settings with which it misses none.
+        candidates: those that are worth trying.
+    """
+
+    name: str
+    approximate: bool
+    exact: Mapping[str, Any]
+    candidates: Sequence[Mapping[str, Any]]
 
 
 @runtime_checkable
