@@ -31,6 +31,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from harness import Figure, add_options, disagree, require_found, require_same, write_record
+
 from splare_plugins.corpus import read_documents, read_queries
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
@@ -45,13 +47,13 @@ class Client:
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
 
-    def encode(self, texts: list[str], content_type: str) -> tuple[int, int]:
-        """Status, and seconds to wait after a refusal."""
+    def encode(self, texts: list[str], content_type: str) -> tuple[int, int, bytes]:
+        """Status, seconds to wait after a refusal, and the answer."""
         body = json.dumps({"texts": texts, "content_type": content_type})
         self._connection.request("POST", "/encode", body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
-        answer.read()
-        return answer.status, int(answer.headers.get("Retry-After", 0))
+        found = answer.read()
+        return answer.status, int(answer.headers.get("Retry-After", 0)), found
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body."""
@@ -82,8 +84,18 @@ def server(model: str, device: str) -> Iterator[str]:
         process.wait(120)
 
 
-def closed_loop(url: str, batches: list[list[str]], content_type: str, clients: int, seconds: float) -> Counter[int]:
-    """Texts answered by status: each client sends its next batch when it has the answer to the last."""
+def closed_loop(
+    url: str,
+    batches: list[list[str]],
+    content_type: str,
+    clients: int,
+    seconds: float,
+    answers: dict[str, bytes] | None = None,
+) -> Counter[int]:
+    """Texts answered by status: each client sends its next batch when it has the answer to the last.
+
+    ``answers`` takes what was said of each first text.
+    """
     texts_by_status: Counter[int] = Counter()
     lock = threading.Lock()
     deadline = time.monotonic() + seconds
@@ -95,7 +107,9 @@ def closed_loop(url: str, batches: list[list[str]], content_type: str, clients: 
             if time.monotonic() >= deadline:
                 break
             try:
-                status, wait = client.encode(batch, content_type)
+                status, wait, found = client.encode(batch, content_type)
+                if status == 200 and answers is not None:
+                    answers[batch[0]] = found
             except (OSError, http.client.HTTPException):
                 client, status, wait = Client(url), LOST, 1
             own[status] += len(batch)
@@ -112,18 +126,20 @@ def closed_loop(url: str, batches: list[list[str]], content_type: str, clients: 
     return texts_by_status
 
 
-def batching(options: argparse.Namespace) -> None:
+def batching(options: argparse.Namespace) -> list[Figure]:
     queries = [query.text for query in read_queries(DATA / "xquad" / "en")]
     if options.words:
         queries = [" ".join(query.split()[: options.words]) for query in queries]
     batches = [[query] for query in queries]
     rates: dict[int, list[float]] = {1: [], options.clients: []}
+    answers: dict[int, dict[str, bytes]] = {1: {}, options.clients: {}}
     with server(options.model, options.device) as url:
         closed_loop(url, batches, "query", options.clients, 2)
         for _ in range(options.rounds):
             for clients, measured in rates.items():
                 begin = time.perf_counter()
-                texts = closed_loop(url, batches, "query", clients, options.seconds)
+                texts = closed_loop(url, batches, "query", clients, options.seconds, answers[clients])
+                require_same(f"statuses with {clients} clients", sorted(texts), [200])
                 measured.append(texts[200] / (time.perf_counter() - begin))
         size = Client(url).metric("splare_batch_texts_sum") / Client(url).metric("splare_batch_texts_count")
     one, many = (statistics.median(measured) for measured in rates.values())
@@ -132,9 +148,28 @@ def batching(options: argparse.Namespace) -> None:
     print(f"{1:>8} {one:9.1f}")
     print(f"{options.clients:>8} {many:9.1f}")
     print(f"ratio {many / one:.2f}; mean batch over both {size:.1f} texts")
+    both = answers[1].keys() & answers[options.clients].keys()
+    require_found("texts that were sent both ways", len(both))
+    for text in both:
+        (alone,), (together,) = json.loads(answers[1][text]), json.loads(answers[options.clients][text])
+        for latent in alone.keys() | together.keys():
+            # Batches round in another order, so an impact may be 1 apart, and the last of the top-k another one.
+            apart = abs(alone.get(latent, 0) - together.get(latent, 0))
+            if apart > 1 and apart > min(alone.values()) + 1:
+                disagree(f"{latent} of {text[:30]!r} differs by {apart} between one client and {options.clients}")
+    return [
+        Figure(
+            what=f"`/encode`, {options.clients} clients of one text each",
+            against="one text at a time",
+            ratio=[many / one],
+            unit=["x faster"],
+            aim=4,
+            command="bench_serving.py batching",
+        )
+    ]
 
 
-def load(options: argparse.Namespace) -> None:
+def load(options: argparse.Namespace) -> list[Figure]:
     documents = [document.content for document in itertools.islice(read_documents(DATA / "scifact"), 2000)]
     random.Random(0).shuffle(documents)
     sample = documents[: options.bare_texts]
@@ -169,8 +204,19 @@ def load(options: argparse.Namespace) -> None:
     print(
         f"bare encoder {bare[0]:.2f} before, {bare[1]:.2f} after; service {rate:.2f} passages/s, {rate / mean:.2f} x"
     )
+    require_found("texts answered", statuses[200])
     if set(statuses) - ALLOWED:
-        raise SystemExit("there were answers other than 200, 413, 429 and 503")
+        disagree("there were answers other than 200, 413, 429 and 503")
+    return [
+        Figure(
+            what=f"`/encode`, {options.clients} clients for {options.minutes:g} minutes: answers 200 and 429 alone",
+            against="bare encoder",
+            ratio=[rate / mean],
+            unit=["of its throughput"],
+            aim=0.8,
+            command=f"bench_serving.py load --minutes {options.minutes:g}",
+        )
+    ]
 
 
 def bare_rate(model_name: str, device: str, texts: list[str]) -> float:
@@ -205,12 +251,14 @@ def main() -> None:
     two.add_argument("--minutes", type=float, default=3)
     two.add_argument("--batch", type=int, default=4, help="passages of a request")
     two.add_argument("--bare-texts", type=int, default=400)
+    add_options(one, {"seconds": 3, "rounds": 1, "clients": 8})
+    add_options(two, {"minutes": 0.2, "clients": 8, "bare_texts": 32})
     options = parser.parse_args()
     if not (1 <= options.clients <= 256 and os.name == "posix"):
         parser.error("--clients must lie in 1..256")
     # The server must not outlive a benchmark that is told to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    {"batching": batching, "load": load}[options.way](options)
+    write_record(options, {"batching": batching, "load": load}[options.way](options))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ hits of each, min-max normalised, added. ``--before`` adds another model, such a
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from harness import Figure, add_options, require_close, require_found, write_record
 from scipy.sparse import csr_array
 
 from pyserini_splare import bm25_search
@@ -30,6 +30,8 @@ ENGLISH = ("scifact", "xquad/en", "cranfield", "cacm", "vaswani")
 ASKING = ("de", "es", "ar", "ru", "zh")
 BUDGETS = {"all": (None, None), "40/400": (40, 400), "40/100": (40, 100)}
 DEPTH = 100
+DATA = Path(__file__).parents[1] / "examples" / "data"
+OURS = "SPLARE 40/400"
 Run = dict[str, Hits]
 
 
@@ -71,11 +73,11 @@ def lucene(model: SplareModel, docids: list[str], documents: csr_array, qids: li
 class Collection:
     """Documents of a set, encoded once, and the queries of one or more sets against them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most: int | None = None) -> None:
         documents = list(read_documents(folder))
         self.docids = [document.docid for document in documents]
         self.texts = [document.content for document in documents]
-        self.qrels = read_qrels(folder)
+        self.qrels = dict(list(read_qrels(folder).items())[:most])
 
     def queries(self, folder: Path) -> tuple[list[str], list[str]]:
         """Ids and texts of the judged queries."""
@@ -119,6 +121,11 @@ def measure(
             documents, cut = keep_largest(held[label], document_top_k), keep_largest(weights, query_top_k)
             if budget == "40/400":
                 run = lucene(model, corpus.docids, documents, qids, cut)
+                impacts = model.quantizer.queries(cut).impacts, model.quantizer.documents(documents).impacts
+                exact = best((impacts[0] @ impacts[1].T).toarray(), qids, corpus.docids)
+                require_found("answers", sum(len(hits.docids) for hits in run.values()))
+                # Documents that tie may change places.
+                require_close(f"nDCG@10 of {name}", corpus.measure(run), corpus.measure(exact), absolute=0.002)
                 figures[f"{label} + BM25"] = corpus.measure(fuse(run, bm25))
             else:
                 impacts = model.quantizer.queries(cut).impacts, model.quantizer.documents(documents).impacts
@@ -132,14 +139,15 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", default=DATA, help="by default the sets of examples/data")
     parser.add_argument("--model", default="splare-e5-small")
     parser.add_argument("--before", help="folder of another model, such as the untrained one")
     parser.add_argument("--dense", help="folder of a model whose backbone has no adapter; else --before")
     parser.add_argument("--splade", help="folder of a SPLADE model")
     parser.add_argument("--sets", nargs="+", default=[*ENGLISH, *(f"xquad/{language}" for language in ASKING)])
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--queries", type=int, help="of a set; by default all")
     parser.add_argument("--dtype", default="float32")
+    add_options(parser, {"sets": ["xquad/en", "xquad/de"], "queries": 40})
     options = parser.parse_args()
     names = {"dense": options.dense or options.before or options.model, "before": options.before}
     names |= {"SPLADE": options.splade, "SPLARE": options.model}
@@ -154,10 +162,21 @@ def main() -> None:
     for name in options.sets:
         place = "xquad/en" if name.startswith("xquad/") else name
         if place not in corpora:
-            corpora, held = {place: Collection(options.data / place)}, {}
+            corpora, held = {place: Collection(options.data / place, options.queries)}, {}
         figures[name] = measure(name, corpora[place], options.data / name, models, held)
-        if options.json:
-            options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    mean = {system: float(np.mean([figures[name][system] for name in figures])) for system in ("BM25", "dense", OURS)}
+    rows = [
+        Figure(
+            what=f"nDCG@10 of the built-in model, mean of {len(figures)} sets",
+            against=against,
+            ratio=[mean[OURS] - mean[against]],
+            unit=["more"],
+            aim=0,
+            command="bench_small_model.py DATA",
+        )
+        for against in ("BM25", "dense")
+    ]
+    write_record(options, rows, sets=figures)
 
 
 if __name__ == "__main__":

@@ -110,12 +110,12 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def with_table(page: str, table: str) -> str:
-    """The page with another table between its two comments."""
-    before, begin, rest = page.partition(BEGIN)
+def with_table(page: str, table: str, comment: str = BEGIN) -> str:
+    """The page with another table between ``comment`` and the next :data:`END`."""
+    before, begin, rest = page.partition(comment)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"table.py: a page lacks its two comments, {BEGIN} and {END}")
+        raise SystemExit(f"table.py: a page lacks its two comments, {comment} and {END}")
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 

@@ -18,6 +18,7 @@ from splare_plugins.cli.console import LogLines, console
 from splare_plugins.cli.demo import demo
 from splare_plugins.cli.doctor import doctor
 from splare_plugins.cli.encode import encode
+from splare_plugins.cli.estimate import estimate
 from splare_plugins.cli.evaluate import evaluate
 from splare_plugins.cli.explain import explain
 from splare_plugins.cli.export import export
@@ -41,7 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, encode, search, tune, evaluate, explain, inspect, assemble, calibrate, export, serve, doctor):
+VERBS = (demo, encode, search, tune, evaluate, explain, estimate, inspect, assemble, calibrate, export, serve, doctor)
+for command in VERBS:
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(sae, name="sae")

@@ -6,7 +6,13 @@ import pytest
 
 from tests.pages import run_pages
 
-COUNTS = {"docs/command_line.md": 6, "docs/python.md": 4, "docs/errors.md": 13, "docs/models.md": 1}
+COUNTS = {
+    "docs/command_line.md": 6,
+    "docs/python.md": 4,
+    "docs/errors.md": 13,
+    "docs/models.md": 1,
+    "docs/capacity.md": 1,
+}
 
 
 @pytest.mark.java
