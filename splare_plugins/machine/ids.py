@@ -81,10 +81,11 @@ class DistinctIds:
         if len(self) + len(ids) > _MOST:
             raise InputError(f"more than {_MOST:,} ids cannot be told apart in one run; split the corpus")
         blocks = np.arange(len(self), len(self) + len(ids), dtype=np.uint64) // np.uint64(_BLOCK)
-        self._last_block.extend(ids)
-        while len(self._last_block) >= _BLOCK:
-            self._write(self._last_block[:_BLOCK])
-            del self._last_block[:_BLOCK]
+        waiting = [*self._last_block, *ids]
+        whole = len(waiting) // _BLOCK * _BLOCK
+        for start in range(0, whole, _BLOCK):
+            self._write(waiting[start : start + _BLOCK])
+        self._last_block = waiting[whole:]
         run = np.sort(self._keys(ids) | blocks)
         # Each is at least twice as long as the next, so that there are only a few to search.
         while self._recent and len(self._recent[-1]) < 2 * len(run):
@@ -95,7 +96,8 @@ class DistinctIds:
 
     def close(self) -> None:
         """Forget all ids."""
-        self._settled, self._recent, self._last_block = self._settled[:0].copy(), [], []
+        self._settled, self._recent, self._last_block = np.empty(0, dtype=np.uint64), [], []
+        self._ends = array("q", [0])
         self._file.close()
 
     def __enter__(self) -> DistinctIds:
