@@ -14,7 +14,7 @@ PROBE := import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] not in s
 MISSING = make needs Python (one of: $(VERSIONS)) with its venv module, and none of these is one: $(CANDIDATES); \
 	install one, or name it with PYTHON=/path/to/python
 
-.PHONY: help demo test check fast lint types benchmarks lock clean test-3.11 test-3.12 test-3.13 test-lowest
+.PHONY: help demo test check fast lint types bench benchmarks lock clean test-3.11 test-3.12 test-3.13 test-lowest
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z].*:.*## / {printf "  make %-31s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,8 +43,11 @@ test-3.11 test-3.12 test-3.13: test-%: ## the fast tests on that Python, in .ven
 test-lowest: ## the fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	@$(MAKE) --no-print-directory fast VERSIONS=3.11 VENV=.venv-lowest CONSTRAINTS='--resolution lowest-direct'
 
-benchmarks: $(VENV)/.dev ## every script of benchmarks/, which takes hours
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.dev ## the small version of every benchmark, in less than ten minutes, and one table of ratios
+	$(BIN)/python benchmarks/run_all.py --small
+
+benchmarks: $(VENV)/.dev ## every script of benchmarks/, which takes hours; records go to benchmarks/results
+	$(BIN)/python benchmarks/run_all.py
 
 lock: $(VENV)/.uv ## solve constraints.txt anew, for all Pythons at once
 	$(BIN)/uv pip compile --quiet --universal --python-version $(firstword $(VERSIONS)) --extra dev --extra all \

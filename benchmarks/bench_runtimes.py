@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from harness import Figure, add_options, require_close, write_record
 
 from splare_plugins.corpus import read_documents, read_qrels, read_queries
 from splare_plugins.engines import Hits
@@ -40,6 +41,9 @@ QUERIES = (
 SETS = [(f"xquad/{language}", "xquad/en") for language in ("en", "de", "es", "zh", "ru", "ar")]
 SETS += [(name, name) for name in ("scifact", "cranfield", "cacm", "vaswani")]
 DEPTH = 100
+WARM_UP, TURN = 4, 16
+# Of a weight, between each way and torch in float32; int8 is coarse.
+DIFFERENCE = {"OpenVINO float32": 1e-4, "OpenVINO bfloat16": 0.05, "OpenVINO int8": 0.5}
 FIRST_ANSWER = """
 from splare_plugins import SplareModel
 model = SplareModel.from_pretrained("splare-e5-small", device="cpu", {options})
@@ -47,38 +51,69 @@ assert model.quantizer.queries(model.encode_queries(["what do bees eat in winter
 """
 
 
-def query(rounds: int) -> None:
+def query(options: argparse.Namespace) -> list[Figure]:
     torch.set_num_threads(1)
-    models = {name: SplareModel.from_pretrained(device="cpu", **options) for name, options in WAYS.items()}
+    models = {name: SplareModel.from_pretrained(device="cpu", **ways) for name, ways in WAYS.items()}
+    expected = models["torch float32"].encode_queries(QUERIES, top_k=None).toarray()
+    for name, most in DIFFERENCE.items():
+        weights = models[name].encode_queries(QUERIES, top_k=None).toarray()
+        require_close(f"weights of {name}", weights, expected, absolute=most)
     taken: dict[str, list[float]] = {name: [] for name in WAYS}
-    for number in range(rounds + 8):
+    for _ in range(options.rounds or 12):
         for name, model in models.items():
-            begin = time.process_time()
-            model.quantizer.queries(model.encode_queries([QUERIES[number % len(QUERIES)]]))
-            if number >= 8:
-                taken[name].append(time.process_time() - begin)
-    first = statistics.median(taken["torch float32"])
-    for name, seconds in taken.items():
-        median = statistics.median(seconds)
-        print(f"{name:20} {1000 * median:6.1f} ms  {first / median:.2f} x")
+            # In turns, since a model that has just run finds its weights in the processor's cache, as in use.
+            for number in range(WARM_UP + TURN):
+                begin = time.process_time()
+                model.quantizer.queries(model.encode_queries([QUERIES[number % len(QUERIES)]]))
+                if number >= WARM_UP:
+                    taken[name].append(time.process_time() - begin)
+    ratio = show({name: 1000 * statistics.median(seconds) for name, seconds in taken.items()}, "ms")
+    return [
+        Figure(
+            what="one query, text to impacts, one thread, median CPU time: float32; bfloat16; int8",
+            against="itself in torch in float32",
+            ratio=ratio,
+            unit=["x less"] * 3,
+            command="bench_runtimes.py query",
+        )
+    ]
 
 
-def start(rounds: int) -> None:
+def start(options: argparse.Namespace) -> list[Figure]:
     taken: dict[str, list[float]] = {name: [] for name in WAYS}
-    for _ in range(rounds + 1):
-        for name, options in WAYS.items():
-            code = FIRST_ANSWER.format(options=", ".join(f"{key}={value!r}" for key, value in options.items()))
+    for _ in range((options.rounds or 5) + 1):
+        for name, ways in WAYS.items():
+            code = FIRST_ANSWER.format(options=", ".join(f"{key}={value!r}" for key, value in ways.items()))
             begin = time.perf_counter()
             subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
             taken[name].append(time.perf_counter() - begin)
-    first = statistics.median(taken["torch float32"][1:])
-    for name, seconds in taken.items():
-        median = statistics.median(seconds[1:])
-        print(f"{name:20} {median:6.2f} s  {first / median:.2f} x")
+    ratio = show({name: statistics.median(seconds[1:]) for name, seconds in taken.items()}, "s")
+    return [
+        Figure(
+            what="a new process until its first query is answered: float32; bfloat16; int8",
+            against="itself in torch in float32",
+            ratio=ratio,
+            unit=["x less"] * 3,
+            aim=2,
+            command="bench_runtimes.py start",
+        )
+    ]
 
 
-def quality(data: Path) -> None:
+def show(medians: dict[str, float], unit: str) -> list[float]:
+    """Print each way's median and how often it goes into the first one's; returns the latter."""
+    first = medians["torch float32"]
+    for name, median in medians.items():
+        print(f"{name:20} {median:6.2f} {unit}  {first / median:.2f} x")
+    return [first / median for name, median in medians.items() if median != first]
+
+
+def quality(options: argparse.Namespace) -> list[Figure]:
+    if options.data is None:
+        raise SystemExit("bench_runtimes.py: quality needs a folder of collections, such as DATA with DATA/scifact")
+    data: Path = options.data
     results: dict[str, list[float]] = {}
+    losses: list[float] = []
     # That of OpenVINO in float32 is torch's, in a third of the time.
     for name in list(WAYS)[1:]:
         model = SplareModel.from_pretrained(device="cpu", **WAYS[name])
@@ -87,6 +122,19 @@ def quality(data: Path) -> None:
         lost = np.array(results["OpenVINO float32"]) - np.array(results[name])
         row = " ".join(f"{value:.4f}" for value in results[name])
         print(f"{name:20} {row}  mean {np.mean(results[name]):.4f}, lost {lost.mean():+.4f}", flush=True)
+        losses.append(float(lost.mean()))
+    return [
+        Figure(
+            what=f"nDCG@10 lost, mean of {len(SETS)} sets: {name}",
+            against="float32",
+            ratio=[lost],
+            unit=["lost"],
+            aim=most,
+            at="most",
+            command="bench_runtimes.py quality DATA",
+        )
+        for name, lost, most in zip(("bfloat16", "int8"), losses[1:], (0.001, 0.004), strict=True)
+    ]
 
 
 def ndcg(model: SplareModel, asking: Path, corpus: Path, encoded: dict[str, Any]) -> float:
@@ -111,16 +159,12 @@ def ndcg(model: SplareModel, asking: Path, corpus: Path, encoded: dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["query", "start", "quality"])
+    parser.add_argument("what", choices=["query", "start", "quality"], nargs="?", default="query")
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int)
+    add_options(parser, {"rounds": 1})
     options = parser.parse_args()
-    if options.what == "quality":
-        if options.data is None:
-            parser.error("quality needs a folder of collections")
-        quality(options.data)
-    else:
-        {"query": query, "start": start}[options.what](options.rounds or {"query": 200, "start": 5}[options.what])
+    write_record(options, {"query": query, "start": start, "quality": quality}[options.what](options))
 
 
 if __name__ == "__main__":

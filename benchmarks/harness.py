@@ -30,9 +30,9 @@ class Figure:
         against: its peer in the same run.
         ratio: one number or more.
         unit: what each of them says, such as ``"x less"``.
-        aim: the number that each should reach, if there is an aim.
-        at: whether a ratio should be at least or at most the aim.
         command: script and options.
+        aim: the number that each should reach, or one for each; ``None`` where there is no aim.
+        at: whether a ratio should be at least or at most its aim.
     """
 
     what: str
@@ -40,18 +40,29 @@ class Figure:
     ratio: Sequence[float]
     unit: Sequence[str]
     command: str
-    aim: float | None = None
+    aim: float | Sequence[float] | None = None
     at: str = "least"
 
     def __post_init__(self) -> None:
         if len(self.ratio) != len(self.unit) or self.at not in ("least", "most"):
             raise ValueError(f"a figure has one unit for each ratio, and an aim at least or at most: {self}")
 
-    def reached(self) -> bool | None:
-        """Whether each ratio reaches the aim; ``None`` without an aim."""
+    @property
+    def aims(self) -> list[float] | None:
+        """The aim of each ratio."""
         if self.aim is None:
             return None
-        return all(value >= self.aim if self.at == "least" else value <= self.aim for value in self.ratio)
+        aims = [self.aim] * len(self.ratio) if isinstance(self.aim, (int, float)) else list(self.aim)
+        if len(aims) != len(self.ratio):
+            raise ValueError(f"a figure has one aim, or one for each ratio: {self}")
+        return aims
+
+    def reached(self) -> bool | None:
+        """Whether each ratio reaches the aim; ``None`` without an aim."""
+        if (aims := self.aims) is None:
+            return None
+        pairs = zip(self.ratio, aims, strict=True)
+        return all(value >= aim if self.at == "least" else value <= aim for value, aim in pairs)
 
 
 def add_options(parser: argparse.ArgumentParser, small: Mapping[str, Any]) -> None:

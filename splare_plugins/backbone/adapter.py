@@ -6,16 +6,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import PreTrainedModel
 
 from splare_plugins.backbone.backbone import Backbone
 from splare_plugins.backbone.placement import quiet_bitsandbytes
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256, read_json, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 WEIGHTS = "adapter_model.safetensors"
 SETTINGS = "adapter_config.json"

@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from splare_plugins.backbone.tokens import Encode, Tokens, pad, tokenise
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _ADAPTED = "_hf_peft_config_loaded"
 # Where peft puts what it wraps: layers, whole modules, and embeddings of which single tokens are trained.

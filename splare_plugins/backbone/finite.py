@@ -27,6 +27,9 @@ def require_finite(
     Raises:
         SplareError: naming the first such text, the dtype and the way out.
     """
+    # A sum is finite only of finite numbers, and five times faster than looking at each; it may overflow, though.
+    if bool(rows.sum(1).isfinite().all()):
+        return
     finite = rows.isfinite().all(1)
     if bool(finite.all()):
         return

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import BitsAndBytesConfig, PreTrainedModel
-from transformers.utils import is_flash_attn_2_available
 
 from splare_plugins.errors import InputError, MissingPartError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2")
 QUANTIZATIONS = ("8bit", "4bit")
@@ -59,6 +60,8 @@ def choose_attention(
     Raises:
         InputError: for an unknown name, or one that the family or this machine does not have.
     """
+    from transformers.utils import is_flash_attn_2_available
+
     if asked not in ATTENTIONS:
         raise InputError(f"there is no attention {asked!r}; try one of {', '.join(ATTENTIONS)}")
     fits_flash = is_flash_attn_2_available() and dtype in (torch.float16, torch.bfloat16) and device.type == "cuda"
@@ -104,6 +107,8 @@ def placement_options(
             raise InputError(f"there is no quantisation {quantization!r}; try 8bit, 4bit or int8")
         require_package("bitsandbytes", f"{quantization} weights", "quantized")
         quiet_bitsandbytes()
+        from transformers import BitsAndBytesConfig
+
         options["quantization_config"] = (
             BitsAndBytesConfig(load_in_8bit=True)
             if quantization == "8bit"

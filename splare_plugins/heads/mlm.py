@@ -8,7 +8,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers.activations import ACT2FN
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.lm import LanguageModelHead
@@ -57,6 +56,8 @@ class MaskedLanguageModelHead(LanguageModelHead):
                 f"{tuple(W.shape)}, {tuple(dense.shape)} and {', '.join(map(str, shapes))}"
             )
         require_finite(dense, norm, dense_bias, norm_bias)
+        from transformers.activations import ACT2FN
+
         if activation not in ACT2FN:
             raise InputError(f"unknown activation {activation!r} in an MLM head; transformers names them, like 'gelu'")
         self.dense = torch.nn.Parameter(dense, requires_grad=False)
@@ -64,6 +65,7 @@ class MaskedLanguageModelHead(LanguageModelHead):
         self.norm = torch.nn.Parameter(norm.float(), requires_grad=False)
         self.norm_bias = torch.nn.Parameter(norm_bias.float(), requires_grad=False)
         self.activation = activation
+        self._activate = ACT2FN[activation]
         self.eps = eps
 
     @property
@@ -74,7 +76,7 @@ class MaskedLanguageModelHead(LanguageModelHead):
     def transform(self, states: Tensor) -> Tensor:
         """Dense layer, activation and norm, on each token; the norm runs in float32."""
         dense = functional.linear(states, self.dense, self.dense_bias.to(states.dtype))
-        active = ACT2FN[self.activation](dense)
+        active = self._activate(dense)
         normed = functional.layer_norm(active.float(), self.norm.shape, self.norm, self.norm_bias, self.eps)
         return normed.to(states.dtype)
 

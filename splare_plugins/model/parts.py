@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 
-from splare_plugins.backbone import Backbone, load_backbone
+from splare_plugins.backbone import Backbone
 from splare_plugins.backbone.files import take_backbone
 from splare_plugins.backbone.placement import DeviceMap, choose_device, choose_precision
 from splare_plugins.backbone.source import require_backbone
 from splare_plugins.config import CONFIG_FILE, INT8, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads import Head, load_head
+from splare_plugins.heads import Head
 from splare_plugins.machine.folders import keep_others, updating_folder
 from splare_plugins.machine.hub import hub_errors
 from splare_plugins.model.card import CardOptions, write_card
@@ -66,6 +66,8 @@ class FoundParts(NamedTuple):
         config = self.config
         if self.splade_head is not None:
             return self.splade_head
+        from splare_plugins.heads import load_head
+
         return load_head(config.head_kind, self.folder / config.head, sha256=config.head_sha256)
 
     def _require_weights(self) -> None:
@@ -111,6 +113,8 @@ def load_parts(
 ) -> Parts:
     """Load the parts of a SPLARE model, or take those of a SPLADE model apart; see ``SplareModel.from_pretrained``."""
     config = found.config
+    from splare_plugins.backbone import load_backbone
+
     head = found.load_head()
     where = choose_device(placement["device"], placement["device_map"])
     precision = choose_precision(placement["dtype"], where)

@@ -10,22 +10,22 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import SafetensorError
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from splare_plugins.backbone.source import Source, weights_of
 from splare_plugins.config import CONFIG_FILE, SIDES, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads.from_transformers import head_of
-from splare_plugins.heads.lm import LanguageModelHead
 from splare_plugins.heads.record import tensors_sha256
 from splare_plugins.machine.files import file_sha256, read_json, read_json_list
 from splare_plugins.model.card import read_header
 
+if TYPE_CHECKING:
+    from splare_plugins.heads.lm import LanguageModelHead
+
 DEFAULT_MAX_LENGTH = 512
-_CLASSES = {"ForMaskedLM": AutoModelForMaskedLM, "ForCausalLM": AutoModelForCausalLM}
+_CLASSES = {"ForMaskedLM": "AutoModelForMaskedLM", "ForCausalLM": "AutoModelForCausalLM"}
 _COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
 
 
@@ -87,18 +87,22 @@ def convert_splade(
     Raises:
         InputError: if the model cannot be read, has only pickled weights, or computes its logits in an unknown way.
     """
-    if (family := found.settings.get("model_type")) not in CONFIG_MAPPING:
+    import transformers
+
+    from splare_plugins.heads.from_transformers import head_of
+
+    if (family := found.settings.get("model_type")) not in transformers.CONFIG_MAPPING:
         raise InputError(
             f"{name} is a model of type {family!r}, which transformers does not know; code that comes with a model "
             "is never run"
         )
     weights = weights_of(Source(str(found.transformer), {}))
     try:
-        settings = AutoConfig.from_pretrained(found.transformer, trust_remote_code=False)
-        model, loading = _CLASSES[found.kind].from_pretrained(
+        settings = transformers.AutoConfig.from_pretrained(found.transformer, trust_remote_code=False)
+        model, loading = getattr(transformers, _CLASSES[found.kind]).from_pretrained(
             found.transformer, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(found.transformer, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(found.transformer, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         raise InputError(
             f"cannot load the SPLADE model {name} ({found.transformer}): {' '.join(str(error).split())}"

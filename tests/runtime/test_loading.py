@@ -55,6 +55,19 @@ def test_it_gives_the_vectors_of_torch_and_is_made_once(tiny: SplareModel, tiny_
     assert torch.equal(first.backbone.model.embeddings.word_embeddings.weight[3], _embedding(tiny)[3])
 
 
+def test_a_process_that_only_runs_the_graph_leaves_the_slow_imports_alone(tiny_folder: Path, cache: Path) -> None:
+    SplareModel.from_pretrained(tiny_folder, runtime="openvino")  # writes the graph
+    program = f"""
+import sys
+from splare_plugins import SplareModel
+model = SplareModel.from_pretrained({str(tiny_folder)!r}, runtime="openvino")
+assert model.encode_queries(["a query"]).nnz
+print([name for name in ("transformers", "torch._dynamo", "peft", "nncf") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def _embedding(model: SplareModel) -> torch.Tensor:
     weight: torch.Tensor = model.backbone.model.embeddings.word_embeddings.weight
     return weight

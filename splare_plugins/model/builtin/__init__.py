@@ -8,6 +8,7 @@ from pathlib import Path
 from splare_plugins.config import CONFIG_FILE
 from splare_plugins.machine.cache import cache_root
 from splare_plugins.machine.folders import making_once
+from splare_plugins.model.builtin.shipped import folder_name
 
 BUILTIN_MODEL = "splare-e5-small"
 ZERO_SHOT_MODEL = "splare-e5-small-zero-shot"
@@ -21,9 +22,7 @@ logger = logging.getLogger(__name__)
 
 def builtin_location(name: str) -> Path:
     """Where a converted built-in model is, or will be."""
-    from splare_plugins.model.builtin import convert
-
-    return cache_root() / convert.folder_name(name)
+    return cache_root() / folder_name(name)
 
 
 def builtin_folder(name: str) -> Path:

