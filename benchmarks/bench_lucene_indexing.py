@@ -69,22 +69,22 @@ def main() -> None:
     _show(costs, options)
 
 
-def make_impacts(rows: int, features: int, seed: int) -> csr_array:
+def make_impacts(rows: int, features: int, seed: int, width: int = WIDTH) -> csr_array:
     """Impacts 1..255 over latents whose frequencies fall off like words'."""
     rng = np.random.default_rng(seed)
     # Which latents are frequent is the same for documents and queries.
-    names = np.random.default_rng(0).permutation(WIDTH)
-    share = 1 / np.arange(1, WIDTH + 1) ** 0.7
+    names = np.random.default_rng(0).permutation(width)
+    share = 1 / np.arange(1, width + 1) ** 0.7
     cumulated = np.cumsum(share / share.sum())
     indices = np.empty((rows, features), dtype=np.int32)
     for row in range(rows):
         drawn: np.ndarray = np.empty(0, dtype=np.int64)
         while len(drawn) < features:
-            more = np.searchsorted(cumulated, rng.random(2 * features)).clip(max=WIDTH - 1)
+            more = np.searchsorted(cumulated, rng.random(2 * features)).clip(max=width - 1)
             drawn = np.unique(np.concatenate([drawn, more]))
         indices[row] = np.sort(names[rng.permutation(drawn)[:features]])
     data = rng.integers(1, TOP + 1, size=rows * features, dtype=np.int32)
-    return csr_array((data, indices.ravel(), np.arange(rows + 1) * features), shape=(rows, WIDTH))
+    return csr_array((data, indices.ravel(), np.arange(rows + 1) * features), shape=(rows, width))
 
 
 def _make_data(folder: Path, documents: int, features: int) -> None:

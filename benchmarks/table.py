@@ -99,6 +99,8 @@ def aims(figure: Figure) -> str:
 
 def number(value: float) -> str:
     """Three digits at most, as a person writes them."""
+    if abs(value) >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
     if value != 0 and abs(value) < 0.01:
         return f"{value:.1g}" if abs(value) < 1e-3 else f"{value:.4f}".rstrip("0")
     return f"{value:.0f}" if abs(value) >= 20 else f"{value:.3g}"

@@ -48,10 +48,9 @@ class ReusedDocument:
         kind.setIndexOptions(lucene("index.IndexOptions").DOCS_AND_FREQS)
         kind.setStoreTermVectors(store_vectors)
         kind.freeze()
-        self._bytes_ref = lucene("util.BytesRef")
         self._id = lucene("document.StringField")(ID, "", lucene("document.Field$Store").YES)
         # The searchers, Anserini's and ours, order ties by this value.
-        self._id_value = lucene("document.BinaryDocValuesField")(ID, self._bytes_ref(b""))
+        self._id_value = lucene("document.BinaryDocValuesField")(ID, lucene("util.BytesRef")(b""))
         self._contents = lucene("document.Field")(CONTENTS, "", kind, signature=_TEXT_FIELD)
         self._raw = lucene("document.StoredField")(RAW, "", signature=_STORED_FIELD)
         self._plain = lucene("document.Document")()
@@ -64,7 +63,7 @@ class ReusedDocument:
     def fill(self, docid: str, text: str, raw: str | None) -> Any:
         """The Lucene document of these values; valid until the next call."""
         self._id.setStringValue(docid)
-        self._id_value.setBytesValue(self._bytes_ref(docid.encode()))
+        self._id_value.setBytesValue(docid.encode())
         self._contents.setStringValue(text)
         if raw is None:
             return self._plain

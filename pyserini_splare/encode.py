@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from pyserini_splare.commands import add_ignored, note_ignored, run
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import read_jsonl
+from splare_plugins.machine.ids import told_apart
 
 log = logging.getLogger(__name__)
 
@@ -125,14 +126,11 @@ def _shard(options: argparse.Namespace) -> Iterator[Record]:
 def _records(options: argparse.Namespace) -> Iterator[Record]:
     corpus = Path(options.corpus)
     files = sorted(path for path in corpus.iterdir() if path.is_file()) if corpus.is_dir() else [corpus]
-    seen: set[str] = set()
-    for path in files:
-        for where, info in read_jsonl(path):
-            record = _record(info, where, options)
-            if record.docid in seen:
-                raise InputError(f"{where}: document id {record.docid!r} was there before")
-            seen.add(record.docid)
-            yield record
+    lines = ((where, _record(info, where, options)) for path in files for where, info in read_jsonl(path))
+    for (where, record), repeated in told_apart(lines, lambda line: line[1].docid):
+        if repeated:
+            raise InputError(f"{where}: document id {record.docid!r} was there before")
+        yield record
 
 
 def _record(info: Mapping[str, Any], where: str, options: argparse.Namespace) -> Record:

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from pyserini_splare.admission import SeenIds, building_place, check_documents, raw_texts
+from pyserini_splare.admission import building_place, check_documents, raw_texts
 from pyserini_splare.document import ReusedDocument, impact_analyzer, term_texts
 from pyserini_splare.jvm import java_class
 from pyserini_splare.lucene import (
-    ID,
     USER_DATA_KEY,
     check_path,
     impact_similarity,
@@ -33,6 +32,7 @@ from pyserini_splare.lucene import (
 from pyserini_splare.threads import ThreadClaim
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import IndexWriter
+from splare_plugins.engines.checks import remember
 from splare_plugins.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,6 @@ class LuceneWriter(IndexWriter):
         self._store_text = store_text or store_raw
         self._optimize = optimize
         self._folder = building_place(self.location, overwrite=overwrite)
-        self._seen = SeenIds()
         self._writer: Any = None
         self._claim = ThreadClaim(self, f"the Lucene writer of {self.location}")
         try:
@@ -108,8 +107,8 @@ class LuceneWriter(IndexWriter):
         check_documents(docids, impacts, None if self.config is None else self.config.width)
         keep = self._store_text and documents is not None
         raws: Sequence[str | None] = raw_texts(docids, documents or ()) if keep else [None] * len(docids)
-        for docid in self._seen.add(docids):
-            self._refuse_duplicate(docid, docids)
+        if self.known_ids is not None:
+            remember(docids, self.known_ids)
         texts = term_texts(impacts)
         with self._errors():
             for docid, text, raw in zip(docids, texts, raws, strict=True):
@@ -185,18 +184,6 @@ class LuceneWriter(IndexWriter):
             "if another program is writing it, wait for that; else choose another place",
         ):
             self._writer = lucene("index.IndexWriter")(open_directory(self._folder, mapped=False), config)
-
-    def _refuse_duplicate(self, docid: str, batch: Sequence[str]) -> None:
-        """Raise if ``docid`` is twice in ``batch`` or in the index; else two ids only shared a hash."""
-        if batch.count(docid) < 2:
-            term = lucene("index.Term")(ID, docid)
-            with self._errors():
-                reader = lucene("index.DirectoryReader").open(self._writer)
-                known = reader.docFreq(term)
-                reader.close()
-            if not known:
-                return
-        raise InputError(f"document id {docid!r} was added before; ids must be unique in an index")
 
     def _user_data(self) -> Any:
         identity = {

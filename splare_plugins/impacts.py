@@ -163,10 +163,8 @@ class Quantizer:
 
 def _per_row(flags: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """How many flags are set between each two neighbouring bounds."""
-    if not flags.any():  # the usual case
-        return np.zeros(len(bounds) - 1, dtype=np.int32)
-    before = np.concatenate([[0], np.cumsum(flags)])
-    return (before[bounds[1:]] - before[bounds[:-1]]).astype(np.int32)
+    rows = np.searchsorted(bounds, np.flatnonzero(flags), side="right") - 1
+    return np.bincount(rows, minlength=len(bounds) - 1).astype(np.int32)
 
 
 def keep_largest(weights: csr_array, top_k: int | None) -> csr_array:

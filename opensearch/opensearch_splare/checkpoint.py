@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Self
 
 from splare_plugins.corpus import Document
+from splare_plugins.engines.checks import remember
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import replacing
+from splare_plugins.machine.ids import DistinctIds
 
 FORMAT_VERSION = 1
+_TOGETHER = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +60,19 @@ class Checkpoint:
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise InputError(f"the checkpoint {path} is damaged ({error}); remove it and run again") from error
 
-    def skip(self, documents: Iterable[Document], seen: set[str], path: Path) -> Iterator[Document]:
-        """The documents of the whole collection that come after the checkpoint; ``seen`` gets the ids of the others.
+    def skip(self, documents: Iterable[Document], known: DistinctIds, path: Path) -> Iterator[Document]:
+        """The documents of the whole collection that come after the checkpoint; ``known`` gets the ids of the others.
 
         Raises:
-            InputError: if the collection is not the one that the checkpoint belongs to.
+            InputError: if the collection is not the one that the checkpoint belongs to, or an id comes twice.
         """
         stream = iter(documents)
-        skipped = [document.docid for document in islice(stream, self.documents)]
-        seen.update(skipped)
-        last = skipped[-1] if skipped and len(skipped) == self.documents else None
-        if last != self.last:
+        last: str | None = None
+        left = self.documents
+        while skipped := [document.docid for document in islice(stream, min(left, _TOGETHER))]:
+            remember(skipped, known)
+            last, left = skipped[-1], left - len(skipped)
+        if left or last != self.last:
             raise InputError(
                 f"document {self.documents} of this collection is not {self.last!r}, as the checkpoint {path} has it; "
                 "give the same collection in the same order, or remove the checkpoint"

@@ -28,6 +28,7 @@ from splare_plugins.corpus.documents import check_id
 from splare_plugins.engines.checks import check_batch
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
+from splare_plugins.machine.ids import DistinctIds
 from splare_plugins.machine.overlap import overlapped
 
 log = logging.getLogger(__name__)
@@ -91,18 +92,18 @@ def fill_index(
     card, features = index.card, feature_map(index.card)
     card.require_whole_texts(index.name, "indexing from here")
     width = card.config.width if card.config else None
-    seen: set[str] = set()
     further: Further = {}
     begun = _begin(index, checkpoint)
     state, resumed = begun, begun.documents - begun.refused
     rest = _read(documents, further)
+    known = DistinctIds()
     if checkpoint is not None:
-        rest = state.skip(rest, seen, checkpoint)
-    with _alias_of(index) as alias, closing(overlapped(encode(rest), ahead=2)) as stream:
+        rest = state.skip(rest, known, checkpoint)
+    with known, _alias_of(index) as alias, closing(overlapped(encode(rest), ahead=2)) as stream:
         sender = BulkSender(index.client, index.name, alias=alias, **options)
         for batch in stream:
             check_ids(batch.docids)
-            check_batch(batch.docids, batch.impacts, seen, width)
+            check_batch(batch.docids, batch.impacts, known, width)
             fields = batch.documents
             if fields is not None:
                 fields = [{**kept, **further.pop(docid, {})} for docid, kept in zip(batch.docids, fields, strict=True)]

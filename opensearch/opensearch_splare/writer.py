@@ -30,7 +30,7 @@ from opensearch_splare.mapping import COMPLETE, DEFAULT_FIELD, LOADING, META_KEY
 from opensearch_splare.payload import check_ids, to_sources
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import IndexWriter
-from splare_plugins.engines.checks import check_batch
+from splare_plugins.engines.checks import check_batch, check_impacts
 from splare_plugins.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class OpenSearchWriter(IndexWriter):
         self._width = config.width if config else None
         self._store_text = store_text
         self._overwrite, self._keep_previous, self._on_swap = overwrite, keep_previous, on_swap
-        self._seen: set[str] = set()
+        self._added = 0
         server_version(self.client)
         with server_errors(self.client, self.name):
             published = self._published()
@@ -122,10 +122,12 @@ class OpenSearchWriter(IndexWriter):
     ) -> None:
         """See :meth:`IndexWriter.add`; ids have at most 512 bytes, impacts are at most 512."""
         check_ids([docid for docid in docids if docid])
-        check_batch(docids, impacts, self._seen, self._width)
-        self._width = impacts.shape[1]
+        check_impacts(impacts, self._width, docids)
         fields = documents if self._store_text else None
         sources = to_sources(docids, impacts, self._card.field, fields=fields)
+        check_batch(docids, impacts, self.known_ids, self._width)
+        self._width = impacts.shape[1]
+        self._added += len(docids)
         raise_failures(self._sender.send(zip(docids, sources, strict=True)), f"the index {self.name!r}")
 
     def commit(self) -> None:
@@ -140,10 +142,10 @@ class OpenSearchWriter(IndexWriter):
             with server_errors(client, building):
                 client.indices.refresh(index=building)
                 found = int(client.count(index=building)["count"])
-                if found != len(self._seen):
+                if found != self._added:
                     raise InputError(
                         f"the unfinished index {self.building!r} holds {found} documents and the collection "
-                        f"{len(self._seen)}, so it was begun with another one; delete it and run again"
+                        f"{self._added}, so it was begun with another one; delete it and run again"
                     )
                 (about,) = client.indices.get_mapping(index=building).values()
                 meta = {**about["mappings"].get("_meta", {}), **done.to_meta()}

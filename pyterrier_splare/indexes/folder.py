@@ -58,7 +58,6 @@ class FolderWriter(IndexWriter):
         self.config = config
         self.documents = self.empty = self.impacts = 0
         self.width = config.width if config else 0
-        self._seen: set[str] = set()
         self._place = BuildingPlace(self.location, overwrite=overwrite)
         self.folder = self._place.folder
         self._open = True
@@ -73,12 +72,12 @@ class FolderWriter(IndexWriter):
         self._require_open()
         for docid in docids:
             self._check_docid(docid)
-        check_batch(docids, impacts, self._seen, self.config.width if self.config else None)
         largest = int(impacts.data.max(initial=0))
         if largest > self.largest_impact:
             raise InputError(
                 f"impacts go up to {largest}, and this index holds at most {self.largest_impact}; scale them down"
             )
+        check_batch(docids, impacts, self.known_ids, self.config.width if self.config else None)
         impacts = impacts.astype(np.int32)
         impacts.sort_indices()
         with _write_errors(self.location):

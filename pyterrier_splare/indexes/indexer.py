@@ -116,6 +116,8 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
                 impact.
             IdentityError: for documents of another model than that of the index.
         """
+        if isinstance(inp, str | Path | EncodedDocuments):
+            inp = EncodedFolder(inp.folder if isinstance(inp, EncodedDocuments) else inp)
         config, batches = self._documents(inp)
         first = next(batches, None)
         if first is None:
@@ -124,6 +126,8 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         writer = self._index.engine().writer(str(self._index.path), config, overwrite=self.overwrite, **self.options)
         with writer, pt.tqdm(desc=repr(self._index), unit="d", disable=not self.verbose) as bar:
             assert isinstance(writer, FolderWriter)
+            if isinstance(inp, EncodedFolder):
+                writer.trust_ids()
             store = StoreWriter(writer.folder, texts=self.store_text, vectors=self.store_vectors)
             for batch in chain([first], batches):
                 writer.add(batch.docnos, batch.impacts)
@@ -137,10 +141,6 @@ class SplareIndexer(pt.Indexer, Generic[AnIndex]):
         """The model, and the documents in batches."""
         # What to compare with is the model that was named, not that of an index which is to be replaced.
         config = self._index.named_model
-        if isinstance(inp, str | Path):
-            inp = EncodedFolder(inp)
-        if isinstance(inp, EncodedDocuments):
-            inp = EncodedFolder(inp.folder)
         if isinstance(inp, pd.DataFrame):
             pt.validate.document_frame(inp, extra_columns=["toks"], context=self)
             rows = zip(*(inp[name].tolist() for name in inp), strict=True)

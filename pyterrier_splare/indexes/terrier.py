@@ -46,8 +46,8 @@ class TerrierWriter(FolderWriter):
 
     def _add(self, docids: Sequence[str], impacts: csr_array) -> None:
         for docid, tokens in zip(docids, to_dicts(impacts), strict=True):
-            json.dump({"docno": docid, "toks": tokens}, self._stream)
-            self._stream.write("\n")
+            # Not json.dump, which writes each token from Python.
+            self._stream.write(json.dumps({"docno": docid, "toks": tokens}) + "\n")
         self._longest = max(self._longest, *(len(docid.encode()) for docid in docids), 0)
 
     def _finish(self) -> dict[str, Any]:

@@ -34,9 +34,15 @@ class WrappedWriter(FolderWriter):
         self._inner: IndexWriter | None = None
         try:
             self._inner = self.inner().writer(str(self._made), config, **options)
+            self.known_ids = None  # that writer remembers them, once it has taken them
         except BaseException:
             self.abort()
             raise
+
+    def trust_ids(self) -> None:
+        """See :meth:`IndexWriter.trust_ids`."""
+        assert self._inner is not None
+        self._inner.trust_ids()
 
     def _add(self, docids: Sequence[str], impacts: csr_array) -> None:
         assert self._inner is not None

@@ -128,7 +128,7 @@ def _index(model: Encoder, corpus: Path, total: int, work: Path) -> dict[str, in
         location = work / "index"
         writing = get_engine("lucene").writer(str(location), ready.config, overwrite=True, store_text=True)
         with writing as writer, progress("indexing", ready.num_docs) as advance:
-            summary = index(ready.batches(), writer, counts=ready.read, on_progress=advance)
+            summary = index(ready.batches(), writer, counts=ready.read, distinct=True, on_progress=advance)
         size = sum(file.stat().st_size for file in location.iterdir())
         say(f"{summary.indexed:,} documents in Lucene, {size / 1e6:.1f} MB with their text: {location}")
     return {"documents": summary.indexed, "index_bytes": size}

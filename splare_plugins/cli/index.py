@@ -98,7 +98,7 @@ class IndexJob:
         if ready is not None:
             writing = maker.writer(str(output), ready.config, overwrite=overwrite, **options)
             with writing as writer, progress("indexing", ready.num_docs) as advance:
-                summary = fill(ready.batches(), writer, counts=ready.read, on_progress=advance)
+                summary = fill(ready.batches(), writer, counts=ready.read, distinct=True, on_progress=advance)
         else:
             counts = ReadCounts()
             documents = read_documents(
@@ -107,7 +107,7 @@ class IndexJob:
             writing = maker.writer(str(output), model.config, overwrite=overwrite, **options)
             with writing as writer, progress("encoding and indexing") as advance:
                 batches = document_batches(model, documents, **kept, on_progress=advance)
-                summary = fill(batches, writer, counts=counts)
+                summary = fill(batches, writer, counts=counts, distinct=True)
         return summary
 
     def _encoded_before(self, asked: dict[str, Any]) -> EncodedFolder | None:

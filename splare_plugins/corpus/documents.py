@@ -148,6 +148,8 @@ def check_text(value: object, where: str) -> tuple[str, bool]:
     """
     if not isinstance(value, str):
         raise InputError(f"{where}: the text must be a string in quotes, not {str(value)[:80]!r}")
+    if value.isprintable():  # which neither is; most texts of one line are, and it is quick to see
+        return value, False
     if bad := SURROGATE.search(value):
         raise InputError(
             f"{where}: character {bad.start() + 1} of the text is {_name(bad.group())}; write the whole character"

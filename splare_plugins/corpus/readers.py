@@ -18,6 +18,7 @@ from splare_plugins.corpus.tables import TABLES
 from splare_plugins.corpus.topics import is_markup, topic_records
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import numbered_lines
+from splare_plugins.machine.ids import told_apart
 
 OnDuplicate = Literal["error", "first"]
 Kept = tuple[str, str, str, tuple[str, ...]]
@@ -33,7 +34,7 @@ def read_documents(
 ) -> Iterator[Document]:
     """Read a corpus, one document at a time.
 
-    Ids are remembered to find duplicates: about 100 bytes a document.
+    Ids are remembered to find duplicates: at most 10 bytes of memory a document, and themselves in a temporary file.
 
     Args:
         source: a BEIR folder, a JSONL, JSON, TSV, CSV or Parquet file (plain, ``.gz``, ``.bz2``, ``.xz``, ``.zst``),
@@ -118,26 +119,36 @@ def _kind_of_text(path: Path) -> str | None:
 def _checked(
     records: Iterator[Record], side: Side, on_duplicate: OnDuplicate, counts: ReadCounts, fields: Fields
 ) -> Iterator[Kept]:
-    seen: set[str] = set()
-    for record in records:
-        name = check_id(record.id, record.where)
-        where = f"{record.where}: {side} {name!r}"
-        title, title_cleaned = check_text(record.title, where)
-        text, text_cleaned = check_text(record.text, where)
+    for (record, where, cleaned), repeated in told_apart(_clean(records, side), _id_of):
         counts.read += 1
-        if name in seen:
+        if repeated:
             if on_duplicate == "error":
                 out = fields.way_out("remove one of the two", "duplicate", "keep the first")
                 raise InputError(f"{where} came before; ids must be unique: {out}")
             counts.duplicates += 1
             continue
-        seen.add(name)
-        counts.cleaned += title_cleaned or text_cleaned
-        counts.empty += not (title.strip() or text.strip())
-        yield name, title, text, _excluded(record.excluded, where)
+        counts.cleaned += cleaned
+        counts.empty += not (record.title.strip() or record.text.strip())
+        yield record.id, record.title, record.text, _excluded(record.excluded, where)
+
+
+def _clean(records: Iterator[Record], side: Side) -> Iterator[tuple[Record, str, bool]]:
+    """Each record with a checked id and checked texts, what messages call it, and whether a text was changed."""
+    for record in records:
+        name = check_id(record.id, record.where)
+        where = f"{record.where}: {side} {name!r}"
+        title, title_cleaned = check_text(record.title, where)
+        text, text_cleaned = check_text(record.text, where)
+        yield Record(record.where, name, title, text, record.excluded), where, title_cleaned or text_cleaned
+
+
+def _id_of(item: tuple[Record, str, bool]) -> str:
+    return str(item[0].id)
 
 
 def _excluded(value: Any, where: str) -> tuple[str, ...]:
     """Ids of documents that are no answers; BRIGHT writes N/A where there are none."""
+    if value == ():
+        return ()
     ids = [each for each in (value if isinstance(value, list | tuple) else [value]) if each != "N/A"]
     return tuple(check_id(each, f"{where}: excluded_ids") for each in ids)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from inspect import signature
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
@@ -17,6 +18,7 @@ from scipy.sparse import csr_array
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.machine.ids import DistinctIds
 
 
 class Hits(NamedTuple):
@@ -34,6 +36,18 @@ class IndexWriter(ABC):
     an exception leaves whatever stood there before.
     """
 
+    @cached_property
+    def known_ids(self) -> DistinctIds | None:
+        """Ids that were added, for the checks of :meth:`add`; ``None`` after :meth:`trust_ids`."""
+        return DistinctIds()
+
+    def trust_ids(self) -> None:
+        """Keep no record of ids, because the caller sees to it that none is added twice; before the first :meth:`add`.
+
+        What the readers of a corpus give is such, and what :class:`~splare_plugins.corpus.EncodedFolder` gives.
+        """
+        self.known_ids = None
+
     @abstractmethod
     def add(
         self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
@@ -46,7 +60,7 @@ class IndexWriter(ABC):
             documents: fields to store beside the impacts, for engines that keep text.
 
         Raises:
-            InputError: for an id that was added before or that the engine cannot hold.
+            InputError: for an id that was added before (unless ids are trusted) or that the engine cannot hold.
         """
 
     @abstractmethod
@@ -67,6 +81,8 @@ class IndexWriter(ABC):
             self.commit()
         else:
             self.abort()
+        if self.known_ids is not None:
+            self.known_ids.close()
 
 
 class Searcher(ABC):

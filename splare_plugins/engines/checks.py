@@ -9,31 +9,41 @@ from scipy.sparse import csr_array
 
 from splare_plugins.config import check_count
 from splare_plugins.errors import InputError
+from splare_plugins.machine.ids import DistinctIds
 
 
-def check_batch(docids: Sequence[str], impacts: csr_array, seen: set[str], width: int | None = None) -> None:
-    """Refuse a batch that breaks the contract of :meth:`IndexWriter.add`; remember its ids in ``seen``.
+def check_batch(
+    docids: Sequence[str], impacts: csr_array, known: DistinctIds | None, width: int | None = None
+) -> None:
+    """Refuse a batch that breaks the contract of :meth:`IndexWriter.add`; remember its ids in ``known``.
 
-    Nothing is added to ``seen`` if the batch is refused.
+    Nothing is added to ``known`` if the batch is refused.
 
     Args:
         docids: ids, one per row.
         impacts: int32, shape ``(len(docids), width)``.
-        seen: ids of the batches before.
+        known: ids of the batches before; ``None`` if somebody else looks for ids that come twice.
         width: number of latents, where it is known.
 
     Raises:
         InputError: naming the document.
     """
     check_impacts(impacts, width, docids)
-    fresh: set[str] = set()
-    for docid in docids:
-        if not docid:
-            raise InputError("a document without an id cannot be indexed; give each one an id")
-        if docid in seen or docid in fresh:
-            raise InputError(f"the document {docid!r} was added before; ids must be unique")
-        fresh.add(docid)
-    seen |= fresh
+    if not all(docids):
+        raise InputError("a document without an id cannot be indexed; give each one an id")
+    if known is not None:
+        remember(docids, known)
+
+
+def remember(docids: Sequence[str], known: DistinctIds) -> None:
+    """Add ids to those that are known, all or none.
+
+    Raises:
+        InputError: naming the first that came before.
+    """
+    if again := known.repeated(docids):
+        raise InputError(f"the document {docids[again[0]]!r} was added before; ids must be unique")
+    known.add(docids)
 
 
 def check_impacts(impacts: csr_array, width: int | None = None, docids: Sequence[str] | None = None) -> None:

@@ -60,14 +60,13 @@ class MemoryWriter(IndexWriter):
         self._config = config
         self._width = config.width if config else None
         self._docids: list[str] = []
-        self._seen: set[str] = set()
         self._batches: list[csr_array] = []
 
     def add(
         self, docids: Sequence[str], impacts: csr_array, documents: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """See :meth:`IndexWriter.add`."""
-        check_batch(docids, impacts, self._seen, self._width)
+        check_batch(docids, impacts, self.known_ids, self._width)
         self._width = impacts.shape[1]
         self._docids.extend(docids)
         self._batches.append(impacts.astype(np.int32))

@@ -91,6 +91,7 @@ def index(
     writer: IndexWriter,
     *,
     counts: ReadCounts,
+    distinct: bool = False,
     on_progress: Progress | None = None,
     ahead: int = 2,
 ) -> Summary:
@@ -103,10 +104,14 @@ def index(
         batches: from :func:`document_batches` or ``EncodedFolder.batches``.
         writer: open; the caller's ``with`` block publishes the index after this returns.
         counts: filled by the reader while ``batches`` is consumed, or those of an ``EncodedFolder``.
+        distinct: no id comes twice, as in what ``read_documents`` and ``EncodedFolder`` give; then the writer keeps no
+            record of ids, which would be the second one.
         on_progress: called with the number of documents just written.
         ahead: batches that may wait for the writer.
     """
     encoded = EncodedCounts()
+    if distinct:
+        writer.trust_ids()
     with closing(overlapped(batches, ahead=ahead)) as stream:
         for batch in stream:
             writer.add(batch.docids, batch.impacts, batch.documents)

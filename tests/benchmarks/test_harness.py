@@ -94,6 +94,8 @@ def test_a_disagreement_is_the_status_of_the_process_and_one_line():
             "torch.mean(torch.relu(logits) * mask",
         ),
         ("bench_training.py", "values.amax(0)", "values.mean(0)"),
+        pytest.param("bench_pipeline.py", "int(value * SCALE + 0.5)", "int(value * SCALE)", marks=pytest.mark.java),
+        pytest.param("bench_pipeline.py", "repeated += each in seen", "repeated += 1", marks=pytest.mark.java),
     ],
 )
 def test_a_peer_that_computes_something_else_fails_the_script(tmp_path, name, old, new):
@@ -103,7 +105,8 @@ def test_a_peer_that_computes_something_else_fails_the_script(tmp_path, name, ol
     if "torch.mean(" in new:
         changed = changed.replace("dim=1).values", "dim=1)")
     (tmp_path / name).write_text(changed, encoding="utf-8")
-    (tmp_path / "harness.py").write_bytes((BENCHMARKS / "harness.py").read_bytes())
+    for shared in ("harness.py", "bench_lucene_indexing.py"):
+        (tmp_path / shared).write_bytes((BENCHMARKS / shared).read_bytes())
     done = subprocess.run([sys.executable, name, "--small"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "differ between the two sides" in done.stderr

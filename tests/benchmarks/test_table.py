@@ -51,11 +51,13 @@ def test_a_row_says_what_was_measured_and_whether_it_is_enough(table):
         table.Figure(**values, ratio=[6.94, 10], unit=["x less"] * 2, aim=5),
         table.Figure(**values, ratio=[1.9, 3], unit=["x faster"] * 2, aim=[2, 2.5]),
         table.Figure(**values, ratio=[0.0004, 61.4], unit=["lost", "kept"], at="most"),
+        table.Figure(**values, ratio=[106_941.7, 1000.4], unit=["documents a second"] * 2, aim=5000),
     ]
     assert table.long_table(rows).splitlines()[2:] == [
         "| search | a peer | 6.94 x; 10 x less | 5 | `bench_x.py --peer DIR` |",
         "| search | a peer | 1.9 x; 3 x faster | 2; 2.5, missed | `bench_x.py --peer DIR` |",
         "| search | a peer | 0.0004 lost; 61 kept | - | `bench_x.py --peer DIR` |",
+        "| search | a peer | 107,000; 1,000 documents a second | 5,000, missed | `bench_x.py --peer DIR` |",
     ]
 
 

@@ -52,6 +52,26 @@ def test_duplicate_ids_are_refused(engine: Engine, place: Place, location: str, 
     assert place.standing() == []
 
 
+def test_a_refused_batch_leaves_its_ids_free(engine: Engine, location: str) -> None:
+    with engine.writer(location, None) as writer:
+        with pytest.raises(InputError):
+            writer.add(["a", "b"], impacts_from([{1: 1}, {1: 0}]))
+        try:
+            writer.add(["a", "b"], impacts_from([{1: 1}, {1: 1 << 30}]))
+        except InputError:  # of engines that have a limit
+            writer.add(["a", "b"], impacts_from([{1: 1}, {1: 2}]))
+    assert search(engine, location, QUERY, 10)[0].docids == ["b", "a"]
+
+
+def test_trusted_ids_are_not_kept(engine: Engine, location: str) -> None:
+    with engine.writer(location, None) as writer:
+        writer.trust_ids()
+        for number in range(3):
+            writer.add([f"d{number}"], impacts_from([{1: number + 1}]))
+        assert writer.known_ids is None
+    assert search(engine, location, QUERY, 10)[0].docids == ["d2", "d1", "d0"]
+
+
 @pytest.mark.parametrize(
     "impacts",
     [

@@ -370,3 +370,34 @@ def test_a_query_is_a_pair_with_what_it_excludes_beside_it(write: Write) -> None
         assert copied == queries
         assert copied[0].excluded == ("d",)
     assert repr(queries[0]) == "Query(qid='1', text='one', excluded=('d',))"
+
+
+@pytest.mark.parametrize("repeats", [[], [1], [299], [300, 301, 599], list(range(1, 600, 7))])
+def test_duplicates_are_those_of_a_set(tmp_path: Path, repeats: list[int]) -> None:
+    ids = [f"d{number // 2 if number in repeats else number}" for number in range(600)]
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(f'{{"_id": "{each}", "text": "t"}}\n' for each in ids), encoding="utf-8")
+    counts = ReadCounts()
+    read = read_documents(corpus, on_duplicate="first", counts=counts)
+    assert [document.docid for document in read] == list(dict.fromkeys(ids))
+    assert (counts.read, counts.kept) == (600, len(set(ids)))
+    if repeats:
+        first = next(place for place, each in enumerate(ids) if each in ids[:place])
+        with pytest.raises(InputError, match=rf"corpus\.jsonl:{first + 1}: document '{ids[first]}' came before"):
+            list(read_documents(corpus))
+
+
+def test_reading_ahead_is_not_seen(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.tsv"
+    corpus.write_text("a\tx\nb\ty\na\tz\n\ue000\tno text for this\x00\nc d\tan id with a blank\n", encoding="utf-8")
+    counts, read = ReadCounts(), []
+    stream = read_documents(corpus, on_duplicate="first", counts=counts)
+    read.append(next(stream).docid)
+    assert (counts.read, counts.cleaned) == (1, 0)
+    with pytest.raises(InputError, match=r"corpus\.tsv:5: .*white space"):
+        read.extend(document.docid for document in stream)
+    assert read == ["a", "b", "\ue000"]
+    assert (counts.read, counts.duplicates, counts.cleaned) == (4, 1, 1)
+    # Of two faults the first is told.
+    with pytest.raises(InputError, match=r"corpus\.tsv:3: document 'a' came before"):
+        list(read_documents(corpus))

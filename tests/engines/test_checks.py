@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from splare_plugins.engines.checks import check_batch, check_impacts, check_k
 from splare_plugins.errors import InputError
+from splare_plugins.machine.ids import DistinctIds
 
 
 def impacts(*rows: list[float], dtype: type = np.int32) -> csr_array:
@@ -15,12 +16,13 @@ def impacts(*rows: list[float], dtype: type = np.int32) -> csr_array:
 
 
 def test_ids_are_remembered_only_if_the_batch_is_taken() -> None:
-    seen: set[str] = set()
-    check_batch(["a", "b"], impacts([1], [0]), seen)
-    with pytest.raises(InputError, match=r"the document 'b' was added before"):
-        check_batch(["c", "b"], impacts([1], [1]), seen)
-    assert seen == {"a", "b"}
-    check_batch(["c"], impacts([1]), seen)
+    with DistinctIds() as known:
+        check_batch(["a", "b"], impacts([1], [0]), known)
+        with pytest.raises(InputError, match=r"the document 'b' was added before"):
+            check_batch(["c", "b"], impacts([1], [1]), known)
+        assert len(known) == 2
+        check_batch(["c"], impacts([1]), known)
+    check_batch(["c", "c"], impacts([1], [1]), None)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +36,8 @@ def test_ids_are_remembered_only_if_the_batch_is_taken() -> None:
     ],
 )
 def test_batches(docids: list[str], batch: csr_array, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        check_batch(docids, batch, set(), width=2 if batch.shape[1] == 3 else None)
+    with DistinctIds() as known, pytest.raises(InputError, match=message):
+        check_batch(docids, batch, known, width=2 if batch.shape[1] == 3 else None)
 
 
 def test_impacts() -> None:

@@ -72,6 +72,24 @@ assert set(pyserini_splare.__all__) <= set(dir(pyserini_splare))
     assert python(code).stderr == ""
 
 
+@pytest.mark.java
+@pytest.mark.parametrize("asked", [None, "debug"])
+def test_java_tells_warnings_only_unless_asked(tmp_path: Path, asked: str | None) -> None:
+    code = """
+from pyserini_splare import start_jvm
+start_jvm()
+import jnius
+logger = jnius.autoclass("org.apache.logging.log4j.LogManager").getLogger("io.anserini.index")
+print(logger.getLevel().toString().lower())
+"""
+    if asked:
+        config = tmp_path / "log4j2.xml"
+        config.write_text(f'<Configuration><Loggers><Root level="{asked}"/></Loggers></Configuration>')
+        option = f"-Dlog4j2.configurationFile={config}"
+        code = f"import jnius_config; jnius_config.add_options({option!r})" + code
+    assert python(code).stdout.split() == [asked or "warn"]
+
+
 def test_without_pyserini_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ANSERINI_CLASSPATH", str(tmp_path))
     with pytest.raises(MissingPartError, match="install pyserini again"):

@@ -126,6 +126,14 @@ def test_a_real_model_gives_the_same_vectors_on_every_way(tiny: SplareModel, tmp
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
+def test_ids_are_remembered_once() -> None:
+    checked, unchecked = RecordingWriter(), RecordingWriter()
+    index([batch("d1", "d2")], checked, counts=ReadCounts(read=2), distinct=True)
+    index([batch("d1", "d2")], unchecked, counts=ReadCounts(read=2))
+    assert checked.known_ids is None
+    assert unchecked.known_ids is not None
+
+
 def test_text_is_passed_on_if_asked_for() -> None:
     writer = RecordingWriter()
     documents = [Document("d1", "text", "title"), Document("d2", "")]
