@@ -23,7 +23,7 @@ COMMENT = "<!-- capacity, table {}: benchmarks/capacity.py writes what follows -
 # Of a row of bench_growth.py: its name here, and in how many units it is there.
 LINES = {
     "index_bytes": ("megabytes", 1e6),
-    "build_cpu_hours": ("build_cpu_s", 1 / 3600),
+    "build_cpu_hours": ("build_s", 1 / 3600),
     "build_memory_bytes": ("peak_mb", 1e6),
     "search_memory_bytes": ("search_peak_mb", 1e6),
 }
@@ -66,7 +66,7 @@ def constants() -> dict[str, Any]:
     return {
         "engines": {engine: fit([row for row in rows if row["engine"] == engine]) for engine in engines},
         "encoding": {
-            "encoded_bytes_per_posting": record("pipeline")["bytes_a_posting"],
+            "encoded_bytes_per_posting": record("growth")["encoded_bytes_per_posting"],
             "core_flops_per_second": {row["way"]: row["flops"] / row["seconds"] for row in encoding},
             "gpu": [
                 {"name": row["name"], "flops_per_token": row["flops_per_token"], "flops_per_second": row["rate"]}

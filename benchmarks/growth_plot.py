@@ -21,10 +21,10 @@ STYLES = {
     "memory": ("in memory", "#333333", "D"),
 }
 PANELS = (
-    ("build_s", "build time (s)"),
+    ("build_s", "building, CPU time (s)"),
     ("megabytes", "index on disk (MB)"),
     ("peak_mb", "peak memory of building (MB)"),
-    ("median_ms", "latency (ms), dashed: 99th percentile"),
+    ("median_ms", "a query, CPU time (ms), dashed: 99th percentile"),
 )
 
 
