@@ -121,7 +121,7 @@ def deploy(
     from splare_plugins.serving.security import read_token
 
     token = read_token(token_file)
-    config = ask_encoder(ask_url or encoder_url, token)
+    config = ask_encoder(ask_url or encoder_url, token, option="--ask-url" if ask_url else "--encoder-url")
     plan = Deployment(
         index=index,
         encoder_url=encoder_url,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from splare_plugins.cli.options import DEFAULT_MODEL, Json, Overwrite, corpus_source
+from splare_plugins.errors import splare_command
 
 
 class GraphFormat(StrEnum):
@@ -59,6 +60,6 @@ def export(
         "format": format.value,
         "quantization": config.quantization or "none",
         "megabytes": sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) // 10**6,
-        "next": f"splare index lucene CORPUS -o INDEX --model {output}",
+        "next": splare_command("index", "lucene", "CORPUS", "-o", "INDEX", "--model", output),
     }
     report_model("exported", output, config, facts, as_json=as_json)

@@ -7,7 +7,7 @@ it is made of :func:`index_verb`, or of the :class:`IndexJob` below and options 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,7 +135,8 @@ class IndexJob:
             kept = "all" if ready.encoding.top_k is None else ready.encoding.top_k
             raise InputError(f"{given} was encoded with {kept} latents a document; omit --top-k, or encode again")
         if asked["store_text"] and not ready.encoding.store_text:
-            raise InputError(f"{given} keeps no texts to store; omit --store-text, or run splare encode --store-text")
+            keeping = replace(ready.encoding, store_text=True, shards=1).command("FOLDER", 1)
+            raise InputError(f"{given} keeps no texts to store; omit --store-text, or encode into a FOLDER: {keeping}")
         if self.model is not None:
             describe_model(self.model).config.require_same_index(ready.config, f"{given}")
         return ready

@@ -144,7 +144,9 @@ def _head_folder(folder: Path) -> Path:
     if (folder / CONFIG_FILE).is_file():
         folder = folder / SplareConfig.load(folder).head
     if not (folder / HEAD_CARD).is_file():
-        raise InputError(f"{folder} is not an imported SAE: it has no {HEAD_CARD}; make one with `splare sae import`")
+        raise InputError(
+            f"{folder} is not an imported SAE: it has no {HEAD_CARD}; make one: splare sae import SOURCE -o FOLDER"
+        )
     return folder
 
 

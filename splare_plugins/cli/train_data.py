@@ -11,7 +11,7 @@ import typer
 
 from splare_plugins.cli.options import Device, IndexModel, Json, Loading, expand_options, load_index_model
 from splare_plugins.cli.places import engine_of
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 
 BM25 = "bm25"
 Columns = Annotated[
@@ -120,7 +120,8 @@ def mine(
             pick="random" if random else "first",
             seed=seed,
         )
-    facts = {"file": str(output), **mined._asdict(), "next": f"splare train score {output} TEACHER -o scored.jsonl"}
+    following = splare_command("train", "score", output, "TEACHER", "-o", "scored.jsonl")
+    facts = {"file": str(output), **mined._asdict(), "next": following}
     report(f"mined {output}", facts, as_json=as_json)
 
 

@@ -186,7 +186,7 @@ def _two_columns(cells: list[str], where: str, side: Side, fields: Fields) -> tu
         raise InputError(f"{where}: the first line is no header that names {named}; {out}")
     if len(cells) > 2:
         example = "id,title,text" if side == "document" else "id,text"
-        example += ",other" * (len(cells) - len(example.split(",")))
+        example += "".join(f",other{number}" for number in range(1, len(cells) - example.count(",")))
         named = (
             f"name them in their order, such as {fields.flags['columns']} {example}, or "
             if "columns" in fields.flags

@@ -40,14 +40,21 @@ def locate_model(name: str, *, revision: str | None = None, local_files_only: bo
         return builtin_folder(name)
     if (folder := _on_disk(name)) is not None:
         return folder
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise InputError(
-            f"there is no model folder {name!r}; give a folder, a hub id like org/name, or {BUILTIN_MODEL}"
-        )
+    require_model_name(name)
     from huggingface_hub import snapshot_download
 
     with hub_errors(name):
         return Path(snapshot_download(name, revision=revision, local_files_only=local_files_only))
+
+
+def require_model_name(name: str) -> None:
+    """Raise an ``InputError`` for what is neither a built-in model nor a folder, and cannot be a hub id."""
+    if name in BUILTIN_MODELS or _on_disk(name) is not None:
+        return
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(
+            f"there is no model folder {name!r}; give a folder, a hub id like org/name, or {BUILTIN_MODEL}"
+        )
 
 
 def _builtin_backbone(name: str) -> Path:

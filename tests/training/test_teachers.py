@@ -86,7 +86,7 @@ def test_a_file_that_holds_no_vectors(tmp_path: Path, content: bytes | None) -> 
     path = tmp_path / "x.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"holds no teacher's vectors .* `splare train embed`"):
+    with pytest.raises(InputError, match=r"holds no teacher's vectors .*: splare train embed DATA"):
         TeacherVectors.load(path)
 
 
