@@ -104,7 +104,8 @@ class IndexJob:
             documents = read_documents(
                 source, on_duplicate=self.on_duplicate.value, counts=counts, fields=self.fields.names
             )
-            writing = maker.writer(str(output), model.config, overwrite=overwrite, **options)
+            config = model.config.with_documents_cut(kept["top_k"])
+            writing = maker.writer(str(output), config, overwrite=overwrite, **options)
             with writing as writer, progress("encoding and indexing") as advance:
                 batches = document_batches(model, documents, **kept, on_progress=advance)
                 summary = fill(batches, writer, counts=counts)

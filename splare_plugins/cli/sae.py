@@ -74,6 +74,8 @@ def inspect(
 
     folder = _head_folder(folder)
     facts = _facts(folder)
+    if backbone is None and text:
+        raise InputError("--text is what a --backbone reads to measure the L0; name that too, or omit --text")
     if backbone is not None:
         if not text:
             raise InputError("--backbone needs a --text to measure the L0 on; a paragraph of prose will do")

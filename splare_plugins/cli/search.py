@@ -89,6 +89,8 @@ def search(
     if url is not None and name is None:
         raise InputError("--url names a cluster and wants --index, the name of the index there")
     if name is not None:
+        if engine not in (None, index):
+            raise InputError(f"with --index the first word is the engine, {index}; omit --engine {engine}")
         engine, index = index, f"{url.rstrip('/')}/{name}" if url else name
     engine = engine or engine_of(index)
     options: dict[str, object] = {"form": form.value} if form else {}

@@ -70,8 +70,8 @@ def mine(
     depth: Annotated[int, typer.Option(min=1, help="Hits looked at.")] = 100,
     skip: Annotated[int, typer.Option(min=0, help="Best hits left out.")] = 0,
     random: Annotated[bool, typer.Option("--random", help="Take any of the hits instead of the best.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the random choice.")] = 42,
-    language: Annotated[str, typer.Option(help="Of the documents, for bm25.")] = "en",
+    seed: Annotated[int | None, typer.Option(help="Of the random choice.", show_default="42")] = None,
+    language: Annotated[str | None, typer.Option(help="Of the documents, for bm25.", show_default="en")] = None,
     as_json: Json = False,
 ) -> None:
     """Find hard negatives with any engine, or with BM25.
@@ -93,6 +93,10 @@ def mine(
         raise InputError(f"--engine {engine} " + ("needs --index" if index is None else "reads no --index"))
     if index is None and model is not None:
         raise InputError(f"--model {model} is for an --index; BM25 ranks by words, so omit it or name an index")
+    if index is not None and language is not None:
+        raise InputError(f"--language {language} is for BM25; omit it where an --index is searched")
+    if seed is not None and not random:
+        raise InputError("--seed is of the choice that --random makes; add that, or omit it")
     options = {"columns": _names(columns), "queries": queries}
     if row_files(Path(data)):
         options["corpus"] = corpus  # rows with ids find their positives there
@@ -102,7 +106,7 @@ def mine(
     with console.status(f"mining {source} for {len(questions)} queries"):
         if index is None:
             documents = {document.docid: document.content for document in read_documents(source)}
-            hits = get_text_engine("lucene").bm25(documents.items(), texts, depth, language=language)
+            hits = get_text_engine("lucene").bm25(documents.items(), texts, depth, language=language or "en")
         else:
             with get_engine(engine).searcher(index) as searcher:
                 loaded = load_index_model(searcher.config, model, loading, f"the index at {index}")
@@ -118,7 +122,7 @@ def mine(
             negatives=negatives,
             skip=skip,
             pick="random" if random else "first",
-            seed=seed,
+            seed=42 if seed is None else seed,
         )
     following = splare_command("train", "score", output, "TEACHER", "-o", "scored.jsonl")
     facts = {"file": str(output), **mined._asdict(), "next": following}
@@ -177,7 +181,7 @@ def embed(
     batch_size: Annotated[int, typer.Option(min=1, help="Texts a forward pass of a bi-encoder.")] = 64,
     max_length: Annotated[int | None, typer.Option(min=2, help="Tokens a bi-encoder reads of a text.")] = None,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Run the encoder in bfloat16.")] = False,
-    language: Annotated[str, typer.Option(help="Of the words, for bm25.")] = "en",
+    language: Annotated[str | None, typer.Option(help="Of the words, for bm25.", show_default="en")] = None,
     originals: Annotated[
         str | None,
         typer.Option(help="JSONL or Parquet of text and original: what the teacher reads in place of a translation."),

@@ -169,8 +169,8 @@ def _table(rows: Rows, side: Side, fields: Fields, mark: str) -> Iterator[Values
     if first is None:
         return
     where, cells = first
-    names = fields.columns or fields.header(cells, where, side)
-    if names and not fields.columns:
+    names, is_header = fields.names_of(cells, where, side)
+    if is_header:
         logger.warning("%s: the first line is taken as the header: %s", where, ", ".join(names))
     else:
         rows = chain([first], rows)

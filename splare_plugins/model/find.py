@@ -33,12 +33,13 @@ def locate_model(name: str, *, revision: str | None = None, local_files_only: bo
         local_files_only: use only what the hub's cache holds already.
 
     Raises:
-        InputError: if there is no such model.
+        InputError: if there is no such model, or a revision is asked of one on disk.
         MissingPartError: if the built-in model's wheel is not installed.
     """
-    if name in BUILTIN_MODELS:
-        return builtin_folder(name)
-    if (folder := _on_disk(name)) is not None:
+    folder = builtin_folder(name) if name in BUILTIN_MODELS else _on_disk(name)
+    if folder is not None and revision is not None:
+        raise InputError(f"{name} is on this machine and has no revision {revision!r}; omit it, or give a hub id")
+    if folder is not None:
         return folder
     require_model_name(name)
     from huggingface_hub import snapshot_download
