@@ -45,7 +45,7 @@ def ask_encoder(url: str, token: str | None = None, *, option: str = "--encoder-
         reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error).rsplit(": ", maxsplit=1)[-1])
         own = ", or give the address as this machine reaches it with --ask-url" if option == "--encoder-url" else ""
         raise InputError(
-            f"the encoder at {url} cannot be reached ({reason}); start it with splare serve, or correct {option}{own}"
+            f"the encoder at {url} cannot be reached ({reason}); start it (splare serve), or correct {option}{own}"
         ) from error
     if status == 401:
         given = "asks for a token" if token is None else "asks for another token"
