@@ -21,7 +21,7 @@ from splare_plugins.cli.options import (
     parse_top_k,
     to_fields,
 )
-from splare_plugins.cli.places import engine_of, hidden
+from splare_plugins.cli.places import engine_of, hidden, require_index
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def explain(
     if corpus is not None:
         document = _document(corpus, document, fields.names)
     if index is not None:
+        require_index(index)
         with get_engine(engine_of(index)).searcher(index) as searcher:
             made_with = searcher.config
             if made_with is not None and document_top_k is None:

@@ -109,6 +109,8 @@ class IndexJob:
             with writing as writer, progress("encoding and indexing") as advance:
                 batches = document_batches(model, documents, **kept, on_progress=advance)
                 summary = fill(batches, writer, counts=counts)
+                if not summary.read:
+                    raise InputError(f"{' '.join(self.corpus)} holds no document")
         return summary
 
     def _encoded_before(self, asked: dict[str, Any]) -> EncodedFolder | None:

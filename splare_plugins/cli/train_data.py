@@ -82,10 +82,12 @@ def mine(
     from splare_plugins.corpus import Query, read_documents
     from splare_plugins.corpus.sources import is_irds
     from splare_plugins.engines import get_engine, get_text_engine
+    from splare_plugins.machine.folders import require_no_input
     from splare_plugins.retrieval.indexing import query_impacts, search_queries
     from splare_plugins.training.data.mine import read_questions, write_negatives
     from splare_plugins.training.data.rows import row_files
 
+    require_no_input(output, data, corpus, queries)
     if corpus is None and not (Path(data).is_dir() or is_irds(data)):
         raise InputError("mining from a file of queries needs --corpus")
     engine = engine or (BM25 if index is None else engine_of(index))
@@ -146,8 +148,10 @@ def score(
 ) -> None:
     """Score training data with a teacher; the same command goes on after an interruption."""
     from splare_plugins.cli.console import progress, report
+    from splare_plugins.machine.folders import require_no_input
     from splare_plugins.training.data.score import load_teacher, score_file
 
+    require_no_input(output, data, fields.queries, fields.corpus)
     loaded = load_teacher(
         teacher,
         kind=kind.value,
