@@ -2,8 +2,9 @@
 
 The vectors are drawn with the statistics of the built-in model (``growth_vectors.py``). Every engine builds in one
 process and is searched in another one, on one thread, one query at a time. Times are those of the processor, of all
-threads, since it may be shared. Recall at 10 is measured against exact products that no engine had a part in. An engine that is exact and does not find everything fails the script. Beside
-whole queries, each engine is asked queries cut to their largest latents, and in each of its own ways to search.
+threads, since it may be shared. Recall at 10 is measured against exact products that no engine had a part in; an
+engine that is exact and does not find everything fails the script. Beside whole queries, each engine is asked queries
+cut to their largest latents, and in each of its own ways to search.
 
     python benchmarks/bench_growth.py [--documents 10000 100000 1000000] [--only lucene pisa] [--plot FILE.png]
 

@@ -13,14 +13,15 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from splare_plugins.errors import MissingPartError, SplareError
-from splare_plugins.machine.java import Java, find_java
+from splare_plugins.machine.java import Java, find_java, utf8_locale
 
 log = logging.getLogger(__name__)
 
@@ -159,16 +160,23 @@ def _start(jnius_config: Any, memory: str | None, jars: Sequence[str]) -> None:
     jnius_config.set_options(f"-Xmx{_MEMORY}", *_options(java), *jnius_config.options, *told, *asked)
     # pyserini 1.6 cannot be imported without this variable, although nothing here talks to OpenAI.
     os.environ.setdefault("OPENAI_API_KEY", "unused")
-    # pyjnius reads the variable once; the programs that we start later get it as it was.
-    before = os.environ.get("JAVA_HOME")
-    os.environ["JAVA_HOME"] = str(java.home)
-    try:
+    with _environment({"JAVA_HOME": str(java.home), **utf8_locale()}):
         import jnius
-    finally:
-        del os.environ["JAVA_HOME"]
-        if before is not None:
-            os.environ["JAVA_HOME"] = before
     _quieten(jnius.autoclass)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables that are read once, at the start of Java; the programs that we start later get them as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _adopt(jars: Sequence[str]) -> None:

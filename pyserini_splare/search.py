@@ -39,8 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from pyserini_splare.searcher import LuceneSearcher
     from splare_plugins.cli.console import progress
     from splare_plugins.corpus import Fields, ReadCounts, read_queries, write_run
+    from splare_plugins.machine.folders import require_no_input
     from splare_plugins.retrieval.indexing import without_left_out
 
+    require_no_input(Path(options.output), options.topics)
     counts = ReadCounts()
     fields = Fields(text=options.topics_field, flags={"text": "--topics-field"})
     queries = read_queries(options.topics, counts=counts, fields=fields)

@@ -136,6 +136,12 @@ class SplareConfig:
         """What holds for queries, or for documents."""
         return self.query if side == "query" else self.document
 
+    def with_documents_cut(self, top_k: TopK) -> SplareConfig:
+        """The same model, for an index whose documents keep so many latents; no fingerprint changes."""
+        if top_k == "model":
+            return self
+        return dataclasses.replace(self, document=dataclasses.replace(self.document, top_k=top_k))
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON types, with the version of this format."""
         values = {"format": FORMAT_VERSION, **dataclasses.asdict(self)}

@@ -6,6 +6,8 @@ it without a stack trace and exits with status 2; a library user catches :class:
 
 from __future__ import annotations
 
+import shlex
+
 
 class SplareError(Exception):
     """Base of every error that the user, not the project, can mend."""
@@ -21,3 +23,8 @@ class IdentityError(SplareError):
 
 class MissingPartError(SplareError):
     """Something that has to be installed first: an extra, Java, a model."""
+
+
+def splare_command(*words: object) -> str:
+    """A command for a message, which a shell takes as it stands, whatever its folders are called."""
+    return shlex.join(["splare", *map(str, words)])

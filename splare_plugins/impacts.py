@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from splare_plugins.config import SIDES, Side, SplareConfig
-from splare_plugins.errors import InputError
+from splare_plugins.config import CONFIG_FILE, SIDES, Side, SplareConfig
+from splare_plugins.errors import InputError, splare_command
 
 MAX_IMPACT = 255
 _MAX_INT32 = 2**31 - 1
@@ -94,9 +95,13 @@ class Quantizer:
         """
         query, document = config.query.scale, config.document.scale
         if query is None or document is None:
+            place = config.location or "MODEL"
+            command = ["calibrate", place, "CORPUS", "--queries", "QUERIES"]
+            if not (Path(place) / CONFIG_FILE).is_file():  # what is not ours is calibrated as a copy
+                command += ["-o", "FOLDER"]
             raise InputError(
-                f"{config.name} has no quantiser scales; call model.calibrate(queries, documents), or run "
-                "`splare calibrate`"
+                f"{config.name} has no quantiser scales; call model.calibrate(queries, documents), or run: "
+                + splare_command(*command)
             )
         return cls(query, document)
 

@@ -52,9 +52,10 @@ def connector_body(plan: Deployment, side: Side) -> Body:
         token=plan.token or "none",
         read_timeout=plan.read_timeout,
         connections=plan.connections,
-        # Texts of queries come without a pipeline that could escape them.
-        escape=f',"brace_escape":"{BRACE_ESCAPE}"' if side == "document" else "",
+        sign=BRACE_ESCAPE,
     )
+    if side == "query":  # no pipeline could escape texts of queries; here they come as JSON, without quotation marks
+        body["actions"][0]["pre_process_function"] = _read("escape_query.painless").replace("{{sign}}", BRACE_ESCAPE)
     if plan.token is not None:
         body["actions"][0]["headers"]["Authorization"] = "Bearer ${credential.token}"
     return body

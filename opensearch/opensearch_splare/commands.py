@@ -11,7 +11,7 @@ import typer
 
 from opensearch_splare.index_command import AwsRegion, CaCerts, Url
 from opensearch_splare.plan import Deployment
-from splare_plugins.cli.options import DEFAULT_MODEL, Json, Loading, TopKOption, expand_options
+from splare_plugins.cli.options import DEFAULT_MODEL, Json, Loading, expand_options
 from splare_plugins.serving.limits import ServerOptions
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def deploy(
     from splare_plugins.serving.security import read_token
 
     token = read_token(token_file)
-    config = ask_encoder(ask_url or encoder_url, token)
+    config = ask_encoder(ask_url or encoder_url, token, option="--ask-url" if ask_url else "--encoder-url")
     plan = Deployment(
         index=index,
         encoder_url=encoder_url,
@@ -194,7 +194,10 @@ def verify(
     ] = DEFAULT_MODEL,
     sample: Annotated[int, typer.Option(min=1, help="Documents to look at, chosen at random.")] = 1000,
     everything: Annotated[bool, typer.Option("--all", help="Look at all documents.")] = False,
-    top_k: TopKOption = "model",
+    top_k: Annotated[
+        str | None,
+        typer.Option(help="Latents kept of a document: a number, or 'none' for all.", show_default="the index's"),
+    ] = None,
     ca_certs: CaCerts = None,
     aws_region: AwsRegion = None,
     as_json: Json = False,
@@ -209,12 +212,13 @@ def verify(
     from splare_plugins.cli.console import progress, report
     from splare_plugins.cli.options import load_model, parse_top_k
 
-    kept = parse_top_k(top_k)
+    asked = None if top_k is None else parse_top_k(top_k)
     with connect(url, ca_certs=ca_certs, aws_region=aws_region) as client:
         opened = SplareIndex(client, index)
         total = opened.count() if everything else min(sample, opened.count())
-        _ = opened.card
+        made_with = opened.card.config
         loaded = load_model(model, loading)
+        kept = asked if top_k is not None else made_with.document.top_k if made_with else "model"
         with progress("comparing", total) as advance:
             size = None if everything else sample
             found = compare(opened, loaded, sample=size, top_k=kept, on_progress=advance)

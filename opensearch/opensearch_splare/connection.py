@@ -13,8 +13,15 @@ from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, exceptions
 
-from opensearch_splare.location import PASSWORD_HINT, check_address, default_url, split_hosts, without_password
-from splare_plugins.errors import InputError, MissingPartError
+from opensearch_splare.location import (
+    PASSWORD_HINT,
+    check_address,
+    cluster_options,
+    default_url,
+    split_hosts,
+    without_password,
+)
+from splare_plugins.errors import InputError, MissingPartError, splare_command
 
 TIMEOUT = 60
 
@@ -153,7 +160,7 @@ def explain_error(error: exceptions.TransportError, client: OpenSearch, index: s
     if isinstance(error, exceptions.ConnectionTimeout):
         return f"{where} did not answer in time; it may be overloaded, so run again or allow more time"
     if isinstance(error, exceptions.ConnectionError):
-        return f"{where} cannot be reached ({error.error}); start it (splare opensearch start) or correct the URL"
+        return f"{where} cannot be reached ({error.error}); {_start(where)}, or correct the URL"
     kind, reason = str(error.error), error_reason(error.info)
     if isinstance(error, exceptions.AuthenticationException):
         if _has_credentials(client):
@@ -164,8 +171,18 @@ def explain_error(error: exceptions.TransportError, client: OpenSearch, index: s
     if isinstance(error, exceptions.AuthorizationException):
         return f"the user at {where} may not do this ({reason}); ask for the permission, or use another user"
     if isinstance(error, exceptions.NotFoundError) and index and "index_not_found" in kind:
-        return f"there is no index {index!r} at {where}; make one with splare index opensearch"
+        command = splare_command("index", "opensearch", "CORPUS", "--index", index, *cluster_options(where))
+        return f"there is no index {index!r} at {where}; make one: {command}"
     return explain_reason(reason, what, error.status_code)
+
+
+def _start(where: str) -> str:
+    """How to start the cluster at an address, where that is a node of this machine."""
+    parts = urlsplit(where)
+    if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        return "start it"
+    port = parts.port or 80
+    return f"start it with `{splare_command('opensearch', 'start', *([] if port == 9200 else ['--port', port]))}`"
 
 
 def explain_reason(reason: str, what: str, status: int | str) -> str:

@@ -23,12 +23,13 @@ _ENDPOINTS = "plugins.ml_commons.trusted_connector_endpoints_regex"
 _PRIVATE = "plugins.ml_commons.connector.private_ip_enabled"
 
 
-def ask_encoder(url: str, token: str | None = None) -> SplareConfig:
+def ask_encoder(url: str, token: str | None = None, *, option: str = "--encoder-url") -> SplareConfig:
     """The config of the model that a ``splare serve`` runs.
 
     Args:
         url: its address, as this machine reaches it.
         token: its bearer token.
+        option: what named the address, for messages.
 
     Raises:
         InputError: if it cannot be reached, asks for another token, has no model yet, or is something else.
@@ -42,8 +43,9 @@ def ask_encoder(url: str, token: str | None = None) -> SplareConfig:
     except urllib3.exceptions.HTTPError as error:
         # The last part of urllib3's message, without its objects and numbers.
         reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error).rsplit(": ", maxsplit=1)[-1])
+        own = ", or give the address as this machine reaches it with --ask-url" if option == "--encoder-url" else ""
         raise InputError(
-            f"the encoder at {url} cannot be reached ({reason}); start it with splare serve, or correct --encoder-url"
+            f"the encoder at {url} cannot be reached ({reason}); start it (splare serve), or correct {option}{own}"
         ) from error
     if status == 401:
         given = "asks for a token" if token is None else "asks for another token"

@@ -59,6 +59,14 @@ def split_location(location: str) -> tuple[str, str]:
     return url, check_name(name)
 
 
+def cluster_options(url: str, *, ca_certs: object = None, aws_region: str | None = None) -> list[str]:
+    """Options that name a cluster in a command; of a user in its URL, only where the name and password belong."""
+    shown = ",".join(re.sub(r"//.*@", "//USER:PASSWORD@", each, flags=re.DOTALL) for each in split_hosts(url))
+    known = url.rstrip("/") == default_url().rstrip("/")
+    named = {"--url": None if known else shown, "--ca-certs": ca_certs, "--aws-region": aws_region}
+    return [word for option, value in named.items() if value for word in (option, str(value))]
+
+
 def check_name(name: str) -> str:
     """``name``, if an index may be called so; else an ``InputError`` that says what OpenSearch allows."""
     if not name or name[0] in "_-+." or _BAD_IN_NAME.search(name) or len(name.encode()) > _LONGEST_NAME:

@@ -25,13 +25,13 @@ from opensearch_splare.generations import (
     loading_alias,
     read_indexes,
 )
-from opensearch_splare.location import split_location
+from opensearch_splare.location import cluster_options, split_location
 from opensearch_splare.mapping import COMPLETE, DEFAULT_FIELD, LOADING, META_KEY, IndexCard, index_body
 from opensearch_splare.payload import check_ids, to_sources
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import IndexWriter
 from splare_plugins.engines.checks import check_batch, check_impacts
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ class OpenSearchWriter(IndexWriter):
     ) -> None:
         url, self.name = split_location(location)
         self.client = connect(url, **(connection or {}))
+        named = {name: value for name, value in (connection or {}).items() if name in ("ca_certs", "aws_region")}
+        self._cluster = cluster_options(url, **named)
         self._card = IndexCard(config=config, field=field, state=LOADING, run=run)
         self._width = config.width if config else None
         self._store_text = store_text
@@ -214,9 +216,10 @@ class OpenSearchWriter(IndexWriter):
             card = IndexCard.from_mapping(about["mappings"], name)
             card.require_whole_texts(name, "what would replace it")
             if encodes_by_itself(about, self.name) and _fingerprint(card.config) != _fingerprint(self._card.config):
+                command = splare_command("opensearch", "undeploy", "--index", self.name, *self._cluster)
                 raise InputError(
                     f"the cluster at {address(self.client)} encodes for {self.name!r} with another model, whose "
-                    f"vectors would be mixed with these; run first: splare opensearch undeploy --index {self.name}"
+                    f"vectors would be mixed with these; run first: {command}"
                 )
         return found
 

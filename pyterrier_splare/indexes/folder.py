@@ -18,6 +18,7 @@ import numpy as np
 from scipy.sparse import csr_array, vstack
 
 from pyterrier_splare.indexes.place import META_FILE, OURS, BuildingPlace, file_sizes, read_meta
+from pyterrier_splare.indexes.store import Store
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
 from splare_plugins.engines.checks import check_batch, check_impacts, check_k
@@ -195,6 +196,11 @@ class FolderSearcher(Searcher):
             for row, hits in zip(asked, found, strict=True):
                 answers[row] = hits
         return answers
+
+    def document(self, docid: str) -> str | None:
+        """See :meth:`Searcher.document`; an index keeps texts if ``indexer(store_text=True)`` built it."""
+        found = Store(self.location).document(docid)
+        return json.dumps(found) if found and "text" in found else None
 
     def close(self) -> None:
         """See :meth:`Searcher.close`; a second time does nothing."""

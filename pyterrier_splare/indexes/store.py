@@ -111,6 +111,12 @@ class Store:
         texts: list[str] = self._table[_FIELD + name].take(self._rows(docnos)).to_pylist()
         return texts
 
+    def document(self, docno: str) -> dict[str, str] | None:
+        """All texts of a document; ``None`` if none are kept, or there is no such document."""
+        if not self.fields or docno not in self._numbers:
+            return None
+        return {name: self.texts([docno], name)[0] for name in self.fields}
+
     def vectors(self, docnos: Sequence[str], width: int) -> csr_array:
         """Impacts, int32, shape ``(len(docnos), width)``."""
         return _matrix(self._table.select([_LATENTS, _IMPACTS]).take(self._rows(docnos)), width)

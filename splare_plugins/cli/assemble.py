@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from splare_plugins.cli.options import Json, Overwrite
+from splare_plugins.errors import splare_command
 
 
 def assemble(
@@ -53,6 +54,6 @@ def assemble(
         "backbone_revision": config.backbone_revision,
         "layer": config.layer,
         "width": config.width,
-        "next": f"splare calibrate {output} CORPUS",
+        "next": splare_command("calibrate", output, "BEIR-FOLDER"),
     }
     report_model("assembled", output, config, facts, as_json=as_json)

@@ -36,13 +36,18 @@ def calibrate(
     from splare_plugins.corpus import read_documents, read_queries
     from splare_plugins.corpus.sources import is_irds
     from splare_plugins.machine.files import require_free
+    from splare_plugins.model.find import PREFIX, require_model_name
 
     if not 0 < percentile <= 100:
         raise InputError(f"--percentile takes a number above 0, at most 100, not {percentile:g}")
+    require_model_name(model.removeprefix(PREFIX))
     own = (Path(model) / CONFIG_FILE).is_file()
     if output is None:
         if not own:
-            raise InputError(f"{model} is not a SPLARE folder whose config could be rewritten; add -o FOLDER")
+            raise InputError(
+                f"{model} is not a SPLARE folder whose config could be rewritten; correct the name, or add -o FOLDER "
+                "to calibrate a copy"
+            )
         output = Path(model)
     elif not (own and output.resolve() == Path(model).resolve()):
         require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")

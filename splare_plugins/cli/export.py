@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from splare_plugins.cli.options import DEFAULT_MODEL, Json, Overwrite, corpus_source
+from splare_plugins.errors import InputError, splare_command
 
 
 class GraphFormat(StrEnum):
@@ -29,7 +30,9 @@ def export(
         list[str] | None,
         typer.Option(help="Corpus of typical texts for --int8; by default a few in six languages."),
     ] = None,
-    texts: Annotated[int, typer.Option(min=8, help="Documents of the corpus that are used.")] = 128,
+    texts: Annotated[
+        int | None, typer.Option(min=8, help="Documents of the corpus that are used.", show_default="128")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -43,7 +46,9 @@ def export(
 
     calibration = None
     if calibrate:
-        calibration = [each.content for each in islice(read_documents(corpus_source(calibrate)), texts)]
+        calibration = [each.content for each in islice(read_documents(corpus_source(calibrate)), texts or 128)]
+    elif texts is not None:
+        raise InputError("--texts counts documents of a corpus; name it with --calibrate, or omit --texts")
     with console.status(f"exporting {model}"):
         config = export_graph(
             model,
@@ -59,6 +64,6 @@ def export(
         "format": format.value,
         "quantization": config.quantization or "none",
         "megabytes": sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) // 10**6,
-        "next": f"splare index lucene CORPUS -o INDEX --model {output}",
+        "next": splare_command("index", "lucene", "CORPUS", "-o", "INDEX", "--model", output),
     }
     report_model("exported", output, config, facts, as_json=as_json)

@@ -7,7 +7,7 @@ it is made of :func:`index_verb`, or of the :class:`IndexJob` below and options 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,10 +104,13 @@ class IndexJob:
             documents = read_documents(
                 source, on_duplicate=self.on_duplicate.value, counts=counts, fields=self.fields.names
             )
-            writing = maker.writer(str(output), model.config, overwrite=overwrite, **options)
+            config = model.config.with_documents_cut(kept["top_k"])
+            writing = maker.writer(str(output), config, overwrite=overwrite, **options)
             with writing as writer, progress("encoding and indexing") as advance:
                 batches = document_batches(model, documents, **kept, on_progress=advance)
                 summary = fill(batches, writer, counts=counts, distinct=True)
+                if not summary.read:
+                    raise InputError(f"{' '.join(self.corpus)} holds no document")
         return summary
 
     def _encoded_before(self, asked: dict[str, Any]) -> EncodedFolder | None:
@@ -135,7 +138,8 @@ class IndexJob:
             kept = "all" if ready.encoding.top_k is None else ready.encoding.top_k
             raise InputError(f"{given} was encoded with {kept} latents a document; omit --top-k, or encode again")
         if asked["store_text"] and not ready.encoding.store_text:
-            raise InputError(f"{given} keeps no texts to store; omit --store-text, or run splare encode --store-text")
+            keeping = replace(ready.encoding, store_text=True, shards=1).command("FOLDER", 1)
+            raise InputError(f"{given} keeps no texts to store; omit --store-text, or encode into a FOLDER: {keeping}")
         if self.model is not None:
             describe_model(self.model).config.require_same_index(ready.config, f"{given}")
         return ready

@@ -118,6 +118,7 @@ def _engine_facts(name: str, location: str) -> dict[str, Any]:
             "kind": f"an index of the engine {name}",
             **(_identity(searcher.config) if searcher.config else {"model": "unknown"}),
             "documents": searcher.num_docs,
+            "top k": searcher.config.document.top_k if searcher.config else None,
         }
 
 

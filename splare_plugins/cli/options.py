@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "splare-e5-small"
 SPREAD = "spread"
 _READING = "Reading the data"
-_QUOTING = "Quotation marks around cells of a TSV file: csv removes them, none keeps them."
+QUOTING = "Quotation marks around cells of a TSV file: csv removes them, none keeps them."
 
 Model = Annotated[str, typer.Option("--model", "-M", help="Built-in name, model folder, hub id, or st:FOLDER.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -35,7 +35,8 @@ TopKOption = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
 
 
-def _fields_option(about: str, default: str | None = None) -> Any:
+def fields_option(about: str, default: str | None = None) -> Any:
+    """An option about how data are read."""
     return typer.Option(help=about, rich_help_panel=_READING, show_default=default or False)
 
 
@@ -62,15 +63,15 @@ OnDuplicateOption = Annotated[
 class DocumentFields:
     """Which fields of a corpus are read; the fields are the options."""
 
-    id_field: Annotated[str | None, _fields_option("Field or column of the id, where it has no usual name.")] = None
+    id_field: Annotated[str | None, fields_option("Field or column of the id, where it has no usual name.")] = None
     text_field: Annotated[
-        str | None, _fields_option("Field or column of the text; several, as in headings,body, are joined.")
+        str | None, fields_option("Field or column of the text; several, as in headings,body, are joined.")
     ] = None
-    title_field: Annotated[str | None, _fields_option("Field or column of the title.", default="title")] = None
+    title_field: Annotated[str | None, fields_option("Field or column of the title.", default="title")] = None
     columns: Annotated[
-        str | None, _fields_option("Names of a file's columns where it has no header, such as id,title,text.")
+        str | None, fields_option("Names of a file's columns where it has no header, such as id,title,text.")
     ] = None
-    quoting: Annotated[Marks | None, _fields_option(_QUOTING, default="by the header")] = None
+    quoting: Annotated[Marks | None, fields_option(QUOTING, default="by the header")] = None
 
     @property
     def names(self) -> Fields:
@@ -81,14 +82,14 @@ class DocumentFields:
             "duplicate": "--on-duplicate first",
         }
         named = {"id": self.id_field, "text": self.text_field, "title": self.title_field}
-        return _fields(flags, self.columns, self.quoting, **named)
+        return to_fields(flags, self.columns, self.quoting, **named)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryFields:
     """Which fields of queries are read; the fields are the options."""
 
-    id_field: Annotated[str | None, _fields_option("Field or column of the id, where it has no usual name.")] = None
+    id_field: Annotated[str | None, fields_option("Field or column of the id, where it has no usual name.")] = None
     text_field: Annotated[
         str | None,
         typer.Option(
@@ -99,18 +100,19 @@ class QueryFields:
         ),
     ] = None
     columns: Annotated[
-        str | None, _fields_option("Names of a file's columns where it has no header, such as id,language,text.")
+        str | None, fields_option("Names of a file's columns where it has no header, such as id,language,text.")
     ] = None
-    quoting: Annotated[Marks | None, _fields_option(_QUOTING, default="none")] = None
+    quoting: Annotated[Marks | None, fields_option(QUOTING, default="none")] = None
 
     @property
     def names(self) -> Fields:
         """As readers take them."""
         flags = {"id": "--id-field", "text": "--field", "columns": "--columns", "quoting": "--quoting"}
-        return _fields(flags, self.columns, self.quoting, id=self.id_field, text=self.text_field)
+        return to_fields(flags, self.columns, self.quoting, id=self.id_field, text=self.text_field)
 
 
-def _fields(flags: dict[str, str], columns: str | None, quoting: Marks | None, **names: Any) -> Fields:
+def to_fields(flags: dict[str, str], columns: str | None, quoting: Marks | None, **names: Any) -> Fields:
+    """Options as readers take them."""
     from splare_plugins.corpus.fields import Fields
 
     named = tuple(name.strip() for name in columns.split(",")) if columns else ()

@@ -74,6 +74,8 @@ def inspect(
 
     folder = _head_folder(folder)
     facts = _facts(folder)
+    if backbone is None and text:
+        raise InputError("--text is what a --backbone reads to measure the L0; name that too, or omit --text")
     if backbone is not None:
         if not text:
             raise InputError("--backbone needs a --text to measure the L0 on; a paragraph of prose will do")
@@ -144,7 +146,9 @@ def _head_folder(folder: Path) -> Path:
     if (folder / CONFIG_FILE).is_file():
         folder = folder / SplareConfig.load(folder).head
     if not (folder / HEAD_CARD).is_file():
-        raise InputError(f"{folder} is not an imported SAE: it has no {HEAD_CARD}; make one with `splare sae import`")
+        raise InputError(
+            f"{folder} is not an imported SAE: it has no {HEAD_CARD}; make one: splare sae import SOURCE -o FOLDER"
+        )
     return folder
 
 

@@ -19,7 +19,7 @@ from splare_plugins.cli.options import (
     parse_settings,
     parse_top_k,
 )
-from splare_plugins.cli.places import engine_of, hidden
+from splare_plugins.cli.places import engine_of, hidden, require_index
 from splare_plugins.errors import InputError
 
 
@@ -88,16 +88,24 @@ def search(
     from splare_plugins.cli.console import progress, report
     from splare_plugins.corpus import ReadCounts, read_queries, write_run
     from splare_plugins.engines import get_engine
+    from splare_plugins.machine.folders import require_no_input
     from splare_plugins.retrieval.indexing import most_left_out, query_impacts, search_queries, without_left_out
 
     if output.is_dir():
         raise InputError(f"{output} is a folder; name the file of the run, such as {output / 'run.trec'}")
+    require_no_input(output, queries)
+    if name is None and Path(index).is_dir() and output.resolve().is_relative_to(Path(index).resolve()):
+        raise InputError(f"{output} lies in the index {index}, where only its own files belong; choose another place")
     kept, counts, cut = parse_top_k(top_k), ReadCounts(), list[int]()
     asked = read_queries(queries, counts=counts, fields=fields.names)
     if url is not None and name is None:
         raise InputError("--url names a cluster and wants --index, the name of the index there")
     if name is not None:
+        if engine not in (None, index):
+            raise InputError(f"with --index the first word is the engine, {index}; omit --engine {engine}")
         engine, index = index, f"{url.rstrip('/')}/{name}" if url else name
+    if name is None:
+        require_index(index, engine)
     engine = engine or engine_of(index)
     options: dict[str, object] = {"form": form.value} if form else {}
     if ca_certs or aws_region:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from splare_plugins.cli.options import Device, Json, Overwrite
 from splare_plugins.cli.train_data import embed, mine, score
+from splare_plugins.errors import splare_command
 
 Config = Annotated[Path, typer.Argument(help="YAML file with the settings; see docs/training.md.")]
 
@@ -63,7 +64,7 @@ def run(
     facts = {
         "steps": outcome.steps,
         **{name: round(outcome.figures[name], 4) for name in shown if name in outcome.figures},
-        "next": f"splare train finish {outcome.folder} BEIR-FOLDER",
+        "next": splare_command("train", "finish", outcome.folder, "BEIR-FOLDER"),
     }
     report_model("trained", outcome.folder, outcome.config, facts, as_json=as_json)
 
@@ -87,7 +88,7 @@ def average(
     from splare_plugins.training.average import average_models
 
     config = average_models(models, output, method=method.value, rank=rank, name=name, overwrite=overwrite)
-    facts = {"of": len(models), "next": f"splare train finish {output} BEIR-FOLDER"}
+    facts = {"of": len(models), "next": splare_command("train", "finish", output, "BEIR-FOLDER")}
     report_model("averaged", output, config, facts, as_json=as_json)
 
 
@@ -165,5 +166,5 @@ def mntp(
 
         trained = predict_masked(settings, overwrite=overwrite, callbacks=[Advance(advance)])
     folder = Path(settings.output) / "model"
-    facts = {"next": f"splare train merge {folder} -o BASE"}
+    facts = {"next": splare_command("train", "merge", folder, "-o", "BASE")}
     report_model("trained", folder, trained, facts, as_json=as_json)

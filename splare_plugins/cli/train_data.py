@@ -11,7 +11,7 @@ import typer
 
 from splare_plugins.cli.options import Device, IndexModel, Json, Loading, expand_options, load_index_model
 from splare_plugins.cli.places import engine_of
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 
 BM25 = "bm25"
 Columns = Annotated[
@@ -70,8 +70,8 @@ def mine(
     depth: Annotated[int, typer.Option(min=1, help="Hits looked at.")] = 100,
     skip: Annotated[int, typer.Option(min=0, help="Best hits left out.")] = 0,
     random: Annotated[bool, typer.Option("--random", help="Take any of the hits instead of the best.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the random choice.")] = 42,
-    language: Annotated[str, typer.Option(help="Of the documents, for bm25.")] = "en",
+    seed: Annotated[int | None, typer.Option(help="Of the random choice.", show_default="42")] = None,
+    language: Annotated[str | None, typer.Option(help="Of the documents, for bm25.", show_default="en")] = None,
     as_json: Json = False,
 ) -> None:
     """Find hard negatives with any engine, or with BM25.
@@ -82,10 +82,12 @@ def mine(
     from splare_plugins.corpus import Query, read_documents
     from splare_plugins.corpus.sources import is_irds
     from splare_plugins.engines import get_engine, get_text_engine
+    from splare_plugins.machine.folders import require_no_input
     from splare_plugins.retrieval.indexing import query_impacts, search_queries
     from splare_plugins.training.data.mine import read_questions, write_negatives
     from splare_plugins.training.data.rows import row_files
 
+    require_no_input(output, data, corpus, queries)
     if corpus is None and not (Path(data).is_dir() or is_irds(data)):
         raise InputError("mining from a file of queries needs --corpus")
     engine = engine or (BM25 if index is None else engine_of(index))
@@ -93,6 +95,10 @@ def mine(
         raise InputError(f"--engine {engine} " + ("needs --index" if index is None else "reads no --index"))
     if index is None and model is not None:
         raise InputError(f"--model {model} is for an --index; BM25 ranks by words, so omit it or name an index")
+    if index is not None and language is not None:
+        raise InputError(f"--language {language} is for BM25; omit it where an --index is searched")
+    if seed is not None and not random:
+        raise InputError("--seed is of the choice that --random makes; add that, or omit it")
     options = {"columns": _names(columns), "queries": queries}
     if row_files(Path(data)):
         options["corpus"] = corpus  # rows with ids find their positives there
@@ -102,7 +108,7 @@ def mine(
     with console.status(f"mining {source} for {len(questions)} queries"):
         if index is None:
             documents = {document.docid: document.content for document in read_documents(source)}
-            hits = get_text_engine("lucene").bm25(documents.items(), texts, depth, language=language)
+            hits = get_text_engine("lucene").bm25(documents.items(), texts, depth, language=language or "en")
         else:
             with get_engine(engine).searcher(index) as searcher:
                 loaded = load_index_model(searcher.config, model, loading, f"the index at {index}")
@@ -118,9 +124,10 @@ def mine(
             negatives=negatives,
             skip=skip,
             pick="random" if random else "first",
-            seed=seed,
+            seed=42 if seed is None else seed,
         )
-    facts = {"file": str(output), **mined._asdict(), "next": f"splare train score {output} TEACHER -o scored.jsonl"}
+    following = splare_command("train", "score", output, "TEACHER", "-o", "scored.jsonl")
+    facts = {"file": str(output), **mined._asdict(), "next": following}
     report(f"mined {output}", facts, as_json=as_json)
 
 
@@ -141,8 +148,10 @@ def score(
 ) -> None:
     """Score training data with a teacher; the same command goes on after an interruption."""
     from splare_plugins.cli.console import progress, report
+    from splare_plugins.machine.folders import require_no_input
     from splare_plugins.training.data.score import load_teacher, score_file
 
+    require_no_input(output, data, fields.queries, fields.corpus)
     loaded = load_teacher(
         teacher,
         kind=kind.value,
@@ -176,7 +185,7 @@ def embed(
     batch_size: Annotated[int, typer.Option(min=1, help="Texts a forward pass of a bi-encoder.")] = 64,
     max_length: Annotated[int | None, typer.Option(min=2, help="Tokens a bi-encoder reads of a text.")] = None,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Run the encoder in bfloat16.")] = False,
-    language: Annotated[str, typer.Option(help="Of the words, for bm25.")] = "en",
+    language: Annotated[str | None, typer.Option(help="Of the words, for bm25.", show_default="en")] = None,
     originals: Annotated[
         str | None,
         typer.Option(help="JSONL or Parquet of text and original: what the teacher reads in place of a translation."),

@@ -74,6 +74,23 @@ class Fields:
         named["--quoting"] = self.quoting
         return [word for option, name in named.items() if name for word in (option, name)]
 
+    def require_use(self, kind: str, path: object) -> None:
+        """Refuse what is said of the columns of a file that has none.
+
+        Args:
+            kind: the file's format.
+            path: what it is called in messages.
+
+        Raises:
+            InputError: naming what to omit.
+        """
+        if self.columns and kind not in ("tsv", "csv"):
+            flag = self.flags.get("columns", "columns")
+            raise InputError(f"{path} names its fields itself, and {flag} those of TSV and CSV; omit {flag}")
+        if self.quoting and kind != "tsv":
+            flag = self.flags.get("quoting", "quoting")
+            raise InputError(f"{path} is not TSV, whose quotation marks {flag} is about; omit {flag}")
+
     def way_out(self, instead: str, flag: str, how: str = "name it") -> str:
         """What can be done in a file, and with an option where the program that reads it has one."""
         return f"{instead}, or {how} with {self.flags[flag]}" if flag in self.flags else instead
@@ -108,6 +125,21 @@ class Fields:
             raise InputError(f"{where}: there is no field {self.title!r}, only {', '.join(values)}")
         return Record(where, values[id_field], "" if title is None else title, text, values.get("excluded_ids") or ())
 
+    def names_of(self, cells: Sequence[str], where: str, side: Side) -> tuple[tuple[str, ...], bool]:
+        """The names of the columns as they are stated or as this first line has them, and whether it is a header.
+
+        Raises:
+            InputError: as :meth:`header`, or if a header says something else than was stated.
+        """
+        header = self.header(cells, where, side)
+        if self.columns and header and header != self.columns:
+            flag = self.flags.get("columns", "columns")
+            raise InputError(
+                f"{where}: the first line is a header ({', '.join(header)}), and {flag} says "
+                f"{','.join(self.columns)}; omit {flag}, or remove that line"
+            )
+        return self.columns or header or (), header is not None
+
     def header(self, cells: Sequence[str], where: str, side: Side) -> tuple[str, ...] | None:
         """The names of the columns if this first line of a file is its header.
 
@@ -118,6 +150,8 @@ class Fields:
         """
         names = tuple(cell.strip().lstrip("#").strip() for cell in cells)
         lower = [name.lower() for name in names]
+        if lower == [name.lower() for name in self.columns]:
+            return self.columns
         if not all(map(_WORD.fullmatch, names)):
             return None
         if is_judgement_header(lower):
@@ -136,7 +170,7 @@ class Fields:
             raise InputError(
                 f"{where}: this looks like a header ({', '.join(names)}) that names no text; "
                 + self.way_out(f"call that column {_either(TEXT_NAMES[side])}", "text")
-                + self.way_out("", "columns", "name all columns of a file without a header")
+                + self.way_out("", "columns", "remove that line and name all columns")
             )
         return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus.documents import ReadCounts
 from splare_plugins.corpus.encoded import EncodedCounts
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 from splare_plugins.machine.files import create_once, write_whole
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Encoding:
         shards: number of shards; shard ``i`` of ``n`` (from 1) makes the parts ``p`` with ``p % n == i - 1``.
         store_text: whether parts keep titles and texts.
         corpus: short hash that tells corpora apart.
-        source: what the user called the corpus, for messages.
+        source: what the user called the corpus, as a shell takes it, for messages.
         reading: options with which it is read, for the command in a message.
     """
 
@@ -68,16 +68,18 @@ class Encoding:
             create_once(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         self._compare(load_encoding(folder), folder)
 
-    def command(self, folder: Place, shard: int) -> str:
+    def command(self, folder: str | Place, shard: int) -> str:
         """The command that makes a shard, as a shell takes it."""
         options = ["-o", str(folder), "--part-size", str(self.part_size)]
         if self.config.location:
             options += ["--model", self.config.location]
+        if self.config.quantization:
+            options += ["--quantize", self.config.quantization]
         if self.top_k != self.config.document.top_k:
             options += ["--top-k", "none" if self.top_k is None else str(self.top_k)]
         options += ["--store-text"] if self.store_text else []
         options += [*self.reading, "--shard", f"{shard}/{self.shards}"]
-        return f"splare encode {self.source} {shlex.join(options)}"
+        return f"{splare_command('encode')} {self.source} {shlex.join(options)}"
 
     def part_path(self, folder: Place, number: int) -> Place:
         """Where part ``number`` stands."""

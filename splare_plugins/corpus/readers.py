@@ -96,14 +96,15 @@ def _records(
 
 def _file_records(path: Path, side: Side, fields: Fields) -> Iterator[Record]:
     kind = file_format(path)
-    if kind == "text" and (kind := _kind_of_text(path)) == "topics":
-        if side == "document":
-            raise InputError(f"{path} holds topics, not documents; give documents as JSONL, TSV, CSV or Parquet")
-        return topic_records(path, fields)
+    if kind == "text":
+        kind = _kind_of_text(path)
     if kind is None:
         raise InputError(f"{path} has no known form: neither <top>, JSON, nor id<TAB>text on its first line")
-    if fields.quoting and kind != "tsv":
-        raise InputError(f"{path} is not TSV, whose quotation marks --quoting is about; omit it")
+    if kind == "topics" and side == "document":
+        raise InputError(f"{path} holds topics, not documents; give documents as JSONL, TSV, CSV or Parquet")
+    fields.require_use(kind, path)
+    if kind == "topics":
+        return topic_records(path, fields)
     return (fields.record(values, where, side) for where, values in TABLES[kind](path, side, fields))
 
 

@@ -137,7 +137,7 @@ class EncodedFolder:
     Attributes:
         path: likewise, as a ``Path`` where it is a folder of this machine.
         encoding: the settings it was encoded with.
-        config: the model that encoded it.
+        config: the model that encoded it, with the number of latents that was kept of a document as its own.
         num_docs: documents in it.
         read: what the reader met in the corpus.
         encoded: what encoding did to all documents.
@@ -149,7 +149,7 @@ class EncodedFolder:
     def __init__(self, path: str | Place) -> None:
         self.path = find_place(path)
         self.encoding = load_encoding(self.path)
-        self.config = self.encoding.config
+        self.config = self.encoding.config.with_documents_cut(self.encoding.top_k)
         records = self._records()
         self.num_docs = records[0].documents
         self.read = records[0].read

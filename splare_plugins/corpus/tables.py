@@ -169,8 +169,8 @@ def _table(rows: Rows, side: Side, fields: Fields, mark: str) -> Iterator[Values
     if first is None:
         return
     where, cells = first
-    names = fields.columns or fields.header(cells, where, side)
-    if names and not fields.columns:
+    names, is_header = fields.names_of(cells, where, side)
+    if is_header:
         logger.warning("%s: the first line is taken as the header: %s", where, ", ".join(names))
     else:
         rows = chain([first], rows)
@@ -186,7 +186,7 @@ def _two_columns(cells: list[str], where: str, side: Side, fields: Fields) -> tu
         raise InputError(f"{where}: the first line is no header that names {named}; {out}")
     if len(cells) > 2:
         example = "id,title,text" if side == "document" else "id,text"
-        example += ",other" * (len(cells) - len(example.split(",")))
+        example += "".join(f",other{number}" for number in range(1, len(cells) - example.count(",")))
         named = (
             f"name them in their order, such as {fields.flags['columns']} {example}, or "
             if "columns" in fields.flags

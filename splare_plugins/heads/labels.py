@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 from splare_plugins.machine.files import replacing
 
 LABELS = "labels.parquet"
@@ -59,16 +59,18 @@ def read_labels(path: Path, width: int) -> dict[int, Label]:
         rows = [Label(*row) for row in zip(table["text"].to_pylist(), table["source"].to_pylist(), strict=True)]
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"{path} is not a table of labels ({reason}); write it again with `splare sae label`"
-        ) from error
+        raise InputError(f"{path} is not a table of labels ({reason}); write it again: {_again(path)}") from error
     outside = next((latent for latent in latents if latent is None or not 0 <= latent < width), None)
     if len(set(latents)) < len(latents) or outside is not None or not all(isinstance(row.text, str) for row in rows):
         raise InputError(
             f"{path} does not fit its head of {width} latents: ids must be from 0 to {width - 1}, each once and with "
-            "a text; write it again with `splare sae label`"
+            f"a text; write it again: {_again(path)}"
         )
     return dict(zip(latents, rows, strict=True))
+
+
+def _again(path: Path) -> str:
+    return splare_command("sae", "label", path.parent, "EXPORTS", "--overwrite")
 
 
 def summary(labels: Mapping[int, Label], width: int) -> str:

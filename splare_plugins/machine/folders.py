@@ -15,6 +15,13 @@ from splare_plugins.errors import InputError
 from splare_plugins.machine.files import write_errors
 
 
+def require_no_input(output: Path, *inputs: str | Path | None) -> None:
+    """Raise an ``InputError`` if what would be written is one of the files that are read."""
+    for each in inputs:
+        if each is not None and output.is_file() and Path(each).is_file() and output.samefile(each):
+            raise InputError(f"{output} is read, and would be overwritten; choose another file for the output")
+
+
 def require_elsewhere(location: Path) -> None:
     """Refuse to replace the folder that the shell stands in, or one around it: it would go on in one that is gone.
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,16 @@ class Java:
         """21 for ``"21.0.8"``; 0 if the runtime does not tell."""
         digits = re.match(r"\d+", self.version)
         return int(digits.group()) if digits else 0
+
+
+def utf8_locale() -> dict[str, str]:
+    """Variables with which Java takes the paths that Python takes.
+
+    Python reads and writes UTF-8 where the locale is C, as in containers that set none; Java would be left with ASCII.
+    """
+    chosen = next((value for name in ("LC_ALL", "LC_CTYPE", "LANG") if (value := os.environ.get(name))), "C")
+    plain = chosen in ("C", "POSIX") and sys.getfilesystemencoding() == "utf-8"
+    return {"LC_ALL": "C.UTF-8"} if plain else {}
 
 
 def find_java(home: str | None = None) -> Java:

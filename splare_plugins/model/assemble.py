@@ -80,6 +80,8 @@ def assemble(
     source = find_backbone(draft, Path(), local_files_only=False)
     local = Path(source.name).is_dir()
     place: dict[str, Any]
+    if local and revision is not None:
+        raise InputError(f"{backbone} is on this machine and has no revision {revision!r}; omit it, or give a hub id")
     if local:
         place = {"backbone": str(Path(backbone).resolve()), "backbone_sha256": file_sha256(*weights_of(source))}
     elif copy_backbone:

@@ -18,7 +18,7 @@ import yaml  # type: ignore[import-untyped]
 
 from splare_plugins.backbone.files import inside
 from splare_plugins.config import HEAD_CARD, SideConfig, SplareConfig
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 from splare_plugins.heads.importers.catalogue import PUBLISHED
 from splare_plugins.machine.files import read_json, read_json_list, replacing, write_json
 
@@ -228,12 +228,12 @@ def _use(where: str) -> str:
 ```python
 from splare_plugins import SplareModel
 
-model = SplareModel.from_pretrained("{where}")
+model = SplareModel.from_pretrained({json.dumps(where, ensure_ascii=False)})
 weights = model.encode_documents(["A text."])  # scipy csr_array, float32
 impacts = model.quantizer.documents(weights).impacts  # int32, 1..255
 ```
 
-`splare index lucene CORPUS -o INDEX --model {where}` builds a Lucene index."""
+`{splare_command("index", "lucene", "CORPUS", "-o", "INDEX", "--model", where)}` builds a Lucene index."""
 
 
 def _table(figures: Sequence[Figure]) -> str:

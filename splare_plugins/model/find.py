@@ -33,21 +33,29 @@ def locate_model(name: str, *, revision: str | None = None, local_files_only: bo
         local_files_only: use only what the hub's cache holds already.
 
     Raises:
-        InputError: if there is no such model.
+        InputError: if there is no such model, or a revision is asked of one on disk.
         MissingPartError: if the built-in model's wheel is not installed.
     """
-    if name in BUILTIN_MODELS:
-        return builtin_folder(name)
-    if (folder := _on_disk(name)) is not None:
+    folder = builtin_folder(name) if name in BUILTIN_MODELS else _on_disk(name)
+    if folder is not None and revision is not None:
+        raise InputError(f"{name} is on this machine and has no revision {revision!r}; omit it, or give a hub id")
+    if folder is not None:
         return folder
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise InputError(
-            f"there is no model folder {name!r}; give a folder, a hub id like org/name, or {BUILTIN_MODEL}"
-        )
+    require_model_name(name)
     from huggingface_hub import snapshot_download
 
     with hub_errors(name):
         return Path(snapshot_download(name, revision=revision, local_files_only=local_files_only))
+
+
+def require_model_name(name: str) -> None:
+    """Raise an ``InputError`` for what is neither a built-in model nor a folder, and cannot be a hub id."""
+    if name in BUILTIN_MODELS or _on_disk(name) is not None:
+        return
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(
+            f"there is no model folder {name!r}; give a folder, a hub id like org/name, or {BUILTIN_MODEL}"
+        )
 
 
 def _builtin_backbone(name: str) -> Path:

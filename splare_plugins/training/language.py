@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 
 from splare_plugins.backbone import Backbone, require_bidirectional
 from splare_plugins.backbone.source import find_backbone
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 from splare_plugins.heads.from_transformers import head_of
 from splare_plugins.heads.lm import LanguageModelHead
 from splare_plugins.training.student import Base, read_base
@@ -35,7 +35,8 @@ def load_language_model(name: str, *, attention: str, dtype: torch.dtype) -> Lan
     """
     base = read_base(name)
     if base.config.adapter is not None:
-        raise InputError(f"{name} has an adapter already; put it into the weights with `splare train merge`")
+        command = splare_command("train", "merge", name, "-o", "FOLDER")
+        raise InputError(f"{name} has an adapter already; put it into the weights, and train that FOLDER: {command}")
     source = find_backbone(base.config, base.folder, local_files_only=False)
     options = {**source.options, "trust_remote_code": False}
     chosen = {} if attention == "auto" else {"attn_implementation": attention}

@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from splare_plugins.backbone import require_bidirectional
 from splare_plugins.config import SplareConfig
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 from splare_plugins.heads import Head, load_head
 from splare_plugins.model.find import locate_model
 from splare_plugins.model.splade import convert_named, recognise_splade
@@ -49,9 +49,10 @@ def load_student(config: TrainingConfig, *, device: str) -> Student:
         attention=config.attention,
     )
     if base.config.adapter is not None and config.lora is not None:
+        command = splare_command("train", "merge", config.model, "-o", "FOLDER")
         raise InputError(
-            f"{config.model} has an adapter already, and a model has room for one; put it into the weights with "
-            "`splare train merge` first"
+            f"{config.model} has an adapter already, and a model has room for one; put it into the weights, and train "
+            f"that FOLDER: {command}"
         )
     if base.config.quantization is not None:
         raise InputError(f"{config.model} runs in {base.config.quantization}; train on its full weights instead")

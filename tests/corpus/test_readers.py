@@ -350,11 +350,53 @@ def test_a_stated_quoting_takes_cells_over_several_lines(write: Write) -> None:
 
 def test_quoting_is_about_tsv(write: Write) -> None:
     for name in ("c.jsonl", "c.csv"):
-        with pytest.raises(InputError, match=r"is not TSV, .*; omit it"):
+        with pytest.raises(InputError, match=r"is not TSV, .*; omit quoting"):
             list(read_documents(write(name, LINES), fields=Fields(quoting="csv")))
+    path = write("topics.txt", ["<top>", "<num>1", "<title>one"])
+    with pytest.raises(InputError, match=r"topics\.txt is not TSV, whose quotation marks --quoting is about"):
+        read_queries(path, fields=Fields(quoting="csv", flags=FLAGS))
     with pytest.raises(InputError, match="quoting must be 'csv' or 'none'"):
         Fields(quoting="all")  # type: ignore[arg-type]
     assert Fields(quoting="csv").options() == ["--quoting", "csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("q.jsonl", LINES),
+        ("q.json", ['[{"_id": "1", "text": "one"}]']),
+        ("q.txt", LINES),
+        ("topics.txt", ["<top>", "<num>1", "<title>one"]),
+    ],
+)
+def test_columns_are_about_tables(write: Write, name: str, lines: list[str]) -> None:
+    path = write(name, lines)
+    assert read_queries(path)
+    for fields, option in ((Fields(columns=("id", "text")), "columns"), (STATED, "--columns")):
+        with pytest.raises(InputError, match=rf"{name} names its fields itself, .*; omit {option}$"):
+            read_queries(path, fields=fields)
+
+
+STATED = Fields(columns=("id", "text"), flags={"columns": "--columns"})
+
+
+def test_columns_of_a_parquet_file(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["1"], "text": ["one"]}), tmp_path / "c.parquet")
+    assert list(read_documents(tmp_path / "c.parquet")) == [Document("1", "one")]
+    with pytest.raises(InputError, match="names its fields itself"):
+        list(read_documents(tmp_path / "c.parquet", fields=STATED))
+
+
+def test_a_header_is_no_record_where_columns_are_stated(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    expected = [Document("1", "one")]
+    assert list(read_documents(write("same.tsv", ["ID\tText", "1\tone"]), fields=STATED)) == expected
+    assert "the first line is taken as the header" in caplog.text
+    own = Fields(columns=("key", "text"), id="key")
+    assert list(read_documents(write("own.tsv", ["key\ttext", "1\tone"]), fields=own)) == expected
+    with pytest.raises(InputError, match=r"is a header \(text, id\), and --columns says id,text; omit --columns"):
+        list(read_documents(write("other.tsv", ["text\tid", "one\t1"]), fields=STATED))
+    with pytest.raises(InputError, match=r"looks like a header \(id, words\) .* or remove that line"):
+        list(read_documents(write("no-text.tsv", ["id\twords", "1\tone"]), fields=STATED))
 
 
 def test_a_query_is_a_pair_with_what_it_excludes_beside_it(write: Write) -> None:

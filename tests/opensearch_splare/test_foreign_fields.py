@@ -102,6 +102,19 @@ def test_every_text_gets_the_vector_that_the_client_gives_it(client, place, serv
     assert float(count) == 1
 
 
+def test_every_text_asks_as_the_client_does(client, place, service, tiny):
+    deployed(client, place, service, tiny)
+    here = SplareIndex(client, place, tiny)
+    bulk(client, place, {docid: {"text": text} for docid, text in TEXTS.items()})
+    for text in [*TEXTS.values(), "Über <b>&amp;</b> 蜜蜂 🐝 'x'", "tab\tbell\x07 \u2028 end"]:
+        (expected,) = here.search([text], k=20)
+        there = scores(client, place, {"query_text": text})
+        # An impact on an edge may come out as either.
+        assert {docid: 4 * score for docid, score in there.items()} == pytest.approx(
+            dict(zip(expected.docids, expected.scores.tolist(), strict=True)), rel=0.01
+        ), text
+
+
 def test_passages_keep_what_looks_like_a_placeholder(client, place, service, tiny):
     deployed(client, place, service, tiny, passage_words=2)
     text = "one ${parameters.input} two $\ue000{ three"

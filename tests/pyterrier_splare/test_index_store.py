@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_splare import Splare, SplareIndex
+from splare_plugins.cli.app import main
 from splare_plugins.errors import InputError
+from splare_plugins.model.splare import SplareModel
+from splare_plugins.retrieval.explain import explain
 from tests.tiny import TEXTS
 
 from .kinds import KINDS, make
@@ -123,3 +127,29 @@ def test_overwriting_is_said_where_the_index_is_made_or_where_it_is_built(kind: 
     with pytest.raises(InputError, match="exists already"):
         make(kind, tmp_path / "index", overwrite=True).indexer(overwrite=False).index(second)
     assert len(make(kind, tmp_path / "index", overwrite=True).index(first + second)) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])  # one in memory is read by an engine that knows nothing of PyTerrier
+def test_the_program_explains_by_the_texts_of_an_index(
+    index: SplareIndex, tiny: SplareModel, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["explain", *arguments, "--index", str(tmp_path / "index"), "-M", str(tiny_folder), "--json"])
+        return (int(stop.value.code or 0), *capsys.readouterr())
+
+    status, out, err = run("a quick fox", "d0")
+    assert status == 0, err
+    assert json.loads(out) == json.loads(json.dumps(explain(tiny, "a quick fox", f"title 0 {TEXTS[0]}").to_dict()))
+    assert run("a quick fox", "nothing")[0] == 2
+
+
+def test_without_texts_the_program_says_what_to_name(
+    splare: Splare, documents: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = SplareIndex.pisa(tmp_path / "index", model=splare)
+    (splare.doc_encoder() >> made.indexer()).index(documents.to_dict("records"))
+    with pytest.raises(SystemExit) as stop:
+        main(["explain", "a quick fox", "d0", "--index", str(tmp_path / "index")])
+    assert stop.value.code == 2
+    assert "name its corpus with --corpus" in capsys.readouterr().err

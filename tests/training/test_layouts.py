@@ -186,6 +186,27 @@ def test_a_table_is_not_read_by_its_number_of_columns(
         read(tmp_path / name, columns=columns)
 
 
+def test_a_header_says_the_same_as_stated_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("positive\tquery\none\tp1\n")
+    with pytest.raises(InputError, match=r"is a header \(positive, query\), and columns says query, positive; omit"):
+        read(tmp_path / "a.tsv", columns=("query", "positive"))
+
+
+def test_files_have_no_parts_to_name(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "a.jsonl").write_text(json.dumps(TRIPLE) + "\n")
+    (tmp_path / "beir").mkdir()
+    (tmp_path / "beir" / "corpus.jsonl").write_text('{"_id": "d", "text": "x"}\n')
+    for place in ("rows", "rows/a.jsonl"):
+        for part in ("split", "subset"):
+            with pytest.raises(InputError, match=f"has no {part}s, .*; omit {part}"):
+                read_rows(str(tmp_path / place), **{part: "dev"})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="has no subsets"):
+        read_rows(str(tmp_path / "beir"), subset="dev")
+    with pytest.raises(InputError, match="has no dev split"):
+        read_rows(str(tmp_path / "beir"), split="dev")
+
+
 @pytest.fixture
 def texts(tmp_path: Path) -> dict[str, str]:
     """Queries and a collection in MS MARCO's files."""

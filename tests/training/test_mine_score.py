@@ -120,6 +120,8 @@ def test_the_program_mines_with_an_engine(
         ([beir, "--index", "x"], "there is no Lucene index at x"),
         ([beir, "-M", tiny_folder], "is for an --index; BM25 ranks by words"),
         ([tmp_path / "queries.jsonl"], "needs --corpus"),
+        ([beir, "--index", index, "--language", "de"], "--language de is for BM25; omit it"),
+        ([beir, "--seed", "7"], "--seed is of the choice that --random makes"),
     ):
         status, _, error = run("train", "mine", *arguments, "-o", output, capsys=capsys)
         assert (status, message in error) == (2, True), error

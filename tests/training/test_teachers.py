@@ -28,6 +28,7 @@ from splare_plugins.training.data.embed import (
     read_originals,
     read_texts,
 )
+from splare_plugins.training.data.score import load_teacher
 from splare_plugins.training.data.teachers import Teachers, TeacherVectors, text_key
 from splare_plugins.training.run import train
 from splare_plugins.training.student import load_student
@@ -86,7 +87,7 @@ def test_a_file_that_holds_no_vectors(tmp_path: Path, content: bytes | None) -> 
     path = tmp_path / "x.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"holds no teacher's vectors .* `splare train embed`"):
+    with pytest.raises(InputError, match=r"holds no teacher's vectors .*: splare train embed DATA"):
         TeacherVectors.load(path)
 
 
@@ -158,6 +159,17 @@ def test_a_model_s_own_backbone_is_a_teacher(base: Path) -> None:
 def test_teachers_that_cannot_be_had(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no stemmer for 'klingon'"):
         load_embedder("bm25", language="klingon")
+    for teacher, options, what in (
+        ("bm25", {"max_length": 32}, "a number of tokens"),
+        ("bm25", {"dtype": "bfloat16"}, "bfloat16"),
+        ("dense:m", {"max_length": 32}, "a number of tokens"),
+        ("dense:m", {"language": "en"}, "a language"),
+        ("a/bi-encoder", {"language": "en"}, "a language"),
+    ):
+        with pytest.raises(InputError, match=f"the teacher {teacher} has no use for {what}; omit it"):
+            load_embedder(teacher, **options)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="is a cross-encoder, which has no prompts"):
+        load_teacher("some/cross-encoder", kind="cross", query_prompt="query: ")
     with pytest.raises(InputError, match="cannot load the teacher"):
         load_embedder(str(tmp_path))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from opensearch_splare.node.process import Node, get_json
 from opensearch_splare.node.releases import DEFAULT, get_release
-from splare_plugins.errors import InputError, SplareError
+from splare_plugins.errors import InputError, SplareError, splare_command
 from splare_plugins.machine.files import replacing
 
 _NOTE = "node.json"
@@ -38,7 +38,8 @@ def start_background(folder: Path, *, port: int, heap: str, version: str) -> Bac
         SplareError: if it does not start.
     """
     if before := _running(folder):
-        raise InputError(f"a node is running in {folder} at {before.url}; stop it first: splare opensearch stop")
+        command = splare_command("opensearch", "stop", "--folder", folder)
+        raise InputError(f"a node is running in {folder} at {before.url}; stop it first: {command}")
     _claim(folder, version)
     node = Node(folder, port=port, heap=heap, version=version, tethered=False)
     node.start()

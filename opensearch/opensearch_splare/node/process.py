@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import subprocess
 import time
@@ -17,7 +18,7 @@ from urllib.request import urlopen
 from opensearch_splare.node.home import node_home
 from opensearch_splare.node.releases import DEFAULT
 from splare_plugins.errors import InputError, SplareError
-from splare_plugins.machine.java import find_java
+from splare_plugins.machine.java import find_java, utf8_locale
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +109,14 @@ class Node:
         """Start the process without waiting for it."""
         with socket.socket() as probe:
             if probe.connect_ex((HOST, self.port)) == 0:
-                raise InputError(f"port {self.port} is taken; choose another one")
+                raise InputError(f"port {self.port} is taken; choose another one (--port)")
         command = self._command()
         for name in ("data", "tmp"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log_file:
             self._process = subprocess.Popen(
                 command,
+                env={**os.environ, **utf8_locale()},
                 stdin=subprocess.PIPE if self._tethered else subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,

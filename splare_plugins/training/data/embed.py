@@ -123,7 +123,7 @@ def load_embedder(
     batch_size: int = 64,
     max_length: int | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
-    language: str = "en",
+    language: str | None = None,
 ) -> Embed:
     """A teacher by its name.
 
@@ -134,14 +134,21 @@ def load_embedder(
         batch_size: texts a forward pass of a model of sentence-transformers.
         max_length: tokens it reads of a text; as it says itself if left out.
         dtype: of its weights.
-        language: of the words, for BM25: its stemmer and stop words.
+        language: of the words, for BM25: its stemmer and stop words; ``"en"`` if left out.
 
     Raises:
-        InputError: if there is no such model.
+        InputError: if there is no such model, or an option is not for this kind of teacher.
         MissingPartError: if BM25 lacks a package.
     """
+    unused = {
+        "a language": language is not None and teacher != BM25,
+        "a number of tokens": max_length is not None and (teacher == BM25 or teacher.startswith(DENSE)),
+        "bfloat16": dtype == "bfloat16" and teacher == BM25,
+    }
+    if names := [name for name, is_unused in unused.items() if is_unused]:
+        raise InputError(f"the teacher {teacher} has no use for {names[0]}; omit it")
     if teacher == BM25:
-        return bm25_embedder(language)
+        return bm25_embedder(language or "en")
     if teacher.startswith(DENSE):
         return _backbone(teacher.removeprefix(DENSE), device, dtype)
     return _bi_encoder(teacher, None if device == "auto" else device, batch_size, max_length, dtype)

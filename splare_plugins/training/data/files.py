@@ -74,6 +74,11 @@ def _table_rows(path: Path, lines: Iterator[Cells], columns: Sequence[str], agai
     where, cells = first
     found = [cell.strip().lstrip("#").strip().lower() for cell in cells]
     if is_header(found):
+        if columns and found != [name.lower() for name in columns]:
+            raise InputError(
+                f"{where}: the first line is a header ({', '.join(found)}), and columns says {', '.join(columns)}; "
+                "omit columns, or remove that line"
+            )
         if not again:
             logger.warning("%s: the first line is taken as the header: %s", where, ", ".join(found))
     elif columns:

@@ -55,6 +55,7 @@ def read_rows(
     """
     path = Path(source)
     parts = row_files(path)
+    _require_use(source, subset, split)
     if parts:
 
         def rows(*, again: bool) -> Iterator[Located]:
@@ -81,6 +82,15 @@ def read_rows(
             f"hub id or one of {', '.join(PUBLIC)}"
         )
     return _published_rows(PUBLIC.get(source, source), subset, split)
+
+
+def _require_use(source: str, subset: str | None, split: str | None) -> None:
+    """Refuse the name of a part for what has no parts."""
+    path = Path(source)
+    if subset and (path.is_file() or is_irds(source) or _is_beir(path) or row_files(path)):
+        raise InputError(f"{source} has no subsets, which published sets have; omit subset")
+    if split and (path.is_file() or is_irds(source) or row_files(path)):
+        raise InputError(f"{source} has no splits, which published sets and BEIR folders have; omit split")
 
 
 def row_files(path: Path) -> list[Path]:

@@ -51,6 +51,8 @@ def load_teacher(
     from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 
     kind = _kind(name) if kind == "auto" else kind
+    if kind == "cross" and (query_prompt or document_prompt):
+        raise InputError(f"the teacher {name} is a cross-encoder, which has no prompts; omit them")
     bi_encoder = SparseEncoder if _is_sparse(name) else SentenceTransformer
     model = load_sentence_model(CrossEncoder if kind == "cross" else bi_encoder, name, device)
 

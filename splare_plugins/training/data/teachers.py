@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
 from splare_plugins.config import SIDES, Side
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 from splare_plugins.machine.files import replacing
 
 Matrix = np.ndarray | csr_array
@@ -87,9 +87,9 @@ class TeacherVectors:
             keys = {side: tensors[f"{side}.keys"] for side in SIDES}
             return cls(keys, {side: _matrix(tensors, side) for side in SIDES}, name=path.stem)
         except (OSError, SafetensorError, KeyError) as error:
-            raise InputError(
-                f"{path} holds no teacher's vectors ({error}); make them with `splare train embed`"
-            ) from error
+            remove = "remove it and " if path.exists() else ""
+            command = splare_command("train", "embed", "DATA", "--teacher", "TEACHER", "-o", path)
+            raise InputError(f"{path} holds no teacher's vectors ({error}); {remove}make them: {command}") from error
 
 
 class Teachers:
