@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from splare_plugins.cli.options import IndexModel, Json, Loading, QueryFields, expand_options, load_index_model
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 
 if TYPE_CHECKING:
     from splare_plugins.retrieval.tuning import Trial
@@ -42,8 +42,6 @@ def tune(
     What is best is what the same index answers exactly to whole queries. Tried are the settings that an engine has
     (Seismic's query_cut and heap_factor, PISA's algorithms), and queries cut to their largest latents.
     """
-    from shlex import quote
-
     from splare_plugins.cli.console import print_json, print_table, progress
     from splare_plugins.cli.places import engine_of, hidden
     from splare_plugins.corpus import read_queries
@@ -71,7 +69,7 @@ def tune(
         ("settings", "recall", "median ms", "99th percentile ms"),
         [_row(each) for each in [*enough[:_SHOWN], *(trials[:1] if trials[0] not in enough[:_SHOWN] else [])]],
     )
-    typer.echo(f"next: splare search {quote(hidden(index))} {quote(queries)} -o tuned.run{_options(best)}")
+    typer.echo("next: " + splare_command("search", hidden(index), queries, "-o", "tuned.run", *_options(best)))
 
 
 def _facts(trial: Trial) -> dict[str, Any]:
@@ -82,10 +80,10 @@ def _facts(trial: Trial) -> dict[str, Any]:
 
 
 def _row(trial: Trial) -> tuple[str, ...]:
-    name = _options(trial).strip() or "whole queries"
+    name = " ".join(_options(trial)) or "whole queries"
     return name, f"{trial.recall:.4f}", f"{trial.median_ms:.2f}", f"{trial.p99_ms:.2f}"
 
 
-def _options(trial: Trial) -> str:
-    parts = [f" --setting {name}={value}" for name, value in trial.settings.items()]
-    return "".join([*parts, *([f" --top-k {trial.top_k}"] if trial.top_k else [])])
+def _options(trial: Trial) -> list[str]:
+    options = [word for name, value in trial.settings.items() for word in ("--setting", f"{name}={value}")]
+    return [*options, *(["--top-k", str(trial.top_k)] if trial.top_k else [])]
