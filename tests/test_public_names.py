@@ -23,8 +23,9 @@ EXPORTED = {
     "SplareQueryEncoder SplareScorer start_terrier",
     "pyterrier_splare.indexes": "AnseriniSplareIndex MemorySplareIndex PisaSplareIndex SeismicSplareIndex SplareIndex "
     "SplareIndexer SplareRetriever TerrierSplareIndex",
-    "opensearch_splare": "BulkSender Deployment FeatureMap IndexReport Node OpenSearchEngine OpenSearchSearcher "
-    "OpenSearchWriter SplareIndex ask_encoder connect deploy hybrid hybrid_pipeline index_body neural_sparse "
+    "opensearch_splare": "BulkSender Deployment EncodedShare FeatureMap IndexReport Node OpenSearchEngine "
+    "OpenSearchSearcher OpenSearchWriter ShareReport SplareIndex TextShare ask_encoder connect deploy hybrid "
+    "hybrid_pipeline index_body load_share neural_sparse "
     "query_tokens rank_feature sparse_vector start_cluster two_phase_pipeline undeploy verify",
     "opensearch_splare.node": "VERSION Node node_home start_cluster",
 }

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 
 # Busy, no such shard now, gateway troubles; the words are opensearchpy's for connections that failed.
-_PASSING = {429, 502, 503, 504, "N/A", "TIMEOUT"}
+PASSING = {429, 502, 503, 504, "N/A", "TIMEOUT"}
 _CONFLICT = 409
 
 
@@ -126,7 +126,7 @@ class BulkSender:
         for _, answer in answers:
             (item,) = answer.values()
             status, error = item["status"], item.get("exception")
-            if status in _PASSING:
+            if status in PASSING:
                 trouble = explain_error(error, self.client, self.index) if error else _reason(item)
                 continue
             if isinstance(error, TransportError):

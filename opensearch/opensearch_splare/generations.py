@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from opensearchpy import NotFoundError, OpenSearch
+from opensearchpy import NotFoundError, OpenSearch, RequestError
 
 from opensearch_splare.mapping import COMPLETE, META_KEY, TEXT_FIELDS, IndexCard
 from opensearch_splare.plan import pipeline_name
@@ -50,6 +51,23 @@ def read_indexes(client: OpenSearch, name: str) -> dict[str, Any]:
         return dict(client.indices.get(index=name, params={"flat_settings": "true", "expand_wildcards": "all"}))
     except NotFoundError:
         return {}
+
+
+def create_once(client: OpenSearch, name: str, body: Mapping[str, Any]) -> bool:
+    """Make an index, and say whether this call made it: of several at the same moment, one."""
+    try:
+        client.indices.create(index=name, body=body)
+    except RequestError as error:
+        if error.error != "resource_already_exists_exception":
+            raise
+        return False
+    return True
+
+
+def delete_index(client: OpenSearch, name: str) -> None:
+    """Delete an index that another process may be deleting too."""
+    with suppress(NotFoundError):
+        client.indices.delete(index=name)
 
 
 def generations(client: OpenSearch, name: str) -> dict[str, Any]:

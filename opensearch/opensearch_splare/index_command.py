@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from splare_plugins.cli.index import IndexJob
-from splare_plugins.cli.options import corpus_source, expand_options
+from splare_plugins.cli.options import (
+    DEFAULT_MODEL,
+    corpus_source,
+    expand_options,
+    load_model,
+    parse_shard,
+    parse_top_k,
+)
+from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:  # the client
     from opensearch_splare.generations import Swap
@@ -65,6 +74,13 @@ def opensearch(
     shards: Annotated[
         int | None, typer.Option(min=1, help="Primary shards.", show_default="as the replaced index, or 1")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="i/n: load share i of n, while others load theirs into the same index; the last one publishes it.",
+            show_default="all, alone",
+        ),
+    ] = None,
     replicas: Annotated[
         int | None,
         typer.Option(
@@ -91,7 +107,8 @@ def opensearch(
     """Index into an OpenSearch cluster, with vectors made here.
 
     The index appears, or is replaced, when all documents are in. After an error or an interrupt the same command
-    goes on: documents that are in are not written again; with --encoded they are not encoded again either.
+    goes on: documents that are in are not written again; with --encoded they are not encoded again either. Several
+    machines fill one index with --shard.
     """
     from opensearch_splare.location import default_url, without_password
     from splare_plugins.cli.console import report
@@ -100,24 +117,66 @@ def opensearch(
     encoding = _encoding(job)
     if store_text is None:
         store_text = encoding is None or encoding.store_text
-    options = {
+    kind = {"store_vectors": store_vectors, "shards": shards, "replicas": replicas, "analyzer": analyzer}
+    run = _run(job, encoding, store_text=store_text)
+    options: dict[str, Any] = {
         "connection": {"ca_certs": ca_certs, "aws_region": aws_region},
         "keep_previous": keep_previous,
         "on_swap": swaps.append,
-        "run": _run(job, encoding, store_text=store_text),
         "store_text": store_text,
-        "store_vectors": store_vectors,
-        "shards": shards,
-        "replicas": replicas,
-        "analyzer": analyzer,
+        **kind,
         "chunk_bytes": int(chunk_mb * (1 << 20)),
     }
     location = f"{(url or default_url()).rstrip('/')}/{name}"
-    facts: dict[str, Any] = job.index_into("opensearch", location, overwrite=overwrite, **options).to_dict()
+    done = f"indexed into {without_password(location)}"
+    if shard is None:
+        summary = job.index_into("opensearch", location, overwrite=overwrite, run=run, **options)
+        facts: dict[str, Any] = summary.to_dict()
+    else:
+        run = " ".join([run, "shared", *(f"{key}={value}" for key, value in kind.items())])
+        facts = _load_share(job, location, shard, overwrite=overwrite, run=run, **options)
+        if not facts["complete"]:
+            done = f"share {shard} is in {without_password(location)}, which is complete with {facts['waits_for']}"
     for swap in swaps:
         for what, names in swap._asdict().items():
             facts[_SWAPPED[what]] = names if job.as_json or isinstance(names, str) else ", ".join(names) or None
-    report(f"indexed into {without_password(location)}", facts, as_json=job.as_json)
+    report(done, facts, as_json=job.as_json)
+
+
+def _load_share(job: IndexJob, location: str, shard: str, *, overwrite: bool, **options: Any) -> dict[str, Any]:
+    """Load one share of a corpus; what became of it."""
+    from opensearch_splare.shares import EncodedShare, Share, TextShare
+    from opensearch_splare.sharing import load_share
+    from splare_plugins.cli.console import progress
+    from splare_plugins.corpus import ReadCounts, read_documents
+    from splare_plugins.retrieval.batches import document_batches
+
+    number, count = parse_shard(shard)
+    if job.encoded is not None:
+        raise InputError(
+            "--encoded and --shard do not go together: encode with splare encode --shard, and give that folder to "
+            "splare index opensearch --shard"
+        )
+    kept: dict[str, Any] = {"top_k": parse_top_k(job.top_k), "store_text": options["store_text"]}
+    folder = job.encoded_before(kept)
+    share: Share
+    if folder is not None:
+        config, share = folder.config, EncodedShare(folder, shard=number, shards=count)
+    else:
+        model, read = load_model(job.model or DEFAULT_MODEL, job.loading), ReadCounts()
+        documents = read_documents(
+            corpus_source(job.corpus), on_duplicate=job.on_duplicate.value, counts=read, fields=job.fields.names
+        )
+        config, encode = model.config.with_documents_cut(kept["top_k"]), partial(document_batches, model, **kept)
+        share = TextShare(documents, encode, read=read, shard=number, shards=count)
+    with progress("indexing") as advance:
+        outcome = load_share(location, config, share, overwrite=overwrite, on_progress=advance, **options)
+    waiting = share.waiting(outcome.missing)
+    return {
+        **(outcome.summary.to_dict() if outcome.summary else {}),
+        "complete": outcome.published,
+        "waits_for": waiting if job.as_json else ", ".join(waiting) or None,
+    }
 
 
 def _encoding(job: IndexJob) -> Encoding | None:

@@ -15,6 +15,8 @@ from opensearch_splare.connection import address, connect, server_errors, server
 from opensearch_splare.generations import (
     Swap,
     carried,
+    create_once,
+    delete_index,
     encodes_by_itself,
     generations,
     inherit,
@@ -22,12 +24,12 @@ from opensearch_splare.generations import (
     keep_copy,
     lasting_aliases,
     late_settings,
-    loading_alias,
     read_indexes,
 )
 from opensearch_splare.location import cluster_options, split_location
-from opensearch_splare.mapping import COMPLETE, DEFAULT_FIELD, LOADING, META_KEY, IndexCard, index_body
+from opensearch_splare.mapping import COMPLETE, DEFAULT_FIELD, LOADING, IndexCard, index_body
 from opensearch_splare.payload import check_ids, to_sources
+from opensearch_splare.placing import find_building
 from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import IndexWriter
 from splare_plugins.engines.checks import check_batch, check_impacts
@@ -96,8 +98,11 @@ class OpenSearchWriter(IndexWriter):
         server_version(self.client)
         with server_errors(self.client, self.name):
             published = self._published()
-            self.building, self._alias, begun = self._place()
-            if not begun:
+            while True:
+                found = find_building(self.client, self.name, self._card, overwrite=overwrite)
+                self.building, self._alias = found.name, found.alias
+                if found.begun:
+                    break
                 body = index_body(
                     self._card,
                     shards=1 if shards is None else shards,
@@ -115,7 +120,10 @@ class OpenSearchWriter(IndexWriter):
                         analyzer=analyzer,
                         store_vectors=store_vectors,
                     )
-                self.client.indices.create(index=self.building, body={**body, "aliases": {self._alias: {}}})
+                if create_once(self.client, self.building, {**body, "aliases": {self._alias: {}}}):
+                    break
+            for stale in found.stale:
+                delete_index(self.client, stale)
         self._sender = BulkSender(self.client, self.building, operation="create", alias=self._alias, **options)
         self.counts = self._sender.counts
 
@@ -138,25 +146,34 @@ class OpenSearchWriter(IndexWriter):
         Raises:
             InputError: if the index holds other documents than were added.
         """
-        client, building = self.client, self._alias
-        done = dataclasses.replace(self._card, state=COMPLETE, run=None)
         try:
-            with server_errors(client, building):
-                client.indices.refresh(index=building)
-                found = int(client.count(index=building)["count"])
-                if found != self._added:
-                    raise InputError(
-                        f"the unfinished index {self.building!r} holds {found} documents and the collection "
-                        f"{self._added}, so it was begun with another one; delete it and run again"
-                    )
-                (about,) = client.indices.get_mapping(index=building).values()
-                meta = {**about["mappings"].get("_meta", {}), **done.to_meta()}
-                client.indices.put_mapping(index=building, body={"_meta": meta})
-                self._publish()
+            self._finish(self._added, dataclasses.replace(self._card, state=COMPLETE, run=None))
         except BaseException:
             self.abort()
             raise
-        client.close()
+        self.client.close()
+
+    def _finish(self, documents: int, done: IndexCard) -> None:
+        """Publish the index if it holds so many documents."""
+        client, building = self.client, self._alias
+        with server_errors(client, building):
+            client.indices.refresh(index=building)
+            answer = client.count(index=building)
+            if answer["_shards"]["successful"] < answer["_shards"]["total"]:
+                raise InputError(
+                    f"a shard of {self.building!r} at {address(client)} does not answer, so that its documents cannot "
+                    "be counted; wait until all its nodes are back and run again"
+                )
+            found = int(answer["count"])
+            if found != documents:
+                raise InputError(
+                    f"the unfinished index {self.building!r} holds {found} documents and the collection {documents}: "
+                    "it was begun with another one, or two documents have one id; delete it and run again"
+                )
+            (about,) = client.indices.get_mapping(index=building).values()
+            meta = {**about["mappings"].get("_meta", {}), **done.to_meta()}
+            client.indices.put_mapping(index=building, body={"_meta": meta})
+            self._publish()
 
     def abort(self) -> None:
         """See :meth:`IndexWriter.abort`; with a ``run`` the unfinished index stays, so that the run can go on."""
@@ -172,6 +189,8 @@ class OpenSearchWriter(IndexWriter):
     def _publish(self) -> None:
         """Give the name to the new index, and with it what the old one had until this moment."""
         client, old = self.client, self._published()
+        if self.building in old:  # another process of this run was faster
+            return
         removed = set() if self._keep_previous else {*old}
         if not self._keep_previous:
             others = generations(client, self.name).items()
@@ -222,33 +241,6 @@ class OpenSearchWriter(IndexWriter):
                     f"vectors would be mixed with these; run first: {command}"
                 )
         return found
-
-    def _place(self) -> tuple[str, str, bool]:
-        """Name and alias of the index to build, and whether an earlier run began it, so that this one can go on."""
-        found = generations(self.client, self.name)
-        for name, about in found.items():
-            if META_KEY not in about["mappings"].get("_meta", {}):
-                continue
-            card = IndexCard.from_mapping(about["mappings"], name)
-            if card.state != LOADING:
-                continue
-            if card.run is not None and card == self._card:
-                log.info("going on with the unfinished index %s", name)
-                alias = next((each for each in about["aliases"] if each.startswith(f"{name}-")), None)
-                if alias is None:
-                    alias = loading_alias(name)
-                    self.client.indices.put_alias(index=name, name=alias)
-                    # Begun by an earlier version, which turned refreshing off.
-                    self.client.indices.put_settings(index=name, body={"index.refresh_interval": None})
-                return name, alias, True
-            if not self._overwrite:
-                raise InputError(
-                    f"{name!r} at {address(self.client)} is an unfinished index that another run began; let that one "
-                    "end or run it again, or replace it with --overwrite (in Python: overwrite=True)"
-                )
-            self.client.indices.delete(index=name)
-        name = f"{self.name}-{max((int(each[-6:]) for each in found), default=0) + 1:06d}"
-        return name, loading_alias(name), False
 
 
 def _fingerprint(config: SplareConfig | None) -> str | None:

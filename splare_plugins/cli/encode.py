@@ -22,6 +22,7 @@ from splare_plugins.cli.options import (
     expand_options,
     load_model,
     load_quietly,
+    parse_shard,
     parse_top_k,
 )
 from splare_plugins.errors import InputError
@@ -68,7 +69,7 @@ def encode(
     from splare_plugins.cli.console import progress, report
     from splare_plugins.retrieval.indexing import encode_shard
 
-    number, count = _shard(shard)
+    number, count = parse_shard(shard)
     with _makers(model, loading, workers, ray) as makers, progress("encoding") as advance:
         summary = encode_shard(
             makers,
@@ -104,10 +105,3 @@ def _makers(
     from splare_plugins.retrieval.processes import local_workers
 
     return local_workers(load, 1 if workers is None else workers)
-
-
-def _shard(value: str) -> tuple[int, int]:
-    number, slash, count = value.partition("/")
-    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise InputError(f"--shard takes i/n with i from 1 to n, such as 2/4, not {value!r}")
-    return int(number), int(count)

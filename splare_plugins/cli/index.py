@@ -87,7 +87,7 @@ class IndexJob:
             require_elsewhere(Path(output))
         maker, source = get_engine(engine), corpus_source(self.corpus)
         kept: dict[str, Any] = {"top_k": parse_top_k(self.top_k), "store_text": options.get("store_text", False)}
-        ready = self._encoded_before(kept)
+        ready = self.encoded_before(kept)
         if ready is None:
             model = load_model(self.model or DEFAULT_MODEL, self.loading)
             if self.encoded is not None:
@@ -113,7 +113,7 @@ class IndexJob:
                     raise InputError(f"{' '.join(self.corpus)} holds no document")
         return summary
 
-    def _encoded_before(self, asked: dict[str, Any]) -> EncodedFolder | None:
+    def encoded_before(self, asked: dict[str, Any]) -> EncodedFolder | None:
         """The corpus that was encoded before, if that is what was given; what it cannot follow any more is refused."""
         from splare_plugins.corpus import EncodedFolder
         from splare_plugins.corpus.manifest import MANIFEST_FILE

@@ -272,6 +272,14 @@ IndexModel = Annotated[
 ]
 
 
+def parse_shard(value: str) -> tuple[int, int]:
+    """The two numbers of ``i/n``."""
+    number, slash, count = value.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise InputError(f"--shard takes i/n with i from 1 to n, such as 2/4, not {value!r}")
+    return int(number), int(count)
+
+
 def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the fields of its parameters that are dataclasses, such as :class:`Loading`, as options."""
     options = list(_options(verb))

@@ -165,17 +165,29 @@ class EncodedFolder:
         Raises:
             InputError: if a part is damaged or does not belong here.
         """
-        for number in range(self._num_parts):
-            path = self.encoding.part_path(self.path, number)
-            batch, card = read_part(path)
-            _check_card(card, path, number, self.encoding)
-            expected = min(self.encoding.part_size, self.num_docs - number * self.encoding.part_size)
-            if len(batch) != expected:
-                raise InputError(f"{path} has {len(batch)} documents instead of {expected}; {self._remedy([number])}")
-            yield batch
+        for number in range(self.num_parts):
+            yield self.part(number)[0]
+
+    def part(self, number: int) -> tuple[EncodedBatch, PartCard]:
+        """One part, and what it says about itself.
+
+        Args:
+            number: from 0, below ``num_parts``.
+
+        Raises:
+            InputError: if it is damaged or does not belong here.
+        """
+        path = self.encoding.part_path(self.path, number)
+        batch, card = read_part(path)
+        _check_card(card, path, number, self.encoding)
+        expected = min(self.encoding.part_size, self.num_docs - number * self.encoding.part_size)
+        if len(batch) != expected:
+            raise InputError(f"{path} has {len(batch)} documents instead of {expected}; {self._remedy([number])}")
+        return batch, card
 
     @property
-    def _num_parts(self) -> int:
+    def num_parts(self) -> int:
+        """Number of parts of the whole corpus."""
         return -(-self.num_docs // self.encoding.part_size)
 
     def _records(self) -> list[ShardRecord]:
@@ -196,7 +208,7 @@ class EncodedFolder:
 
     def _check_parts(self) -> None:
         there = {file.name for file in self.path.iterdir()}
-        missing = [n for n in range(self._num_parts) if self.encoding.part_path(self.path, n).name not in there]
+        missing = [n for n in range(self.num_parts) if self.encoding.part_path(self.path, n).name not in there]
         if missing:
             names = ", ".join(self.encoding.part_path(self.path, number).name for number in missing[:3])
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -241,3 +241,35 @@ def test_start_status_stop(splare, tmp_path, monkeypatch):
         stopped = splare("opensearch", "stop", *place, "--json")
     assert stopped.status == 0, stopped.err
     assert splare("opensearch", "status", *place, "--json").facts["running"] is False
+
+
+def test_several_loaders_of_one_index(splare, opensearch_url, name, tiny, tiny_folder, corpus, tmp_path):
+    texts = ("index", "opensearch", corpus, "--url", opensearch_url, "-M", tiny_folder, "--json")
+    first = splare(*texts, "-i", name, "--shard", "2/3")
+    assert (first.facts["complete"], first.facts["waits_for"]) == (False, ["1/3"]), "12 documents are one part"
+    assert (first.facts["read"], first.facts["indexed"], first.facts["elsewhere"]) == (12, 0, 12)
+    other = splare(*texts, "-i", name, "--shard", "1/3", "--shards", "2")
+    assert other.status == 2
+    assert "another run began" in " ".join(other.err.split())
+    last = splare(*texts, "-i", name, "--shard", "1/3")
+    assert (last.facts["complete"], last.facts["waits_for"], last.facts["indexed"]) == (True, [], 12)
+    again = splare(*texts, "-i", name, "--shard", "1/3", "--overwrite")
+    assert again.facts == {"complete": True, "waits_for": []}
+
+    encoded = tmp_path / "encoded"
+    assert splare("encode", corpus, "-o", encoded, "-M", tiny_folder, "--part-size", 5).status == 0
+    ready = ("index", "opensearch", encoded, "--url", opensearch_url, "-i", f"{name}-encoded")
+    shown = splare(*ready, "--shard", "3/3")
+    assert shown.status == 0, shown.err
+    assert "which is complete with 1/3, 2/3" in " ".join(shown.out.split())
+    assert splare(*ready, "--shard", "1/2", "--json").facts["waits_for"] == ["2/2"]
+    assert splare(*ready, "--shard", "1/1", "--json").facts["indexed"] == 5
+    options = ["-M", tiny_folder, "-k", 20]
+    for which in (name, f"{name}-encoded"):
+        assert splare("search", f"{opensearch_url}/{which}", corpus, "-o", tmp_path / which, *options).status == 0
+    assert_same_runs(tmp_path / name, tmp_path / f"{name}-encoded")
+
+    both = splare(*texts, "-i", f"{name}-x", "--encoded", tmp_path / "kept", "--shard", "1/2")
+    assert both.status == 2
+    assert "--encoded and --shard do not go together" in " ".join(both.err.split())
+    assert splare(*texts, "-i", f"{name}-x", "--shard", "3/2").status == 2
