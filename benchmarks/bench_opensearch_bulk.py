@@ -1,6 +1,7 @@
 """Bulk indexing of ready vectors into OpenSearch: our writer against sentence-transformers' helper.
 
     python benchmarks/bench_opensearch_bulk.py [--documents 20000] [--latents 400] [--rounds 3] [--heap 1g]
+        [--small] [--json FILE]
 
 Both write to one node that the script starts and stops, in turns, into one shard without replicas; a small round
 before the first warms the node up. Each is handed the vectors in the form that it takes (impacts in CSR, lists of
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from harness import Figure, add_options, disagree, paired, require_found, require_opensearch, write_record
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 from scipy.sparse import csr_array
 
@@ -58,7 +60,9 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=20, help="whose scores are compared")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--heap", default="1g", help="of the node")
+    add_options(parser, {"documents": 500, "rounds": 1, "heap": "512m"})
     options = parser.parse_args()
+    require_opensearch()
 
     sys.path.insert(0, str(ROOT))
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -67,6 +71,7 @@ def main() -> None:
     impacts, queries = topical_vectors(options.documents, options.queries, latents=options.latents)
     decoded = _decode(impacts)
     expected = _best_scores(impacts, queries)
+    require_found("hits", sum(map(len, expected)))
     costs: dict[str, list[Cost]] = {name: [] for name in LABELS}
     with tempfile.TemporaryDirectory() as folder, Node(folder, heap=options.heap) as node, connect(node.url) as client:
         for number in range(options.rounds + 1):
@@ -86,6 +91,17 @@ def main() -> None:
                 for concrete in client.indices.get(index=index):
                     client.indices.delete(index=concrete)
     _show(costs, options)
+    peer = [run.wall for run in costs["helper"]]
+    ratios = [paired(peer, [run.wall for run in costs[name]]) for name in ("ours", "without")]
+    figure = Figure(
+        what=f"OpenSearch, bulk indexing, {options.documents:,} x {options.latents}, vectors in `_source`; not",
+        against="sentence-transformers' helper",
+        ratio=ratios,
+        unit=["x faster"] * 2,
+        aim=2,
+        command="bench_opensearch_bulk.py",
+    )
+    write_record(options, [figure])
 
 
 def _helper(node: Node, decoded: Decoded) -> str:
@@ -135,12 +151,12 @@ def _check(
 ) -> None:
     """Stop unless the index is what it should be."""
     if (found := client.count(index=index)["count"]) != documents:
-        raise SystemExit(f"{label}: {found} documents instead of {documents}")
+        disagree(f"{label}: {found} documents instead of {documents}")
     for tokens, scores in zip(query_tokens(queries), expected, strict=True):
         body = {"size": DEPTH, "_source": False, "query": neural_sparse(FIELD, tokens)}
         hits = client.search(index=index, body=body)["hits"]["hits"]
         if [hit["_score"] for hit in hits] != scores:
-            raise SystemExit(f"{label}: a query has other scores than the exact ones")
+            disagree(f"{label}: a query has other scores than the exact ones")
 
 
 def _show(costs: dict[str, list[Cost]], options: argparse.Namespace) -> None:
@@ -150,10 +166,10 @@ def _show(costs: dict[str, list[Cost]], options: argparse.Namespace) -> None:
     )
     print(f"{'':<32}{'documents/s':>12}{'x':>7}{'client CPU s':>14}")
     for name, runs in costs.items():
-        ratios = [peer.wall / run.wall for peer, run in zip(costs["helper"], runs, strict=True)]
+        ratio = paired([peer.wall for peer in costs["helper"]], [run.wall for run in runs])
         speed = statistics.median(options.documents / run.wall for run in runs)
         cpu = statistics.median(run.cpu for run in runs)
-        print(f"{LABELS[name]:<32}{speed:>12,.0f}{statistics.median(ratios):>7.2f}{cpu:>14.1f}")
+        print(f"{LABELS[name]:<32}{speed:>12,.0f}{ratio:>7.2f}{cpu:>14.1f}")
 
 
 if __name__ == "__main__":

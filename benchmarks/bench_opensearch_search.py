@@ -1,6 +1,7 @@
 """Searching impacts in OpenSearch: each form of the query against BM25 over texts, and what the indexes weigh.
 
     python benchmarks/bench_opensearch_search.py [--documents 20000 100000] [--queries 100] [-k 10] [--heap 1g]
+        [--small] [--json FILE]
 
 For each size one node is started, filled and stopped. Latencies are a client's, one query after another, all kinds of
 queries in turn for every query, into one shard of one segment; ids and scores come back and nothing else. The vectors
@@ -18,11 +19,12 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from harness import Figure, add_options, disagree, require_found, require_opensearch, write_record
 from opensearchpy import OpenSearch
 from scipy.sparse import csr_array
 
@@ -69,14 +71,29 @@ def main() -> None:
     parser.add_argument("--recall", type=float, default=0.99, help="of the best k that a recommended setting finds")
     parser.add_argument("--heap", default="1g", help="of the node")
     parser.add_argument("--stored", type=int, default=20_000, help="most documents to index with vectors in _source")
+    add_options(parser, {"documents": [1000], "queries": 20, "rounds": 1, "heap": "512m"})
     options = parser.parse_args()
+    require_opensearch()
     sys.path.insert(0, str(ROOT))
+    measured = []
     for documents in options.documents:
         with tempfile.TemporaryDirectory() as folder, Node(folder, heap=options.heap) as node:
-            _measure(node, documents, options)
+            measured.append(_measure(node, documents, options))
+    write_record(options, list(_figures(measured, options)), rows=[_row(each) for each in measured])
 
 
-def _measure(node: Node, documents: int, options: argparse.Namespace) -> None:
+class Measured(NamedTuple):
+    """What was measured with one number of documents."""
+
+    documents: int
+    postings: int
+    medians: dict[str, float]
+    """Milliseconds of each kind of search."""
+    sizes: dict[str, int]
+    """Bytes of each index."""
+
+
+def _measure(node: Node, documents: int, options: argparse.Namespace) -> Measured:
     from tests.pyterrier_splare.vectors import topical_vectors
 
     impacts, queries = topical_vectors(documents, options.queries)
@@ -91,8 +108,46 @@ def _measure(node: Node, documents: int, options: argparse.Namespace) -> None:
         searches = _searches(query_tokens(queries), texts, options.k)
         seconds, found_scores = _run(client, searches, options.rounds)
     recalls = _recalls(found_scores, _best_scores(impacts, queries, options.k))
+    require_found("hits of BM25", sum(map(len, found_scores[BM25])))
     _show_latencies(documents, seconds, recalls, options)
     _show_sizes(documents, sizes)
+    medians = {kind: float(np.median(spent)) * 1e3 for kind, spent in seconds.items()}
+    return Measured(documents, impacts.nnz, medians, sizes)
+
+
+def _figures(measured: Sequence[Measured], options: argparse.Namespace) -> Iterator[Figure]:
+    """The rows of the table."""
+    counts = "; ".join(f"{each.documents:,}" for each in measured)
+    yield Figure(
+        what=f"OpenSearch, exact search, k = {options.k}, {counts} documents, median latency",
+        against="BM25 `match` on the same node",
+        ratio=[each.medians[EXACT] / each.medians[BM25] for each in measured],
+        unit=["of its time"] * len(measured),
+        command="bench_opensearch_search.py",
+    )
+    for each in measured:
+        if "stored" in each.sizes:
+            yield Figure(
+                what="OpenSearch, size of the index, vectors not in `_source`; in it",
+                against="BM25 index of the same texts",
+                ratio=[each.sizes[name] / each.sizes["bm25"] for name in ("vectors", "stored")],
+                unit=["of its size"] * 2,
+                command="bench_opensearch_search.py",
+            )
+            break
+
+
+def _row(measured: Measured) -> dict[str, Any]:
+    """What ``splare estimate`` is fitted to, beside the rows of bench_growth.py."""
+    return {
+        "engine": "opensearch",
+        "documents": measured.documents,
+        "postings": measured.postings,
+        "megabytes": measured.sizes["vectors"] / 1e6,
+        "median_ms": measured.medians[EXACT],
+        "cut": None,
+        "settings": {},
+    }
 
 
 def _texts(documents: int) -> Iterator[str]:
@@ -109,7 +164,7 @@ def _index_texts(client: OpenSearch, documents: int) -> None:
     client.indices.create(index="bm25", body={"settings": settings, "mappings": mappings})
     sources = ((f"d{row}", json.dumps({"text": text})) for row, text in enumerate(_texts(documents)))
     if failures := BulkSender(client, "bm25").send(sources):
-        raise SystemExit(f"a text was refused: {failures[0].reason}")
+        disagree(f"a text was refused: {failures[0].reason}")
     client.indices.refresh(index="bm25")
 
 
@@ -136,7 +191,7 @@ def _settled_size(client: OpenSearch, name: str) -> int:
             break
         time.sleep(0.5)
     else:
-        raise SystemExit(f"{name}: the server still holds all documents for lagging copies")
+        disagree(f"{name}: the server still holds all documents for lagging copies")
     client.indices.forcemerge(index=name, params={"max_num_segments": 1})
     client.indices.refresh(index=name)
     # The sizes among an index's statistics are up to ten seconds old.
@@ -144,7 +199,7 @@ def _settled_size(client: OpenSearch, name: str) -> int:
     ((shard,),) = found["shards"].values()
     searched = [segment for segment in shard["segments"].values() if segment["search"]]
     if len(searched) != 1:
-        raise SystemExit(f"{name}: {len(searched)} segments are left")
+        disagree(f"{name}: {len(searched)} segments are left")
     return int(searched[0]["size_in_bytes"])
 
 
@@ -199,11 +254,12 @@ def _best_scores(impacts: csr_array, queries: csr_array, k: int) -> list[list[fl
 def _recalls(found: dict[str, list[list[float]]], best: list[list[float]]) -> dict[str, float]:
     """Share of the best scores that each kind of SPLARE query found."""
     recalls = {}
+    require_found("hits", sum(map(len, best)))
     for kind, answers in found.items():
         if kind == BM25:
             continue
         if kind in (EXACT, CORE) and answers != best:
-            raise SystemExit(f"{kind}: a query has other scores than the exact ones")
+            disagree(f"{kind}: a query has other scores than the exact ones")
         # A document outside the rescored window has a part of its score only, which is no larger.
         hits = sum(score >= scores[-1] for scores, row in zip(best, answers, strict=True) for score in row)
         recalls[kind] = hits / sum(map(len, best))

@@ -111,6 +111,19 @@ def skip(reason: str) -> NoReturn:
     raise SystemExit(SKIPPED)
 
 
+def require_opensearch() -> None:
+    """Skip the script where no OpenSearch node can be had: without Java, or without a network for the first one."""
+    from opensearch_splare.node import node_home
+    from splare_plugins.errors import InputError, MissingPartError
+    from splare_plugins.machine.java import find_java
+
+    try:
+        find_java()
+        node_home()
+    except (InputError, MissingPartError) as error:
+        skip(str(error))
+
+
 def environment() -> dict[str, Any]:
     """Where a record was made."""
     import torch

@@ -110,3 +110,12 @@ def test_a_peer_that_computes_something_else_fails_the_script(tmp_path, name, ol
     done = subprocess.run([sys.executable, name, "--small"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "differ between the two sides" in done.stderr
+
+
+def test_a_script_is_skipped_where_no_node_can_be_had(harness, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SPLARE_CACHE", str(tmp_path))
+    monkeypatch.setenv("SPLARE_MAVEN_URL", "http://127.0.0.1:9")
+    with pytest.raises(SystemExit) as stop:
+        harness.require_opensearch()
+    assert stop.value.code == harness.SKIPPED
+    assert "skipped: " in capsys.readouterr().out

@@ -8,7 +8,7 @@ from opensearchpy import OpenSearch
 from tests.cli.conftest import small_data  # noqa: F401 (a fixture)
 from tests.pages import run_pages
 
-NAMES = "docs,docs-000001,paragraphs"
+NAMES = "docs,docs-000001,paragraphs,shared,shared-000001"
 
 
 @pytest.mark.java
@@ -19,5 +19,5 @@ def test_what_the_page_shows_works(client: OpenSearch, opensearch_url, small_dat
     try:
         assert run_pages("docs/opensearch.md", folder=tmp_path, data=small_data, OPENSEARCH_URL=opensearch_url) == [5]
     finally:
-        client.indices.delete(index="docs-000001,paragraphs", params={"ignore_unavailable": "true"})
+        client.indices.delete(index="docs-000001,paragraphs,shared-000001", params={"ignore_unavailable": "true"})
     assert (tmp_path / "docs.run").stat().st_size > 0
