@@ -98,30 +98,28 @@ class OpenSearchWriter(IndexWriter):
         server_version(self.client)
         with server_errors(self.client, self.name):
             published = self._published()
-            while True:
+            body = index_body(
+                self._card,
+                shards=1 if shards is None else shards,
+                replicas=replicas,
+                store_vectors=bool(store_vectors),
+                analyzer=analyzer,
+            )
+            if published:
+                body = inherit(
+                    body,
+                    published[max(published)],
+                    self.name,
+                    shards=shards,
+                    replicas=replicas,
+                    analyzer=analyzer,
+                    store_vectors=store_vectors,
+                )
+            begun = False
+            while not begun:
                 found = find_building(self.client, self.name, self._card, overwrite=overwrite)
                 self.building, self._alias = found.name, found.alias
-                if found.begun:
-                    break
-                body = index_body(
-                    self._card,
-                    shards=1 if shards is None else shards,
-                    replicas=replicas,
-                    store_vectors=bool(store_vectors),
-                    analyzer=analyzer,
-                )
-                if published:
-                    body = inherit(
-                        body,
-                        published[max(published)],
-                        self.name,
-                        shards=shards,
-                        replicas=replicas,
-                        analyzer=analyzer,
-                        store_vectors=store_vectors,
-                    )
-                if create_once(self.client, self.building, {**body, "aliases": {self._alias: {}}}):
-                    break
+                begun = found.begun or create_once(self.client, self.building, {**body, "aliases": {self._alias: {}}})
             for stale in found.stale:
                 delete_index(self.client, stale)
         self._sender = BulkSender(self.client, self.building, operation="create", alias=self._alias, **options)
