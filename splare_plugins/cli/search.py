@@ -63,6 +63,10 @@ def search(
         str | None,
         typer.Option(help="Engine that the index was made with.", show_default="told by the index"),
     ] = None,
+    search_device: Annotated[
+        str | None,
+        typer.Option(help="Where the engine memory searches: cpu, cuda, cuda:1, auto.", show_default="cpu"),
+    ] = None,
     remove_query: Annotated[
         bool, typer.Option("--remove-query", help="Leave out the document with the query's id (ArguAna, Quora).")
     ] = False,
@@ -98,6 +102,10 @@ def search(
         raise InputError(
             f"--form, --ca-certs and --aws-region are for OpenSearch, and the engine is {engine}; omit them"
         )
+    if search_device is not None:
+        if engine != "memory":
+            raise InputError(f"--search-device is for the engine memory, and the engine is {engine}; omit it")
+        options["device"] = search_device
     shown = name or hidden(index)
     with get_engine(engine).searcher(index, **options) as searcher:
         loaded = load_index_model(searcher.config, model, loading, f"the index at {shown}")
