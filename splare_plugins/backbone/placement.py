@@ -12,7 +12,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from splare_plugins.errors import InputError, MissingPartError
 
-ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2")
+ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2", "packed")
 QUANTIZATIONS = ("8bit", "4bit")
 DTYPES = ("float32", "bfloat16", "float16")
 DeviceMap = str | dict[str, int | str]
@@ -53,6 +53,8 @@ def choose_attention(
 ) -> str | None:
     """The attention implementation for transformers; ``None`` is its own choice, sdpa.
 
+    Whether texts are packed is decided when the model runs, from ``"auto"``.
+
     Gemma 2 caps its attention scores, which sdpa cannot: on CUDA it takes flash attention where that is installed
     and flex attention otherwise, elsewhere the plain formula.
 
@@ -61,6 +63,8 @@ def choose_attention(
     """
     if asked not in ATTENTIONS:
         raise InputError(f"there is no attention {asked!r}; try one of {', '.join(ATTENTIONS)}")
+    if asked == "packed":
+        asked = "auto"
     fits_flash = is_flash_attn_2_available() and dtype in (torch.float16, torch.bfloat16) and device.type == "cuda"
     if asked == "flash_attention_2" and not fits_flash:
         raise InputError(
