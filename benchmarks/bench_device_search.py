@@ -4,7 +4,7 @@
 
 All engines hold the same documents (400 impacts over 131,072 latents) and answer the same queries (40 latents); ids
 and scores must be identical, or the script fails. The engines of the processor are asked fewer queries (``--asked``).
-Lucene takes a minute to index 100,000 documents. ``--device cpu --small`` tries the script anywhere.
+Lucene takes a minute to index 100,000 documents. ``--small`` tries the script on a processor.
 """
 
 from __future__ import annotations
@@ -63,16 +63,16 @@ def compare(device: list[Hits], others: list[Hits], engine: str, k: int) -> None
     require_found("hits", sum(len(hits.docids) for hits in others))
     for mine, theirs in zip(device, others, strict=False):
         if mine.scores.tolist() != theirs.scores.tolist():
-            disagree(f"scores of the device differ from those of {engine}")
+            disagree(f"scores differ between the two sides, the device and {engine}")
         ours, peers = (dict(zip(hits.docids, hits.scores.tolist(), strict=True)) for hits in (mine, theirs))
         # The last score may be shared with documents that are not among the k.
         last = mine.scores[-1] if len(mine.docids) == k else 0
         if {key: value for key, value in ours.items() if value > last} != {
             key: value for key, value in peers.items() if value > last
         }:
-            disagree(f"documents of the device differ from those of {engine}")
+            disagree(f"documents differ between the two sides, the device and {engine}")
         if engine == "memory" and mine.docids != theirs.docids:
-            disagree("the order of tied documents differs from that of the engine memory on the processor")
+            disagree("the orders of tied documents differ between the two sides, the device and the processor")
 
 
 def main() -> None:
@@ -84,11 +84,11 @@ def main() -> None:
     parser.add_argument("--asked", type=int, default=256, help="queries of the processor's engines")
     parser.add_argument("-k", type=int, default=100)
     parser.add_argument("--runs", type=int, default=3)
-    small = {"sizes": [3000], "queries": 64, "asked": 32, "runs": 1, "engines": ["memory"]}
+    small = {"sizes": [3000], "queries": 64, "asked": 32, "runs": 1, "engines": ["memory"], "device": "cpu"}
     add_options(parser, small)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
-        skip("there is no cuda device; --device cpu --small tries the script without one")
+        skip("there is no cuda device; --small tries the script without one")
     device = torch.device(options.device)
     queries = make_impacts(options.queries, 40, seed=2)
     asked = queries[: options.asked]
