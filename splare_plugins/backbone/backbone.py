@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from splare_plugins.backbone.packed import packed_inputs, to_device
+from splare_plugins.backbone.packed import attending, packed_inputs, to_device
 from splare_plugins.backbone.tokens import Encode, Tokens, pad, tokenise
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
@@ -119,7 +119,9 @@ class Backbone(nn.Module):
         lengths = [len(tokens.ids) for tokens in batch]
         ids, table = np.concatenate([tokens.ids for tokens in batch]), self._position_table
         first = 0 if table is None else _first_position(table)
-        states = self.model(**packed_inputs(lengths, ids, first, self.device)).last_hidden_state[0]
+        inputs = packed_inputs(lengths, ids, first, self.device)
+        with attending(self.device, self.model.dtype):
+            states = self.model(**inputs).last_hidden_state[0]
         return states, to_device(torch.from_numpy(np.cumsum([0, *lengths])), states.device)
 
     @property

@@ -14,6 +14,7 @@ from splare_plugins.backbone.tokens import Tokens
 # which in half precision is the larger one.
 _SAME = {torch.float32: 1e-4, torch.float64: 1e-4}
 _SAME_IN_HALVES = 0.005
+_AT_MOST = 0.1
 _QUANTILE = 0.9
 _LENGTHS = (5, 40, 1, 17)
 
@@ -50,7 +51,7 @@ def pack_where_it_fits(backbone: Backbone, *, longest: int, anywhere: bool = Fal
     except Exception as error:
         reason = " ".join(str(error).split())
     else:
-        if apart <= max(_SAME.get(model.dtype, _SAME_IN_HALVES), 3 * noise):
+        if apart <= min(max(_SAME.get(model.dtype, _SAME_IN_HALVES), 3 * noise), _AT_MOST):
             return None
         reason = f"its states would be others, by {apart:.2g} of their size"
     backbone.packed = False

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -36,6 +37,13 @@ _UNKNOWN = ("softcap", "position_bias", "s_aux", "sinks", "cache")
 _WANTED = {"scale", "window_size", "enable_gqa"}
 HAS_KERNEL = _kernel is not None and set(inspect.signature(_kernel).parameters) >= _WANTED
 """Whether this torch has a kernel for packed texts, with all that is asked of it; on cuda, in half precision."""
+
+
+def attending(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Around a call with packed texts: cuDNN, which torch prefers, would plan anew for each batch's longest text."""
+    if HAS_KERNEL and device.type == "cuda" and dtype in HALVES:
+        return sdpa_kernel(SDPBackend.FLASH_ATTENTION)
+    return nullcontext()
 
 
 def packed_inputs(lengths: Sequence[int], ids: np.ndarray, first: int, device: torch.device) -> dict[str, Any]:
@@ -105,9 +113,9 @@ def attend(
     if HAS_KERNEL and query.is_cuda and query.dtype in HALVES:
         far = -1 if reach is None else reach
         states = _kernel(
-            query[0].transpose(0, 1),
-            key[0].transpose(0, 1),
-            value[0].transpose(0, 1),
+            query[0].transpose(0, 1).contiguous(),
+            key[0].transpose(0, 1).contiguous(),
+            value[0].transpose(0, 1).contiguous(),
             cu_seq_lens_q,
             cu_seq_lens_q,
             max_length_q,

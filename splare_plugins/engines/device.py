@@ -83,7 +83,7 @@ class DeviceProduct:
             InputError: if a score could be too large for a key.
         """
         for start in range(0, queries.shape[0], _QUERIES_AT_ONCE):
-            keys = self._best(queries[start : start + _QUERIES_AT_ONCE], k).T.cpu().numpy()
+            keys = self._best(queries[start : start + _QUERIES_AT_ONCE], k).cpu().numpy()
             scores, documents = keys >> self._bits, self._lowest - (keys & self._lowest)
             for own, numbers in zip(scores, documents, strict=True):
                 yield numbers[own > 0], own[own > 0]
@@ -93,7 +93,7 @@ class DeviceProduct:
         return (1 << self._bits) - 1
 
     def _best(self, queries: csr_array, k: int) -> torch.Tensor:
-        """The largest keys of each query, largest first, shape ``[at most k, queries]``."""
+        """The largest keys of each query, largest first, shape ``[queries, at most k]``."""
         bound = int(queries.sum(axis=1, dtype=np.int64).max(initial=0)) * self._largest
         dtype = next((dtype for dtype, limit in _EXACT.items() if bound < limit), None)
         if dtype is None or bound.bit_length() + self._bits > 63:
@@ -107,13 +107,13 @@ class DeviceProduct:
         values = torch.from_numpy(given.data.astype(np.int64)).to(self._device, dtype)
         dense = torch.zeros(self._width, queries.shape[0], dtype=dtype, device=self._device)
         dense.index_put_((places[0], places[1]), values, accumulate=True)
-        best = torch.empty(0, queries.shape[0], dtype=torch.int64, device=self._device)
+        best = torch.empty(queries.shape[0], 0, dtype=torch.int64, device=self._device)
         first = 0
         for block in self._blocks:
-            keys = (self._product(block, dense).long() << self._bits) + self._numbers(first, len(block))[:, None]
-            keys = keys.topk(min(k, len(keys)), dim=0).values
-            best = torch.cat([best, keys])
-            best = best.topk(min(k, len(best)), dim=0).values
+            scores = self._product(block, dense).T.contiguous()
+            keys = (scores.long() << self._bits) + self._numbers(first, len(block))
+            best = torch.cat([best, keys.topk(min(k, len(block)), dim=1).values], dim=1)
+            best = best.topk(min(k, best.shape[1]), dim=1).values
             first += len(block)
         return best
 

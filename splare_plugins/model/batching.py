@@ -61,8 +61,9 @@ def start_top_k_rows(weights: Tensor, top_k: int | None) -> Callable[[], csr_arr
         kept, ids = to_host(values.gather(1, order).float()), to_host(columns.int())
 
         def largest() -> csr_array:
-            filled = kept() > 0
-            return _rows(kept()[filled], ids()[filled], filled.sum(1), width)
+            best, latents = kept(), ids()
+            filled = best > 0
+            return _rows(best[filled], latents[filled], filled.sum(1), width)
 
         return largest
     positive = weights > 0
@@ -82,7 +83,7 @@ def to_host(tensor: Tensor) -> Callable[[], np.ndarray]:
 
     def copy() -> np.ndarray:
         done.synchronize()
-        return host.numpy()
+        return host.numpy().copy()  # memory that a device copies into is scarce
 
     return copy
 
