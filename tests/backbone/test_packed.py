@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, T5Config, T5EncoderModel
 
 from splare_plugins.backbone import Backbone, load_backbone
 from splare_plugins.backbone.fit import pack_where_it_fits
-from splare_plugins.backbone.packed import PACKED
+from splare_plugins.backbone.packed import HAS_KERNEL, PACKED, attend, attending
 from splare_plugins.errors import InputError
 from tests.backbone.families import DECODERS, LAYER, config_of, load, states_of
 from tests.tiny import TEXTS, byte_tokenizer, tiny_model
@@ -132,6 +134,24 @@ def test_vectors_of_a_model_are_those_of_padded_texts():
                 getattr(each, encode)(MIXED, tokens_per_batch=budget, top_k=None) for each in (model, usual)
             )
             assert abs(mine - wanted).max() < 1e-4 * abs(wanted).max()
+
+
+@pytest.mark.skipif(not HAS_KERNEL, reason="this torch has no such kernel")
+@pytest.mark.parametrize("window", [None, 8])
+@pytest.mark.parametrize("causal", [False, True])
+@torch.inference_mode()
+def test_the_kernel_takes_what_it_is_given(causal, window):
+    """As far as that shows without a GPU: torch goes through the call with tensors that have shapes and no values."""
+    layer = SimpleNamespace(is_causal=causal, config=SimpleNamespace(sliding_window=window))
+    with FakeTensorMode(allow_non_fake_inputs=True), attending(torch.device("cuda"), torch.bfloat16):
+        query, key = (
+            torch.empty(1, 20, heads, 64, device="cuda", dtype=torch.bfloat16).transpose(1, 2) for heads in (4, 2)
+        )
+        bounds = torch.empty(3, dtype=torch.int32, device="cuda")
+        states, _ = attend(
+            layer, query, key, key, None, scaling=0.1, sliding_window=window, cu_seq_lens_q=bounds, max_length_q=15
+        )
+    assert (states.shape, states.dtype, states.device.type) == ((1, 20, 4, 64), torch.bfloat16, "cuda")
 
 
 @pytest.mark.gpu
