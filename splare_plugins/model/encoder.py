@@ -217,22 +217,46 @@ class Encoder(ABC):
         Yields:
             One window at a time.
         """
-        where = self.device.type
-        windows = self._windows(items, text, window or _WINDOWS.get(where, _WINDOWS["cpu"]))
-        if where in _TOKENISED_AHEAD and self._tokenises_apart:
-            windows = overlapped(windows, ahead=1)
-        with closing(windows):
-            for ahead, texts, tokenised in windows:
-                weights = self._encode_tokenised(texts, tokenised, "document", top_k, tokens_per_batch, on_progress)
-                yield EncodedWindow(ahead, weights, _truncated(tokenised))
-
-    def _windows(
-        self, items: Iterable[Item], text: Callable[[Item], str], size: int
-    ) -> Generator[tuple[list[Item], list[str], Sequence[TokenisedText]]]:
         stream = iter(items)
-        while ahead := list(islice(stream, size)):
-            texts = [text(item) for item in ahead]
-            yield ahead, texts, self._tokenize(texts, "document")
+        windows = iter(lambda: list(islice(stream, window or self.window)), [])
+        yield from self.stream_windows(
+            windows, text=text, top_k=top_k, tokens_per_batch=tokens_per_batch, on_progress=on_progress
+        )
+
+    def stream_windows(
+        self,
+        windows: Iterable[list[Item]],
+        *,
+        text: Callable[[Item], str] = str,
+        top_k: TopK = "model",
+        tokens_per_batch: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> Iterator[EncodedWindow]:
+        """Likewise, of a corpus that comes in windows already; the other arguments are the same."""
+        tokenised = self._tokenised_windows(windows, text)
+        if self.runs_ahead:
+            tokenised = overlapped(tokenised, ahead=1)
+        with closing(tokenised):
+            for items, texts, tokens in tokenised:
+                weights = self._encode_tokenised(texts, tokens, "document", top_k, tokens_per_batch, on_progress)
+                yield EncodedWindow(items, weights, _truncated(tokens))
+
+    @property
+    def window(self) -> int:
+        """Documents that are sorted by length together, where nothing else is said."""
+        return _WINDOWS.get(self.device.type, _WINDOWS["cpu"])
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether a GPU computes, so that the processor reads, tokenises and writes meanwhile."""
+        return self._tokenises_apart and self.device.type in _TOKENISED_AHEAD
+
+    def _tokenised_windows(
+        self, windows: Iterable[list[Item]], text: Callable[[Item], str]
+    ) -> Generator[tuple[list[Item], list[str], Sequence[TokenisedText]]]:
+        for items in windows:
+            texts = [text(item) for item in items]
+            yield items, texts, self._tokenize(texts, "document")
 
     def _encode(
         self,
