@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from splare_plugins.backbone.finite import require_finite
@@ -22,7 +21,8 @@ from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
 from splare_plugins.machine import Progress
 from splare_plugins.machine.overlap import overlapped
-from splare_plugins.model.batching import length_batches, start_top_k_rows, to_host
+from splare_plugins.model.batching import length_batches
+from splare_plugins.model.running import run_batches
 
 Item = TypeVar("Item")
 
@@ -33,8 +33,6 @@ TOKENS_PER_BATCH = {"cpu": 1536, "mps": 8192, "cuda": 32768}
 _WINDOWS = {"cpu": 512, "mps": 2048, "cuda": 4096}
 # Where the processor tokenises the next window while another device computes this one.
 _TOKENISED_AHEAD = ("cuda", "mps")
-# Batches that a device is given before the first of their results is waited for.
-_BATCHES_AHEAD = 1
 
 
 class EncodedWindow(NamedTuple):
@@ -285,42 +283,20 @@ class Encoder(ABC):
         top_k = self.config.side(side).top_k if top_k == "model" else top_k
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1 or None, not {top_k}")
-        rows: list[csr_array] = []
-        order: list[int] = []
-        started: deque[tuple[list[int], Callable[[], np.ndarray], Callable[[], csr_array]]] = deque()
-
-        def finish() -> None:
-            batch, finite, largest = started.popleft()
-            require_finite(torch.from_numpy(finite()), batch, texts.__getitem__, self.dtype)
-            rows.append(largest())
-            order.extend(batch)
-            if on_progress is not None:
-                on_progress(len(batch))
-
         lengths = [len(tokens.ids) for tokens in tokenised]
-        for batch in length_batches(lengths, tokens_per_batch or default_tokens(self.device), packed=self.packed):
-            weights = self._weights([tokenised[number] for number in batch], side)
-            started.append((batch, to_host(weights.isfinite().all(1)), start_top_k_rows(weights, top_k)))
-            del weights
-            if len(started) > _BATCHES_AHEAD:
-                finish()
-        while started:
-            finish()
-        return _in_order(rows, order, self.config.width)
+        budget = tokens_per_batch or default_tokens(self.device)
+        return run_batches(
+            length_batches(lengths, budget, packed=self.packed),
+            lambda batch: self._weights([tokenised[number] for number in batch], side),
+            lambda finite, batch: require_finite(finite, batch, texts.__getitem__, self.dtype),
+            top_k=top_k,
+            width=self.config.width,
+            on_progress=on_progress,
+        )
 
 
 def _truncated(tokenised: Sequence[TokenisedText]) -> np.ndarray:
     return np.array([tokens.truncated for tokens in tokenised], dtype=bool)
-
-
-def _in_order(rows: list[csr_array], order: list[int], width: int) -> csr_array:
-    """The rows of all batches in the order of their texts; one query, which is waited for, is left as it is."""
-    if not rows:
-        return csr_array(np.empty((0, width), dtype=np.float32))
-    if order == list(range(len(order))) and len(rows) == 1:
-        return rows[0]
-    encoded: csr_array = vstack(rows, format="csr")
-    return encoded[np.argsort(order)]
 
 
 def default_tokens(device: torch.device) -> int:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from splare_plugins.errors import SplareError
-from splare_plugins.model import encoder
+from splare_plugins.model import encoder, running
 from tests.tiny import TEXTS, tiny_model
 
 MANY = [f"{text} {number}" for number, text in enumerate(TEXTS * 6)]
@@ -66,7 +66,7 @@ def test_a_stream_that_is_given_up_ends_its_thread(as_on_cuda):
 def test_batches_ahead_of_their_results(monkeypatch, ahead, top_k):
     model = tiny_model()
     wanted = model.encode_documents(MANY, tokens_per_batch=100, top_k=top_k)
-    monkeypatch.setattr(encoder, "_BATCHES_AHEAD", ahead)
+    monkeypatch.setattr(running, "_AHEAD", ahead)
     assert (model.encode_documents(MANY, tokens_per_batch=100, top_k=top_k) != wanted).nnz == 0
 
 
