@@ -13,7 +13,7 @@ from splare_plugins.errors import InputError, MissingPartError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2")
+ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2", "packed")
 QUANTIZATIONS = ("8bit", "4bit")
 DTYPES = ("float32", "bfloat16", "float16")
 DeviceMap = str | dict[str, int | str]
@@ -54,6 +54,8 @@ def choose_attention(
 ) -> str | None:
     """The attention implementation for transformers; ``None`` is its own choice, sdpa.
 
+    Whether texts are packed is decided when the model runs, from ``"auto"``.
+
     Gemma 2 caps its attention scores, which sdpa cannot: on CUDA it takes flash attention where that is installed
     and flex attention otherwise, elsewhere the plain formula.
 
@@ -64,6 +66,8 @@ def choose_attention(
 
     if asked not in ATTENTIONS:
         raise InputError(f"there is no attention {asked!r}; try one of {', '.join(ATTENTIONS)}")
+    if asked == "packed":
+        asked = "auto"
     fits_flash = is_flash_attn_2_available() and dtype in (torch.float16, torch.bfloat16) and device.type == "cuda"
     if asked == "flash_attention_2" and not fits_flash:
         raise InputError(
