@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from splare_plugins.backbone.packed import attending, packed_inputs, to_device
+from splare_plugins.backbone.placement import to_device
 from splare_plugins.backbone.tokens import Encode, Tokens, pad, tokenise
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
@@ -118,6 +118,8 @@ class Backbone(nn.Module):
         return pack_states(self.padded_states(to_device(ids, self.device), mask), mask)
 
     def _packed_states(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
+        from splare_plugins.backbone.packed import attending, packed_inputs
+
         lengths = [len(tokens.ids) for tokens in batch]
         ids, table = np.concatenate([tokens.ids for tokens in batch]), self._position_table
         first = 0 if table is None else _first_position(table)

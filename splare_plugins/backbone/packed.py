@@ -21,6 +21,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from splare_plugins.backbone.placement import to_device
+
 _kernel: Any = None
 with suppress(ImportError):  # older versions of torch lack it
     from torch.nn.attention import varlen
@@ -69,13 +71,6 @@ def packed_inputs(lengths: Sequence[int], ids: np.ndarray, first: int, device: t
         "max_length_q": max(lengths),
         "max_length_k": max(lengths),
     }
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor there; a GPU at work is not waited for."""
-    if device.type != "cuda" or tensor.device.type == "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def attend(

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from splare_plugins.errors import InputError, MissingPartError
 
@@ -36,6 +37,13 @@ def choose_device(name: str, device_map: DeviceMap | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"the device {name!r} cannot be used here; try auto or cpu") from error
     return device
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor there; a GPU at work is not waited for."""
+    if device.type != "cuda" or tensor.device.type == "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def choose_precision(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
