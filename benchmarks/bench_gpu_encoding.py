@@ -2,8 +2,9 @@
 
 Each figure stands beside the floor that the card allows: the FLOPs of the layers, of attention and of the SAE, at the
 rate of a large matrix product measured in the same run. All models run with sdpa, the 2B one without the cap on its
-attention scores. Nothing is downloaded and no tokenizer runs. Run ``PYTHONPATH=. python
-benchmarks/bench_gpu_encoding.py``; ``--device cpu --tiny`` tries the script anywhere.
+attention scores. Each runs with texts padded and packed; where their vectors differ the script fails. Nothing is
+downloaded and no tokenizer runs. Run ``PYTHONPATH=. python benchmarks/bench_gpu_encoding.py``; ``--small`` tries the
+script on a processor.
 """
 
 from __future__ import annotations
@@ -17,17 +18,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from harness import Figure, add_options, disagree, paired, require_close, require_found, skip, write_record
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModel, BertConfig, Gemma2Config, Gemma2PreTrainedModel, LlamaConfig, PreTrainedConfig
 
 from splare_plugins.backbone import Backbone, Tokens
+from splare_plugins.backbone.fit import pack_where_it_fits
 from splare_plugins.config import SplareConfig
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.model.batching import length_batches, top_k_rows
 from splare_plugins.model.forward import token_states
 from splare_plugins.model.splare import SplareModel
 
+LENGTHS = ((512, 512), (128, 128), (64, 512))
+# Largest difference of a weight of a text, to its largest weight.
+SAME = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 VOCABULARY = 32_000  # the table of embeddings costs no FLOPs, so a small one will do
 TOP_K = 400
 
@@ -80,7 +86,26 @@ def build(shape: Shape, device: torch.device, dtype: torch.dtype) -> SplareModel
     network.config.is_causal = False
     tokenizer: Any = SimpleNamespace(is_fast=True, pad_token_id=0)
     config = SplareConfig(name="random", revision="0", backbone="backbone", width=shape.width)
-    return SplareModel(config, Backbone(network.eval(), tokenizer), head)
+    model = SplareModel(config, Backbone(network.eval(), tokenizer), head)
+    with torch.inference_mode():
+        reason = pack_where_it_fits(model.backbone, longest=512, anywhere=True)
+    if reason is not None:
+        disagree(f"{type(network).__name__} cannot take packed texts: {reason}")
+    return model
+
+
+@torch.inference_mode()
+def require_same_vectors(model: SplareModel) -> None:
+    """Of texts of mixed lengths, padded and packed."""
+    batch = make_tokens([64, 512, 65, 200, 127, 3, 300])
+    found = {}
+    for packed in (False, True):
+        model.backbone.packed = packed
+        found[packed] = model._weights(batch, "document").float().cpu().numpy()
+    sizes = found[False].max(axis=1, keepdims=True)
+    require_found("active latents", sizes.min())
+    tolerance = SAME[model.dtype]
+    require_close("vectors, padded and packed,", found[True] / sizes, found[False] / sizes, absolute=tolerance)
 
 
 def make_tokens(lengths: list[int]) -> list[Tokens]:
@@ -154,14 +179,42 @@ def measure(model: SplareModel, lengths: list[int], device: torch.device, budget
     def encode() -> None:
         model.encode_documents(texts, top_k=TOP_K, tokens_per_batch=budget)
 
-    first = [tokens[number] for number in next(length_batches(lengths, budget))]
+    first = [tokens[number] for number in next(length_batches(lengths, budget, packed=model.packed))]
     stages(model, first, device, 1)  # the kernels are chosen and loaded
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    seconds = median_seconds(encode, device, runs)
-    peak = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else float("nan")
+    taken = [median_seconds(encode, device, 1) for _ in range(runs)]
+    seconds = statistics.median(taken)
+    peak = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
     parts = stages(model, first, device, runs)
-    return {"rate": sum(lengths) / seconds, "peak": peak, "parts": [part / sum(parts) for part in parts]}
+    return {
+        "rate": sum(lengths) / seconds,
+        "rates": [sum(lengths) / each for each in taken],
+        "peak": peak,
+        "parts": [part / sum(parts) for part in parts],
+    }
+
+
+def figures_of(label: str, rates: dict[tuple[tuple[int, int], bool], list[float]]) -> list[Figure]:
+    """The two ratios that matter of one model: mixed lengths to uniform ones, and packed to padded."""
+    uniform, mixed = LENGTHS[:2], LENGTHS[2]
+    alike = [statistics.mean(pair) for pair in zip(*(rates[lengths, True] for lengths in uniform), strict=True)]
+    common = {"unit": ["x"], "command": "bench_gpu_encoding.py"}
+    return [
+        Figure(
+            what=f"encoder in the shape of {label}, texts of 64 to 512 tokens, packed, tokens/s",
+            against="texts of 512 and of 128 tokens",
+            ratio=[paired(rates[mixed, True], alike)],
+            aim=0.92,
+            **common,
+        ),
+        Figure(
+            what=f"encoder in the shape of {label}, texts of 64 to 512 tokens, packed, tokens/s",
+            against="the same padded",
+            ratio=[paired(rates[mixed, True], rates[mixed, False])],
+            **common,
+        ),
+    ]
 
 
 def main() -> None:
@@ -172,7 +225,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32_768, help="padded tokens a batch")
     parser.add_argument("--batches", type=int, default=2, help="batches of one repetition")
     parser.add_argument("--runs", type=int, default=3, help="repetitions; the median counts")
+    add_options(parser, {"device": "cpu", "tiny": True, "runs": 1, "batches": 1})
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        skip("there is no cuda device; --small tries the script without one")
     device = torch.device(options.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     budget = 1024 if options.tiny else options.tokens
@@ -180,37 +236,52 @@ def main() -> None:
     rate = matmul_rate(device, dtype, 512 if options.tiny else 8192)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     table = Table(title=f"{name}, torch {torch.__version__}, {dtype}, sdpa, matmul {rate / 1e12:.0f} TFLOP/s")
-    for column in ("model", "tokens a text", "tokens a batch", "tokens/s", "texts/s", "of the floor"):
+    for column in ("model", "tokens a text", "texts", "tokens a batch", "tokens/s", "texts/s", "of the floor"):
         table.add_column(column, justify="right")
     for column in ("backbone", "pool", "top-k, CSR", "peak GiB", "of it weights"):
         table.add_column(column, justify="right")
+    rows: list[dict[str, Any]] = []
+    ratios: list[Figure] = []
     for label in options.models:
         begin = time.perf_counter()
         model = build(shapes(options.tiny)[label], device, dtype)
         synchronise(device)
         weights = sum(part.nbytes for part in (*model.backbone.parameters(), *model.head.parameters())) / 2**30
         built = time.perf_counter() - begin
-        for low, high in ((512, 512), (128, 128), (64, 512)):
+        require_same_vectors(model)
+        rates = {}
+        for (low, high), packed in ((lengths, packed) for lengths in LENGTHS for packed in (False, True)):
+            model.backbone.packed = packed
             mean = (low + high) // 2
             lengths = np.linspace(low, high, options.batches * budget // mean).astype(int).tolist()
             figures = measure(model, lengths, device, budget, options.runs)
+            rates[(low, high), packed] = figures["rates"]
             floor = rate / (flops(model, lengths) / sum(lengths))
             table.add_row(
                 label,
                 str(low) if low == high else f"{low} to {high}",
+                "packed" if packed else "padded",
                 f"{budget:,}",
                 f"{figures['rate']:,.0f}",
                 f"{figures['rate'] * len(lengths) / sum(lengths):,.0f}",
                 f"{figures['rate'] / floor:.0%} of {floor:,.0f}",
                 *(f"{part:.1%}" for part in figures["parts"]),
-                f"{figures['peak']:.1f}",
+                f"{figures['peak'] or 0:.1f}",
                 f"{weights:.1f}",
             )
+            rows.append(
+                {"model": label, "tokens": [low, high], "packed": packed, "of the floor": figures["rate"] / floor}
+            )
+            rows[-1] |= {name: figures[name] for name in ("rate", "peak", "parts")}
+        ratios += figures_of(label, rates)
         print(f"{label}: built in {built:.1f} s, measured in {time.perf_counter() - begin - built:.1f} s", flush=True)
         del model
         if device.type == "cuda":
             torch.cuda.empty_cache()
     Console(width=160).print(table)
+    for figure in ratios:
+        print(f"{figure.what} / {figure.against}: {figure.ratio[0]:.2f}")
+    write_record(options, ratios, rows=rows)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 Each side runs in a process of its own, in turn; time is the best of several runs, memory what the process's peak
 grew by. Run ``python benchmarks/bench_pooling.py``.
+
+With ``--device cuda``: the pool of a GPU at 65,536, 131,072 and 262,144 latents, its forward pass and a whole training
+step, and the most that a fused kernel could save of either. ``--device cpu --small`` tries that anywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness import Figure, add_options, require_close, require_found, write_record
+from harness import Figure, add_options, require_close, require_found, skip, write_record
 
 TEXTS, TOKENS, SIZE = 9, 128, 512
 
@@ -81,8 +84,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="processes of each side, in turn")
     parser.add_argument("--side", choices=["chunked", "dense"], help=argparse.SUPPRESS)
     parser.add_argument("--width", type=int, default=65_536, help="latents")
-    add_options(parser, {"runs": 1, "rounds": 1, "width": 16_384})
+    parser.add_argument("--device", help="the pool of a device of torch, such as cuda, in this process")
+    on_device = parser.add_argument_group("with --device")
+    on_device.add_argument("--widths", type=int, nargs="+", default=[65_536, 131_072, 262_144])
+    on_device.add_argument("--texts", type=int, default=64)
+    on_device.add_argument("--tokens", type=int, default=128)
+    on_device.add_argument("--size", type=int, default=4096)
+    on_device.add_argument("--layers", type=int, default=27, help="of Llama-3.1-8B, below the pool in a step")
+    small = {"widths": [2048, 4096], "texts": 4, "tokens": 32, "size": 128, "layers": 2}
+    add_options(parser, {"runs": 1, "rounds": 1, "width": 16_384, **small})
     options = parser.parse_args()
+    if options.device:
+        import torch
+        from pooling_on_device import run
+
+        if options.device == "cuda" and not torch.cuda.is_available():
+            skip("there is no cuda device; --device cpu --small tries the same without one")
+        run(options)
+        return
     if options.side:
         print(json.dumps(measure(options.side, options.runs, options.width)))
         return

@@ -71,12 +71,14 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="leave SciFact out")
     parser.add_argument("--engines", action="store_true", help="through Lucene and an OpenSearch node too")
     parser.add_argument("--model", default="splare-e5-small")
+    parser.add_argument("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES), help="of XQuAD")
     parser.add_argument("--queries", type=int, help="of a set; by default all")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    add_options(parser, {"fast": True, "queries": 40})
+    add_options(parser, {"fast": True, "queries": 40, "languages": ["en", "de"]})
     options = parser.parse_args()
     model = SplareModel.from_pretrained(options.model, dtype=options.dtype)
-    tasks = [(f"xquad {language} -> en", DATA / "xquad" / language, DATA / "xquad" / "en") for language in LANGUAGES]
+    xquad = DATA / "xquad"
+    tasks = [(f"xquad {language} -> en", xquad / language, xquad / "en") for language in options.languages]
     if not options.fast:
         tasks.append(("scifact", DATA / "scifact", DATA / "scifact"))
     with ExitStack() as stack:

@@ -1,8 +1,8 @@
 """What a runtime and a precision bring the built-in model for one query, and cost in quality, against torch float32.
 
 ``query``: one query, text to impacts, median CPU time on one thread. ``start``: a new process until it has answered
-its first query, medians; each process in turn. ``quality DATA``: nDCG@10 of impacts on the ten sets of
-docs/figures.md, for each precision in OpenVINO; DATA holds BEIR folders.
+its first query, medians; each process in turn. ``demo``: what the demo encodes. ``quality DATA``: nDCG@10 of impacts
+on the ten sets of docs/figures.md, for each precision in OpenVINO; DATA holds BEIR folders.
 
 Run ``python benchmarks/bench_runtimes.py query``.
 """
@@ -41,6 +41,7 @@ QUERIES = (
 SETS = [(f"xquad/{language}", "xquad/en") for language in ("en", "de", "es", "zh", "ru", "ar")]
 SETS += [(name, name) for name in ("scifact", "cranfield", "cacm", "vaswani")]
 DEPTH = 100
+DATA = Path(__file__).parents[1] / "examples" / "data"
 WARM_UP, TURN = 4, 16
 # Of a weight, between each way and torch in float32; int8 is coarse.
 DIFFERENCE = {"OpenVINO float32": 1e-4, "OpenVINO bfloat16": 0.05, "OpenVINO int8": 0.5}
@@ -96,6 +97,33 @@ def start(options: argparse.Namespace) -> list[Figure]:
             unit=["x less"] * 3,
             aim=2,
             command="bench_runtimes.py start",
+        )
+    ]
+
+
+def demo(options: argparse.Namespace) -> list[Figure]:
+    """What ``make demo`` encodes: the paragraphs of XQuAD, and the questions in two other languages."""
+    torch.set_num_threads(1)
+    documents = [each.content for each in read_documents(DATA / "xquad" / "en")]
+    queries = [each.text for language in ("de", "zh") for each in read_queries(DATA / "xquad" / language)]
+    queries = queries[: options.queries]
+    taken: dict[str, float] = {}
+    found: dict[str, Any] = {}
+    for name in list(WAYS)[:2]:
+        model = SplareModel.from_pretrained(device="cpu", **WAYS[name])
+        begin = time.process_time()
+        found[name] = model.encode_documents(documents), model.encode_queries(queries)
+        taken[name] = time.process_time() - begin
+    for ours, theirs in zip(*found.values(), strict=True):
+        require_close("sums of weights", ours.sum(1), theirs.sum(1), relative=1e-4)
+    return [
+        Figure(
+            what=f"what the demo encodes, {len(documents)} documents and {len(queries):,} queries, default precision",
+            against="itself in torch in float32",
+            ratio=show(taken, "s"),
+            unit=["x less"],
+            aim=1.5,
+            command="bench_runtimes.py demo",
         )
     ]
 
@@ -159,12 +187,13 @@ def ndcg(model: SplareModel, asking: Path, corpus: Path, encoded: dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["query", "start", "quality"], nargs="?", default="query")
+    parser.add_argument("what", choices=["query", "start", "demo", "quality"], nargs="?", default="query")
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int)
-    add_options(parser, {"rounds": 1})
+    parser.add_argument("--queries", type=int, help="of the demo; by default all")
+    add_options(parser, {"rounds": 1, "queries": 40})
     options = parser.parse_args()
-    write_record(options, {"query": query, "start": start, "quality": quality}[options.what](options))
+    write_record(options, {"query": query, "start": start, "demo": demo, "quality": quality}[options.what](options))
 
 
 if __name__ == "__main__":

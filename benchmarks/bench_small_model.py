@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=[*ENGLISH, *(f"xquad/{language}" for language in ASKING)])
     parser.add_argument("--queries", type=int, help="of a set; by default all")
     parser.add_argument("--dtype", default="float32")
-    add_options(parser, {"sets": ["xquad/en", "xquad/de"], "queries": 40})
+    add_options(parser, {"sets": ["xquad/de"], "queries": 40})
     options = parser.parse_args()
     names = {"dense": options.dense or options.before or options.model, "before": options.before}
     names |= {"SPLADE": options.splade, "SPLARE": options.model}

@@ -1,6 +1,6 @@
 """Constants of ``splare estimate``, fitted to the records in ``results``; and the tables of docs/capacity.md.
 
-A straight line is fitted by its relative errors and with no negative term, a power by least squares of logarithms.
+Each is a straight line in the number of postings, fitted by its relative errors and without a negative term.
 ``python benchmarks/capacity.py --write`` makes ``splare_plugins/retrieval/capacity.json`` and the tables anew.
 """
 
@@ -26,6 +26,7 @@ LINES = {
     "build_cpu_hours": ("build_s", 1 / 3600),
     "build_memory_bytes": ("peak_mb", 1e6),
     "search_memory_bytes": ("search_peak_mb", 1e6),
+    "latency_ms": ("median_ms", 1.0),
 }
 COUNTS = (10**6, 10**7, 10**8, 10**9)
 
@@ -49,11 +50,11 @@ def fit(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for name, (column, unit) in LINES.items():
         if all(column in row for row in rows):
             values = np.array([row[column] * unit for row in rows])
-            terms = np.stack([np.ones_like(postings), postings / postings.max()], axis=1) / values[:, None]
-            constant, slope = nnls(terms, np.ones_like(values))[0]
+            # By relative errors; what takes less than a second is not told apart.
+            weights = 1 / np.maximum(values, 1 / 3600 if name == "build_cpu_hours" else 0)
+            terms = np.stack([np.ones_like(postings), postings / postings.max()], axis=1) * weights[:, None]
+            constant, slope = nnls(terms, values * weights)[0]
             found[name] = [float(constant), float(slope / postings.max())]
-    exponent, factor = np.polyfit(np.log(postings), np.log([row["median_ms"] for row in rows]), 1)
-    found["latency_ms"] = {"factor": float(np.exp(factor)), "exponent": float(max(exponent, 0))}
     found["measured_up_to"] = int(max(row["documents"] for row in rows))
     return found
 
@@ -91,7 +92,7 @@ def errors(measured: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         load = Load(documents=row["documents"], latents=row["postings"] / row["documents"])
         found = estimate_index(row["engine"], load, measured)
         cells = []
-        for name, (column, unit) in {**LINES, "latency_ms": ("median_ms", 1)}.items():
+        for name, (column, unit) in LINES.items():
             cells.append(f"{100 * (found[name] / (row[column] * unit) - 1):+.0f} %" if column in row else "-")
         yield row["engine"], f"{row['documents']:,}", *cells
 

@@ -24,7 +24,7 @@ PANELS = (
     ("build_s", "building, CPU time (s)"),
     ("megabytes", "index on disk (MB)"),
     ("peak_mb", "peak memory of building (MB)"),
-    ("median_ms", "a query, CPU time (ms), dashed: 99th percentile"),
+    ("median_ms", "a query, CPU time (ms); dashed: p99"),
 )
 
 

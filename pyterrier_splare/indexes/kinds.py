@@ -12,7 +12,7 @@ from pyterrier_splare.indexes.anserini import AnseriniEngine, AnseriniSearcher
 from pyterrier_splare.indexes.artifact import FolderIndex
 from pyterrier_splare.indexes.indexer import SplareIndexer
 from pyterrier_splare.indexes.pisa import ALGORITHMS, PisaEngine, PisaSearcher, require_pisa
-from pyterrier_splare.indexes.retriever import PisaRetriever, SeismicRetriever
+from pyterrier_splare.indexes.retriever import MemoryRetriever, PisaRetriever, SeismicRetriever
 from pyterrier_splare.indexes.seismic_engine import EXHAUSTIVE, SeismicEngine, SeismicSearcher
 from pyterrier_splare.indexes.terrier import TerrierEngine, TerrierSearcher
 from pyterrier_splare.indexes.wrapped import MemoryFolderEngine, MemoryFolderSearcher
@@ -241,6 +241,18 @@ class MemorySplareIndex(SplareIndex):
             self._temporary = tempfile.TemporaryDirectory(prefix="splare-")
             path = Path(self._temporary.name) / "index"
         super().__init__(path, model=model, overwrite=overwrite)
+
+    def retriever(self, *, num_results: int = 1000, device: str = "cpu", verbose: bool = False) -> MemoryRetriever:
+        """Queries with ``query_toks`` to results.
+
+        Args:
+            num_results: most documents per query.
+            device: where they are looked for: ``"cpu"``, ``"cuda"``, another device of torch, or ``"auto"``; the
+                results are the same.
+            verbose: show a progress bar.
+        """
+        self.require_own_model()
+        return MemoryRetriever(self, num_results=num_results, device=device, verbose=verbose)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._temporary is not None:

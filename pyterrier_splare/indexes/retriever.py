@@ -169,6 +169,16 @@ class PisaRetriever(SplareRetriever):
             pisa.check_option(name, value)
 
 
+class MemoryRetriever(SplareRetriever):
+    """Made by ``SplareIndex.memory(...).retriever()``, which documents the settings."""
+
+    _options = ("device",)
+
+    def __init__(self, index: Source, *, num_results: int = 1000, device: str = "cpu", verbose: bool = False) -> None:
+        super().__init__(index, num_results=num_results, verbose=verbose)
+        self.device = device
+
+
 class SeismicRetriever(SplareRetriever):
     """Made by ``SplareIndex.seismic(...).retriever()``, which documents the settings."""
 

@@ -92,7 +92,7 @@ class MemoryFolderWriter(WrappedWriter):
 
 
 class MemoryFolderSearcher(WrappedSearcher):
-    """Searches with the core's in-memory engine."""
+    """Searches with the core's in-memory engine; its option is ``device``."""
 
     kind = MemoryFolderWriter.kind
     inner = MemoryEngine

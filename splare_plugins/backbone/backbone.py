@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from splare_plugins.backbone.placement import to_device
 from splare_plugins.backbone.tokens import Encode, Tokens, pad, tokenise
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _ADAPTED = "_hf_peft_config_loaded"
+# A tokenizer refuses to be set to another length while another thread uses it.
+_TOKENISING = threading.Lock()
 # Where peft puts what it wraps: layers, whole modules, and embeddings of which single tokens are trained.
 _WRAPPERS = re.compile(r"\.(?:base_layer|original_module|token_adapter)(?=\.)")
 # Initialisations that take a part of the weights away, into the adapter.
@@ -32,7 +37,13 @@ class Backbone(nn.Module):
     Args:
         model: a headless transformers model, already cut and bidirectional.
         tokenizer: a fast tokenizer; its offsets tell prompt from text.
+
+    Attributes:
+        packed: whether texts are encoded one after the other in a row, without padding, where nothing is trained; see
+            :func:`splare_plugins.backbone.fit.pack_where_it_fits`.
     """
+
+    packed = False
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
@@ -54,10 +65,14 @@ class Backbone(nn.Module):
     @property
     def positions(self) -> int | None:
         """Tokens that the table of positions has room for; ``None`` for a model without such a table."""
+        table = self._position_table
+        return None if table is None else table.num_embeddings - _first_position(table)
+
+    @property
+    def _position_table(self) -> nn.Embedding | None:
         for name, module in self.model.named_modules():
             if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-                # The families that pad the table (RoBERTa's) count positions from behind the padding's row.
-                return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+                return module
         return None
 
     def tokenize(self, texts: Sequence[str], prompt: str, max_length: int) -> list[Tokens]:
@@ -66,7 +81,8 @@ class Backbone(nn.Module):
         Raises:
             InputError: for a text that is not valid Unicode (a lone surrogate), naming its position.
         """
-        return tokenise(encoding_with(self.tokenizer, max_length), texts, prompt, max_length)
+        with _TOKENISING:
+            return tokenise(encoding_with(self.tokenizer, max_length), texts, prompt, max_length)
 
     def pad(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
         """Token ids of a batch, padded on the right, whatever side the tokenizer prefers; and the real ones.
@@ -95,8 +111,22 @@ class Backbone(nn.Module):
         Returns:
             states, shape ``[tokens, d]``, text after text; and offsets, shape ``[texts + 1]``.
         """
+        empty = not any(len(tokens.ids) for tokens in batch)
+        if self.packed and not empty and not self.model.training and not torch.is_grad_enabled():
+            return self._packed_states(batch)
         ids, mask = self.pad(batch)
-        return pack_states(self.padded_states(ids.to(self.device), mask), mask)
+        return pack_states(self.padded_states(to_device(ids, self.device), mask), mask)
+
+    def _packed_states(self, batch: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
+        from splare_plugins.backbone.packed import attending, packed_inputs
+
+        lengths = [len(tokens.ids) for tokens in batch]
+        ids, table = np.concatenate([tokens.ids for tokens in batch]), self._position_table
+        first = 0 if table is None else _first_position(table)
+        inputs = packed_inputs(lengths, ids, first, self.device)
+        with attending(self.device, self.model.dtype):
+            states = self.model(**inputs).last_hidden_state[0]
+        return states, to_device(torch.from_numpy(np.cumsum([0, *lengths])), states.device)
 
     @property
     def adapted(self) -> bool:
@@ -151,6 +181,11 @@ class Backbone(nn.Module):
             setattr(self.model, _ADAPTED, True)
 
 
+def _first_position(table: nn.Embedding) -> int:
+    """The families that pad the table (RoBERTa's) count positions from behind the padding's row."""
+    return 0 if table.padding_idx is None else table.padding_idx + 1
+
+
 def encoding_with(tokenizer: PreTrainedTokenizerFast, max_length: int, **options: Any) -> Encode:
     """A tokenizer of transformers as :func:`tokenise` takes it; ``options`` are more of its call."""
 
@@ -176,5 +211,5 @@ def pack_states(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     # Selected by number and not by boolean index, which would sort in backward.
     real = mask.flatten().nonzero().squeeze(1)
     if len(real) < len(packed):
-        packed = packed.index_select(0, real.to(device))
-    return packed, functional.pad(mask.sum(1).cumsum(0), (1, 0)).to(device)
+        packed = packed.index_select(0, to_device(real, device))
+    return packed, to_device(functional.pad(mask.sum(1).cumsum(0), (1, 0)), device)

@@ -13,24 +13,28 @@ from splare_plugins.errors import SplareError
 _SHOWN = 60
 
 
+def finite_rows(rows: Tensor) -> Tensor:
+    """Whether each vector has neither a NaN nor an infinity; bool, shape ``[rows]``, where the vectors are."""
+    # A sum is finite only of finite numbers, and much faster than a look at each; it may overflow, though.
+    if rows.device.type == "cpu" and bool((finite := rows.sum(1).isfinite()).all()):
+        return finite
+    return rows.isfinite().all(1)
+
+
 def require_finite(
-    rows: Tensor, numbers: Sequence[int], text: Callable[[int], str], dtype: torch.dtype | None
+    finite: Tensor, numbers: Sequence[int], text: Callable[[int], str], dtype: torch.dtype | None
 ) -> None:
     """Refuse vectors with a NaN or an infinity, which would go into an index as empty documents.
 
     Args:
-        rows: one a text, shape ``[texts, n]``; looked at once, so a GPU is waited for once.
-        numbers: of the rows' texts.
+        finite: whether the vector of each text is, bool, shape ``[texts]``.
+        numbers: of the texts.
         text: gives a text by its number.
         dtype: that the model runs in, where it is known.
 
     Raises:
         SplareError: naming the first such text, the dtype and the way out.
     """
-    # A sum is finite only of finite numbers, and five times faster than looking at each; it may overflow, though.
-    if bool(rows.sum(1).isfinite().all()):
-        return
-    finite = rows.isfinite().all(1)
     if bool(finite.all()):
         return
     number = numbers[int((~finite).nonzero()[0])]

@@ -28,11 +28,14 @@ from transformers import (
 from splare_plugins.backbone.adapter import apply_adapter
 from splare_plugins.backbone.backbone import Backbone
 from splare_plugins.backbone.final_norm import drop_final_norm
+from splare_plugins.backbone.fit import pack_where_it_fits
 from splare_plugins.backbone.guard import require_bidirectional
 from splare_plugins.backbone.placement import DeviceMap, choose_attention, placement_options, require_package
 from splare_plugins.backbone.source import Source, find_backbone
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Where models of text and images keep the part that reads text, for example Gemma 3 from 4B on.
 _TEXT_PART = {r"^(model\.)?language_model\.(model\.)?": ""}
@@ -57,7 +60,8 @@ def load_backbone(
         folder: the model folder.
         device: where to put it; not used with ``device_map``.
         dtype: of the weights.
-        attention: transformers' name of an implementation; ``"auto"`` takes the fastest that the model allows.
+        attention: transformers' name of an implementation; ``"packed"`` has no padding; ``"auto"`` takes the fastest
+            that the model allows.
         device_map: spread the weights over devices with accelerate: ``"auto"`` or a dict.
         local_files_only: never ask a hub.
 
@@ -100,7 +104,21 @@ def load_backbone(
     if config.bidirectional:
         with _first_run(backbone, config):
             require_bidirectional(backbone)
+    if attention in ("auto", "packed"):
+        _pack(backbone, config, required=attention == "packed")
     return backbone
+
+
+@torch.inference_mode()
+def _pack(backbone: Backbone, config: SplareConfig, *, required: bool) -> None:
+    if backbone.device.type != "cuda" and not required:
+        return
+    longest = max(config.query.max_length, config.document.max_length)
+    reason = pack_where_it_fits(backbone, longest=longest, anywhere=required)
+    if reason is not None and required:
+        raise InputError(f"{type(backbone.model).__name__} cannot take packed texts: {reason}; use the attention auto")
+    if reason is not None:
+        logger.info("texts are padded for %s: %s", type(backbone.model).__name__, reason)
 
 
 def _load(

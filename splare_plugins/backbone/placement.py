@@ -7,13 +7,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from splare_plugins.errors import InputError, MissingPartError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2")
+ATTENTIONS = ("auto", "eager", "sdpa", "flex_attention", "flash_attention_2", "packed")
 QUANTIZATIONS = ("8bit", "4bit")
 DTYPES = ("float32", "bfloat16", "float16")
 DeviceMap = str | dict[str, int | str]
@@ -38,6 +39,13 @@ def choose_device(name: str, device_map: DeviceMap | None) -> torch.device:
     return device
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor there; a GPU at work is not waited for."""
+    if device.type != "cuda" or tensor.device.type == "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def choose_precision(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     """The dtype of that name; ``"auto"`` is bfloat16 on cuda and float32 elsewhere."""
     if dtype == "auto":
@@ -54,6 +62,8 @@ def choose_attention(
 ) -> str | None:
     """The attention implementation for transformers; ``None`` is its own choice, sdpa.
 
+    Whether texts are packed is decided when the model runs, from ``"auto"``.
+
     Gemma 2 caps its attention scores, which sdpa cannot: on CUDA it takes flash attention where that is installed
     and flex attention otherwise, elsewhere the plain formula.
 
@@ -64,6 +74,8 @@ def choose_attention(
 
     if asked not in ATTENTIONS:
         raise InputError(f"there is no attention {asked!r}; try one of {', '.join(ATTENTIONS)}")
+    if asked == "packed":
+        asked = "auto"
     fits_flash = is_flash_attn_2_available() and dtype in (torch.float16, torch.bfloat16) and device.type == "cuda"
     if asked == "flash_attention_2" and not fits_flash:
         raise InputError(

@@ -94,7 +94,8 @@ def _flops(found: ModelDescription) -> float:
             network = AutoModel.from_config(settings)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"cannot read the shape of the backbone {Path(source.name).name}: {error}") from error
-    linear = sum(each.weight.numel() for each in network.modules() if isinstance(each, torch.nn.Linear))
+    layers = (each for name, each in network.named_modules() if not name.startswith("pooler"))  # loaded without it
+    linear = sum(each.weight.numel() for each in layers if isinstance(each, torch.nn.Linear))
     return flops_per_token(found.config, linear, settings.hidden_size)
 
 

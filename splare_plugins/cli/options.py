@@ -169,7 +169,9 @@ class Computing:
 
     dtype: Annotated[str, _loading_option("Of the weights: auto, float32, bfloat16, float16.")] = "auto"
     runtime: Annotated[str, _loading_option("What computes it on a processor: auto, torch, openvino.")] = "auto"
-    attention: Annotated[str, _loading_option("auto, eager, sdpa, flex_attention, flash_attention_2.")] = "auto"
+    attention: Annotated[str, _loading_option("auto, eager, sdpa, flex_attention, flash_attention_2, packed.")] = (
+        "auto"
+    )
     quantize: Annotated[
         str,
         _loading_option(

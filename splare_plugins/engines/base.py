@@ -175,8 +175,10 @@ class PairedEngine:
         Raises:
             InputError: for an option that the searcher does not have.
         """
-        known = [name for name in signature(type(self).searcher_class).parameters if name != "location"]
-        if unknown := sorted(options.keys() - set(known)):
+        taken = signature(type(self).searcher_class).parameters.values()
+        known = [each.name for each in taken if each.kind is each.KEYWORD_ONLY]
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in taken)  # and hands them on to one that does not
+        if unknown := [] if takes_any else sorted(options.keys() - set(known)):
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise InputError(f"searching with {self.name} has no setting {unknown[0]!r}; {has}")
         return type(self).searcher_class(location, **options)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,9 @@ from splare_plugins.engines.checks import check_batch, check_impacts, check_k
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import replacing
 
+if TYPE_CHECKING:
+    import torch
+
 INDEX_FILE = "memory_index.safetensors"
 FORMAT_VERSION = 1
 _CARD = "splare"
@@ -29,7 +32,7 @@ _SCORES_AT_ONCE = 1 << 22
 
 
 class MemoryEngine:
-    """Holds the whole index in memory and scores it exactly, with 64-bit integers.
+    """Holds the whole index in memory, the processor's or a GPU's, and scores it exactly.
 
     The index is a folder with one safetensors file, so that publishing and replacing it is one rename: matrix, ids,
     and the config in the header. Stored fields (``documents``) are not kept.
@@ -44,10 +47,11 @@ class MemoryEngine:
         _refuse_options(options)
         return MemoryWriter(location, config, overwrite=overwrite)
 
-    def searcher(self, location: str, **options: Any) -> MemorySearcher:
-        """See :meth:`Engine.searcher`; there are no options."""
-        _refuse_options(options)
-        return MemorySearcher(location)
+    def searcher(self, location: str, *, device: str | torch.device = "cpu", **options: Any) -> MemorySearcher:
+        """See :meth:`Engine.searcher`; ``device`` is that of :class:`MemorySearcher`."""
+        if options:
+            raise InputError(f"searching with memory has no setting {next(iter(options))!r}; it has device")
+        return MemorySearcher(location, device=device)
 
 
 class MemoryWriter(IndexWriter):
@@ -122,36 +126,66 @@ class MemoryWriter(IndexWriter):
 
 
 class MemorySearcher(Searcher):
-    """Exact search; documents with the same score come in the order in which they were indexed."""
+    """Exact search; documents with the same score come in the order in which they were indexed.
 
-    def __init__(self, location: str) -> None:
+    Args:
+        location: folder of the index.
+        device: where the products are computed: ``"cpu"`` takes scipy and 64-bit integers; ``"cuda"``, or another
+            device of torch, :class:`splare_plugins.engines.device.DeviceProduct`, with the same results; ``"auto"`` is
+            cuda where there is one.
+
+    Raises:
+        InputError: if there is no index, or the device cannot be used or has too little memory.
+    """
+
+    def __init__(self, location: str, *, device: str | torch.device = "cpu") -> None:
         card, self._docids, matrix = _load(Path(location))
         self.config = SplareConfig.from_dict(card["config"]) if card["config"] else None
-        self.num_docs = len(self._docids)
-        self._latents_by_document = matrix.T.tocsr()
+        self.num_docs, self._width = matrix.shape
+        self._product: _Product | None = _product(matrix, device)
 
     def search(self, impacts: csr_array, k: int) -> list[Hits]:
         """See :meth:`Searcher.search`."""
         check_k(k)
-        check_impacts(impacts, self._latents_by_document.shape[0])
-        step = max(1, _SCORES_AT_ONCE // max(1, self.num_docs))
+        check_impacts(impacts, self._width)
+        if self._product is None:
+            raise InputError("this index was closed; open it again")
         return [
-            hits
-            for start in range(0, impacts.shape[0], step)
-            for hits in self._search(impacts[start : start + step].astype(np.int64), k)
+            Hits([self._docids[document] for document in documents], scores.astype(float))
+            for documents, scores in self._product.best(impacts, k)
         ]
 
     def close(self) -> None:
         """Release the index."""
-        self._docids, self._latents_by_document = [], csr_array(self._latents_by_document.shape, dtype=np.int64)
+        self._docids, self._product = [], None
 
-    def _search(self, impacts: csr_array, k: int) -> Iterator[Hits]:
-        scores = impacts @ self._latents_by_document
-        scores.sort_indices()
-        for start, end in pairwise(scores.indptr.tolist()):
-            best = _best(scores.data[start:end], k)
-            documents = scores.indices[start:end][best]
-            yield Hits([self._docids[document] for document in documents], scores.data[start:end][best].astype(float))
+
+class _Product(Protocol):
+    def best(self, queries: csr_array, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each query the numbers of its best ``k`` documents, and their scores."""
+
+
+def _product(documents: csr_array, device: str | torch.device) -> _Product:
+    if device == "cpu":
+        return _HostProduct(documents)
+    from splare_plugins.engines.device import DeviceProduct, find_device
+
+    place = find_device(device)
+    return _HostProduct(documents) if place is None else DeviceProduct(documents, place)
+
+
+class _HostProduct:
+    def __init__(self, documents: csr_array) -> None:
+        self._latents_by_document = documents.T.tocsr()
+
+    def best(self, queries: csr_array, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        step = max(1, _SCORES_AT_ONCE // max(1, self._latents_by_document.shape[1]))
+        for begin in range(0, queries.shape[0], step):
+            scores = queries[begin : begin + step].astype(np.int64) @ self._latents_by_document
+            scores.sort_indices()
+            for start, end in pairwise(scores.indptr.tolist()):
+                best = _best(scores.data[start:end], k)
+                yield scores.indices[start:end][best], scores.data[start:end][best]
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:

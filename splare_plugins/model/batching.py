@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,17 +10,22 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 
-def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def length_batches(lengths: Sequence[int], budget: int, *, packed: bool = False) -> Iterator[list[int]]:
     """Numbers of texts that are encoded together, longest first, so that hardly anything is padding.
 
     Args:
         lengths: tokens of each text.
-        budget: most padded tokens of a batch; a longer text makes a batch of its own.
+        budget: most tokens of a batch; a longer text makes a batch of its own.
+        packed: count the texts' own tokens, and not what they are padded to.
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    start = 0
+    sizes, start = np.asarray(lengths, dtype=np.int64)[order], 0
+    ends = np.concatenate([[0], np.cumsum(sizes)])
     while start < len(order):
-        size = max(1, budget // max(1, lengths[order[start]]))
+        size = int(np.searchsorted(ends, budget + ends[start], side="right")) - 1 - start
+        if not packed:
+            size = budget // max(1, int(sizes[start]))
+        size = max(1, size)
         yield order[start : start + size].tolist()
         start += size
 
@@ -43,18 +48,46 @@ def top_k_rows(weights: Tensor, top_k: int | None) -> csr_array:
     Returns:
         float32, shape ``(texts, width)``.
     """
-    texts, width = weights.shape
+    return start_top_k_rows(weights, top_k)()
+
+
+def start_top_k_rows(weights: Tensor, top_k: int | None) -> Callable[[], csr_array]:
+    """Likewise; a GPU is waited for when the rows are asked for, so that it may have more to do meanwhile."""
+    width = weights.shape[1]
     if top_k is not None and top_k < width:
         values, columns = weights.topk(top_k, dim=1, sorted=False)
         columns, order = columns.sort(dim=1)
         # Brought to the host whole and sifted there: a GPU would be waited for at every boolean index.
-        kept, ids = values.gather(1, order).float().cpu().numpy(), columns.int().cpu().numpy()
-        filled = kept > 0
-        data, indices, counts = kept[filled], ids[filled], filled.sum(1)
-    else:
-        positive = weights > 0
-        data = weights[positive].float().cpu().numpy()
-        indices = positive.nonzero()[:, 1].int().cpu().numpy()
-        counts = positive.sum(1).cpu().numpy()
+        kept, ids = to_host(values.gather(1, order).float()), to_host(columns.int())
+
+        def largest() -> csr_array:
+            best, latents = kept(), ids()
+            filled = best > 0
+            return _rows(best[filled], latents[filled], filled.sum(1), width)
+
+        return largest
+    positive = weights > 0
+    data, indices = to_host(weights[positive].float()), to_host(positive.nonzero()[:, 1].int())
+    counts = to_host(positive.sum(1))
+    return lambda: _rows(data(), indices(), counts(), width)
+
+
+def to_host(tensor: Tensor) -> Callable[[], np.ndarray]:
+    """Begin to copy a tensor; what is returned waits for the copy and gives it."""
+    if tensor.device.type != "cuda":
+        copied = tensor.cpu().numpy()
+        return lambda: copied
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record(torch.cuda.current_stream(tensor.device))
+
+    def copy() -> np.ndarray:
+        done.synchronize()
+        return host.numpy().copy()  # memory that a device copies into is scarce
+
+    return copy
+
+
+def _rows(data: np.ndarray, indices: np.ndarray, counts: np.ndarray, width: int) -> csr_array:
     indptr = np.concatenate([[0], np.cumsum(counts)])
-    return csr_array((data, indices, indptr), shape=(texts, width))
+    return csr_array((data, indices, indptr), shape=(len(counts), width))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from splare_plugins.backbone import Backbone, load_backbone
-from splare_plugins.backbone.finite import require_finite
+from splare_plugins.backbone.finite import finite_rows, require_finite
 from splare_plugins.config import Side
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
@@ -71,10 +71,10 @@ def dense_vectors(
     tokenised = backbone.tokenize(texts, settings.prompt, settings.max_length)
     vectors = np.empty((len(texts), backbone.model.config.hidden_size), dtype=np.float32)
     budget = tokens_per_batch or default_tokens(model.device)
-    for batch in length_batches([len(tokens.ids) for tokens in tokenised], budget):
+    for batch in length_batches([len(tokens.ids) for tokens in tokenised], budget, packed=backbone.packed):
         states, offsets = backbone([tokenised[number] for number in batch])
         means = torch.segment_reduce(states.float(), "mean", offsets=offsets)
-        require_finite(means, batch, texts.__getitem__, backbone.model.dtype)
+        require_finite(finite_rows(means), batch, texts.__getitem__, backbone.model.dtype)
         vectors[batch] = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
         if on_progress is not None:
             on_progress(len(batch))

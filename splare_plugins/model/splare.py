@@ -37,6 +37,7 @@ class SplareModel(Encoder):
         folder: the model folder that this was loaded from.
     """
 
+    _tokenises_apart = True
     _graph: Graph | None = None
     _found: FoundParts
     _load: Callable[[], Parts]
@@ -98,8 +99,8 @@ class SplareModel(Encoder):
             runtime: ``"torch"``, or ``"openvino"``, which is several times faster on a processor: the model is written
                 as a graph once, which the cache keeps. ``"auto"`` takes what the environment variable
                 ``SPLARE_RUNTIME`` says, else OpenVINO on a processor where it is installed.
-            attention: ``"eager"``, ``"sdpa"``, ``"flex_attention"`` or ``"flash_attention_2"``; ``"auto"`` takes what
-                suits the backbone.
+            attention: ``"eager"``, ``"sdpa"``, ``"flex_attention"``, ``"flash_attention_2"``, or ``"packed"``: texts
+                one after the other without padding; ``"auto"`` takes what suits the backbone and the device.
             quantization: ``"8bit"`` or ``"4bit"`` weights of the backbone through bitsandbytes, ``"int8"`` for the
                 whole graph in OpenVINO, ``None`` for none, ``"model"`` for what the config says. It changes vectors,
                 so it is part of the fingerprint.
@@ -207,6 +208,11 @@ class SplareModel(Encoder):
             return torch.bfloat16 if self._graph.bfloat16 else torch.float32
         dtype: torch.dtype = self.backbone.model.dtype
         return dtype
+
+    @property
+    def packed(self) -> bool:
+        """Whether texts are encoded without padding."""
+        return self._graph is None and self.backbone.packed
 
     @torch.inference_mode()
     def pooled_tokens(self, text: str, side: Side) -> tuple[Tensor, np.ndarray]:

@@ -14,7 +14,7 @@ from splare_plugins.corpus.documents import as_queries
 from splare_plugins.machine import Progress
 
 if TYPE_CHECKING:
-    from splare_plugins.model.encoder import Encoder
+    from splare_plugins.model.encoder import EncodedWindow, Encoder
 
 
 def document_batches(
@@ -37,9 +37,14 @@ def document_batches(
     Raises:
         InputError: if the model gives a weight that is NaN, infinite or negative, naming the document.
     """
-    quantizer = model.quantizer
     stream = model.stream_documents(documents, text=attrgetter("content"), top_k=top_k, on_progress=on_progress)
-    for items, weights, truncated in stream:
+    yield from quantised(model, stream, store_text=store_text)
+
+
+def quantised(model: Encoder, windows: Iterable[EncodedWindow], *, store_text: bool) -> Iterator[EncodedBatch]:
+    """Windows of documents as a model gives them, with impacts; see :func:`document_batches`."""
+    quantizer = model.quantizer
+    for items, weights, truncated in windows:
         docids = [document.docid for document in items]
         quantized = quantizer.documents(weights, docids)
         yield EncodedBatch(

@@ -1,9 +1,8 @@
 """What a corpus will cost: bytes, hours, memory and latency, from formulas whose constants are measured.
 
 ``capacity.json`` beside this file has the constants; ``benchmarks/capacity.py`` makes it from the records of the
-benchmarks, and writes into docs/capacity.md how far each formula is from each measured row. Sizes, build times and
-memory are straight lines in the number of postings; latency is a power of it; encoding is arithmetic over a measured
-rate.
+benchmarks, and writes into docs/capacity.md how far each formula is from each measured row. Sizes, build times,
+memory and latency are straight lines in the number of postings; encoding is arithmetic over a measured rate.
 """
 
 from __future__ import annotations
@@ -86,10 +85,8 @@ def estimate_index(engine: str, load: Load, measured: Mapping[str, Any] | None =
         raise InputError(f"the engine {engine!r} was not measured; choose one of {', '.join(engines)}")
     found = engines[engine]
     values = {name: line(found[name], load.postings) for name in found if isinstance(found[name], list)}
-    if "latency_ms" in found:
-        # Proportional to the latents that are followed; a power of the postings.
-        share = load.query_latents / QUERY_LATENTS
-        values["latency_ms"] = share * power(found["latency_ms"], load.postings)
+    # Every latent of a query is a list to go through.
+    values["latency_ms"] *= load.query_latents / QUERY_LATENTS
     return values
 
 
@@ -126,11 +123,6 @@ def estimate_encoding(
 def line(terms: list[float], postings: float) -> float:
     """A constant and so much a posting."""
     return terms[0] + terms[1] * postings
-
-
-def power(terms: Mapping[str, float], postings: float) -> float:
-    """``factor * postings ** exponent``."""
-    return float(terms["factor"] * postings ** terms["exponent"])
 
 
 def flops_per_token(config: SplareConfig, linear_weights: int, state_size: int) -> float:

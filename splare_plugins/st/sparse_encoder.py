@@ -12,7 +12,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
 from torch import Tensor
 
-from splare_plugins.backbone.finite import require_finite
+from splare_plugins.backbone.finite import finite_rows, require_finite
 from splare_plugins.backbone.placement import choose_device, choose_precision
 from splare_plugins.config import SIDES, SplareConfig
 from splare_plugins.errors import InputError
@@ -159,7 +159,7 @@ class SplareEncoder(SparseEncoder):
         ids, tokenizer = features["input_ids"], self[0].tokenizer
         with torch.no_grad():
             require_finite(
-                features["sentence_embedding"],
+                finite_rows(features["sentence_embedding"]),
                 range(len(ids)),
                 lambda number: str(tokenizer.decode(ids[number], skip_special_tokens=True)),
                 self[0].backbone.model.dtype,

@@ -22,7 +22,7 @@ ON_CPU = [name for name in ATTENTIONS if name not in ("auto", "flash_attention_2
 
 @pytest.mark.parametrize("attention", ON_CPU)
 def test_the_first_token_sees_the_last_with_and_without_padding(folder, family, attention):
-    if (family, attention) == ("gemma2", "sdpa"):
+    if family == "gemma2" and attention in ("sdpa", "packed"):
         return  # refused: test_placement
     backbone = load(folder, layer=LAYER, attention=attention)
     short = "abcdefg"[: WINDOW - 3]  # within one local window, special tokens included
@@ -33,7 +33,7 @@ def test_the_first_token_sees_the_last_with_and_without_padding(folder, family, 
 
 @pytest.mark.parametrize("attention", ON_CPU)
 def test_attentions_agree(folder, family, attention):
-    if (family, attention) == ("gemma2", "sdpa"):
+    if family == "gemma2" and attention in ("sdpa", "packed"):
         return
     mine, usual = (states_of(load(folder, layer=LAYER, attention=name), [LONG, "a"]) for name in (attention, "auto"))
     torch.testing.assert_close(mine, usual, rtol=1e-4, atol=1e-4)

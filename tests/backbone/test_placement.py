@@ -44,7 +44,7 @@ def test_attention_is_the_fastest_that_a_family_allows(family, device, chosen):
 
 
 def test_gemma2_takes_flash_attention_where_there_is_one(monkeypatch):
-    monkeypatch.setattr("splare_plugins.backbone.placement.is_flash_attn_2_available", lambda: True)
+    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
     assert choose_attention("auto", Gemma2Model, CUDA, torch.bfloat16) == "flash_attention_2"
     assert choose_attention("auto", Gemma2Model, CUDA, torch.float32) == "flex_attention"
 

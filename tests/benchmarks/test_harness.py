@@ -96,6 +96,17 @@ def test_a_disagreement_is_the_status_of_the_process_and_one_line():
         ("bench_training.py", "values.amax(0)", "values.mean(0)"),
         pytest.param("bench_pipeline.py", "int(value * SCALE + 0.5)", "int(value * SCALE)", marks=pytest.mark.java),
         pytest.param("bench_pipeline.py", "repeated += each in seen", "repeated += 1", marks=pytest.mark.java),
+        ("pooling_on_device.py", "(states @ self.weight.T)", "2 * (states @ self.weight.T)"),
+        (
+            "bench_gpu_encoding.py",
+            "found[packed] = model._weights(batch",
+            "found[packed] = model._weights(batch[::-1] if packed else batch",
+        ),
+        (
+            "bench_device_search.py",
+            "mine, seconds = timed(searcher, queries",
+            "mine, seconds = timed(searcher, 2 * queries",
+        ),
     ],
 )
 def test_a_peer_that_computes_something_else_fails_the_script(tmp_path, name, old, new):
@@ -104,10 +115,12 @@ def test_a_peer_that_computes_something_else_fails_the_script(tmp_path, name, ol
     changed = text.replace(old, new)
     if "torch.mean(" in new:
         changed = changed.replace("dim=1).values", "dim=1)")
+    for script in BENCHMARKS.glob("*.py"):
+        (tmp_path / script.name).write_bytes(script.read_bytes())
     (tmp_path / name).write_text(changed, encoding="utf-8")
-    for shared in ("harness.py", "bench_lucene_indexing.py"):
-        (tmp_path / shared).write_bytes((BENCHMARKS / shared).read_bytes())
-    done = subprocess.run([sys.executable, name, "--small"], cwd=tmp_path, capture_output=True, text=True)
+    options = ["--device", "cpu"] if name == "pooling_on_device.py" else []
+    command = ["bench_pooling.py" if options else name, "--small", *options]
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "differ between the two sides" in done.stderr
 

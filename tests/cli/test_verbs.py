@@ -193,3 +193,18 @@ def test_judgements_by_subtopic(splare, tmp_path):
     assert (
         splare("evaluate", tmp_path / "qrels", tmp_path / "run", "--subtopics", "max", "--json").facts["nDCG@10"] == 1
     )
+
+
+def test_where_the_memory_engine_searches(splare, tiny_folder, small_data, tmp_path):
+    corpus = small_data / "xquad" / "en"
+    assert splare("index", "memory", corpus, "-o", tmp_path / "index", "-M", tiny_folder).status == 0
+    searching = ["search", tmp_path / "index", corpus, "-o", tmp_path / "run", "-M", tiny_folder]
+    runs = []
+    for where in ([], ["--setting", "device=auto"]):
+        assert splare(*searching, *where).status == 0
+        runs.append((tmp_path / "run").read_text())
+    assert runs[0] and runs[0] == runs[1]
+    refused = splare(*searching, "--setting", "device=gpu")
+    assert refused.status == 2 and "cannot search on the device gpu here; try auto or cpu" in refused.err
+    other = splare(*searching, "--setting", "size=3")
+    assert other.status == 2 and "searching with memory has no setting 'size'; it has device" in other.err

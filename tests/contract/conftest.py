@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_array
 
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.engines import Engine, Hits, get_engine
+from splare_plugins.engines.memory import MemoryEngine, MemorySearcher
 from tests.wheels import needs_seismic
 
 from .places import Cluster, Folder, Place
@@ -36,9 +38,16 @@ WIDTH = 2048
 DATA = Path(__file__).parents[2] / "examples" / "data"
 
 
-@pytest.fixture(params=ENGINES)
+class DeviceEngine(MemoryEngine):
+    """The engine memory where it searches with torch; on a GPU, the same code runs."""
+
+    def searcher(self, location: str, **options: object) -> MemorySearcher:
+        return super().searcher(location, device=torch.device("cpu"), **options)
+
+
+@pytest.fixture(params=[*ENGINES, pytest.param(DeviceEngine, id="memory-torch")])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return get_engine(request.param)
+    return get_engine(request.param) if isinstance(request.param, str) else request.param()
 
 
 @pytest.fixture

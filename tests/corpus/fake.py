@@ -32,6 +32,8 @@ class Window(NamedTuple):
 class FakeModel:
     """Stands in for ``SplareModel`` where only its interface matters."""
 
+    runs_ahead = False
+
     def __init__(self, *, name: str = "fake", scale: float = 100.0, window: int = 3) -> None:
         self.config = SplareConfig(
             name=name,

@@ -119,5 +119,5 @@ def test_tensors_that_do_not_fit(location: str, changes: dict[str, np.ndarray]) 
 def test_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the memory engine has no option 'threads'"):
         MemoryEngine().writer(str(tmp_path / "index"), None, threads=4)
-    with pytest.raises(InputError, match=r"no option 'threads'"):
+    with pytest.raises(InputError, match=r"no setting 'threads'; it has device"):
         MemoryEngine().searcher(str(tmp_path / "index"), threads=4)

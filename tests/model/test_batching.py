@@ -29,3 +29,14 @@ def test_rows_keep_the_largest_positive_weights(rows, top_k):
         positive = sorted(value for value in row if value > 0)
         assert sorted(dense[dense > 0].tolist()) == (positive if top_k is None else positive[-top_k:])
         assert all(dense[column] in (0, value) for column, value in enumerate(np.array(row)))
+
+
+@given(st.lists(st.integers(0, 50)), st.integers(1, 100))
+def test_batches_of_packed_texts_are_filled_with_their_own_tokens(lengths, budget):
+    batches = list(length_batches(lengths, budget, packed=True))
+    assert sorted(number for batch in batches for number in batch) == list(range(len(lengths)))
+    totals = [sum(lengths[number] for number in batch) for batch in batches]
+    for batch, total in zip(batches, totals, strict=True):
+        assert len(batch) == 1 or total <= budget
+    for total, following in zip(totals, batches[1:], strict=False):
+        assert total + lengths[following[0]] > budget

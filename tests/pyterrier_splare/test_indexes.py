@@ -16,6 +16,7 @@ import huggingface_hub
 import pandas as pd
 import pyterrier as pt
 import pytest
+import torch
 from scipy.sparse import csr_array
 
 from pyterrier_splare import Splare, SplareIndex
@@ -206,6 +207,17 @@ def test_in_memory_without_a_place() -> None:
     place = Path(index.path)
     del index
     assert not place.exists()
+
+
+def test_in_memory_with_torch() -> None:
+    """``device`` is handed down and is a setting like any other; a GPU runs the same code."""
+    index = SplareIndex.memory().index(documents_of(DOCUMENTS))
+    retriever = index.retriever(num_results=7, device=torch.device("cpu"))
+    assert_exact(retriever(queries_of(QUERIES)), QUERIES, DOCUMENTS, 7)
+    pd.testing.assert_frame_equal(retriever(queries_of(QUERIES)), index.retriever(num_results=7)(queries_of(QUERIES)))
+    retriever.device = "gpu"
+    with pytest.raises(InputError, match="cannot search on the device gpu here"):
+        retriever(queries_of(QUERIES))
 
 
 def test_scores_add_up_across_indexes(tmp_path: Path) -> None:

@@ -134,6 +134,44 @@ def test_ids_are_remembered_once() -> None:
     assert unchecked.known_ids is not None
 
 
+@pytest.mark.parametrize("window", [3, 7, 512])
+def test_a_gpu_makes_the_same_parts_while_others_are_read_and_written(
+    tiny: SplareModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    corpus = tmp_path / "corpus.tsv"
+    corpus.write_text("".join(f"d{n}\t{TEXTS[n % 5] * (n % 3)}\n" for n in range(30)))
+    monkeypatch.setattr("splare_plugins.model.encoder._WINDOWS", {"cpu": window})
+    seen: list[int] = []
+    for name in ("in-turn", "ahead"):
+        if name == "ahead":
+            monkeypatch.setattr("splare_plugins.model.encoder._TOKENISED_AHEAD", ("cpu",))
+        summaries = [
+            encode_shard(tiny, corpus, tmp_path / name, shard=n, shards=2, part_size=7, on_progress=seen.append)
+            for n in (2, 1)
+        ]
+        assert sum(summary.indexed for summary in summaries) == 30
+    assert sum(seen) == 60
+    usual, ahead = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("in-turn", "ahead")
+    )
+    assert len(usual) > 6 and ahead == usual
+
+
+def test_what_breaks_while_a_gpu_works_leaves_the_parts_before_it(
+    tiny: SplareModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splare_plugins.model.encoder._TOKENISED_AHEAD", ("cpu",))
+    corpus = tmp_path / "corpus.tsv"
+    corpus.write_text("".join(f"d{n}\ttext {n}\n" for n in range(20)) + "d0\tagain\n")
+    with pytest.raises(InputError, match="d0"):
+        encode_shard(tiny, corpus, tmp_path / "out", part_size=5)
+    assert sorted(path.name for path in (tmp_path / "out").glob("part-*")) == [
+        f"part-00000{number}.parquet" for number in range(4)
+    ]
+    corpus.write_text("".join(f"d{n}\ttext {n}\n" for n in range(20)))
+    assert encode_shard(tiny, corpus, tmp_path / "mended", part_size=5).indexed == 20
+
+
 def test_text_is_passed_on_if_asked_for() -> None:
     writer = RecordingWriter()
     documents = [Document("d1", "text", "title"), Document("d2", "")]
