@@ -16,6 +16,7 @@ from tests.cli.conftest import splare
 
 from .conftest import impacts_of, names, random_impacts
 from .test_index import QUERIES, TEXTS, assert_exact, documents, encoded, products
+from .test_sharing import Loader, assert_whole
 
 __all__ = ["splare"]
 
@@ -59,6 +60,12 @@ def test_impacts_in_shards_are_exact(client, name, config):
     scores = queries.toarray().astype(np.int64) @ impacts.toarray().astype(np.int64).T
     for hits, row in zip(index.search_impacts(queries, 300), scores, strict=True):
         assert hits.scores.tolist() == sorted(row[row > 0].tolist(), reverse=True)
+
+
+def test_two_loaders_of_one_index(client, name, config, opensearch_url):
+    loader = Loader(f"{opensearch_url}/{name}", config, shards=2)
+    assert [loader.load(shard, 2).published for shard in (1, 2)] == [False, True]
+    assert_whole(client, name, config, form="rank_feature")
 
 
 def test_a_swap_and_a_deletion(client, name, config, opensearch_url):

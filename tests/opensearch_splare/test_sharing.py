@@ -63,8 +63,8 @@ def location(opensearch_url, name):
     return f"{opensearch_url}/{name}"
 
 
-def assert_whole(client, name, config, generation=1):
-    index = SplareIndex(client, name, config)
+def assert_whole(client, name, config, *, generation=1, form="neural_sparse"):
+    index = SplareIndex(client, name, config, form=form)
     assert index.count() == COUNT
     queries = random_impacts(5, 30, seed=2)
     scores = (queries @ IMPACTS.T).toarray()
