@@ -168,7 +168,7 @@ def _load_share(job: IndexJob, location: str, shard: str, *, overwrite: bool, **
             corpus_source(job.corpus), on_duplicate=job.on_duplicate.value, counts=read, fields=job.fields.names
         )
         config, encode = model.config.with_documents_cut(kept["top_k"]), partial(document_batches, model, **kept)
-        share = TextShare(documents, encode, read=read, shard=number, shards=count)
+        share = TextShare(documents, encode, read=read, shard=number, shards=count, source=" ".join(job.corpus))
     with progress("indexing") as advance:
         outcome = load_share(location, config, share, overwrite=overwrite, on_progress=advance, **options)
     waiting = share.waiting(outcome.missing)

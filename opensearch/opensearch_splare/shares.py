@@ -82,6 +82,7 @@ class TextShare(Share):
         shard: number of this share.
         shards: number of shares.
         part_size: documents of a part, the same for all loaders.
+        source: what the corpus is called in messages.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class TextShare(Share):
         shard: int = 1,
         shards: int = 1,
         part_size: int = PART_SIZE,
+        source: str = "the corpus",
     ) -> None:
         super().__init__(shard, shards, read)
+        self._source = source
         self._documents, self._encode, self._part_size = documents, encode, part_size
 
     def load(self, is_in: IsIn) -> Iterator[Part]:
@@ -106,4 +109,4 @@ class TextShare(Share):
             if number % self.shards == self.shard - 1:
                 yield Part(number, digest, None if is_in(number) else join_batches(list(self._encode(part))))
         if not self.parts:
-            raise InputError("the corpus holds no document")
+            raise InputError(f"{self._source} holds no document")

@@ -269,6 +269,10 @@ def test_several_loaders_of_one_index(splare, opensearch_url, name, tiny, tiny_f
         assert splare("search", f"{opensearch_url}/{which}", corpus, "-o", tmp_path / which, *options).status == 0
     assert_same_runs(tmp_path / name, tmp_path / f"{name}-encoded")
 
+    (tmp_path / "empty.jsonl").touch()
+    nothing = splare("index", "opensearch", tmp_path / "empty.jsonl", *texts[3:], "-i", f"{name}-x", "--shard", "1/2")
+    assert nothing.status == 2
+    assert "empty.jsonl holds no document" in " ".join(nothing.err.split())
     both = splare(*texts, "-i", f"{name}-x", "--encoded", tmp_path / "kept", "--shard", "1/2")
     assert both.status == 2
     assert "--encoded and --shard do not go together" in " ".join(both.err.split())
