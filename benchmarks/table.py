@@ -24,6 +24,7 @@ ORDER = (
     "bench_encoding.py",
     "bench_runtimes.py",
     "bench_pipeline.py",
+    "bench_growth.py",
     "bench_pooling.py",
     "bench_training.py",
     "bench_index_memory.py",
