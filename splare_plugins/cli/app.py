@@ -21,6 +21,7 @@ from splare_plugins.cli.doctor import doctor
 from splare_plugins.cli.encode import encode
 from splare_plugins.cli.estimate import estimate
 from splare_plugins.cli.evaluate import evaluate
+from splare_plugins.cli.experiment import experiment
 from splare_plugins.cli.explain import explain
 from splare_plugins.cli.export import export
 from splare_plugins.cli.fuse import fuse
@@ -51,6 +52,7 @@ VERBS: tuple[Callable[..., None], ...] = (
 for command in VERBS:
     app.command()(command)
 app.add_typer(index, name="index")
+app.add_typer(experiment, name="experiment")
 app.add_typer(sae, name="sae")
 app.add_typer(train, name="train")
 # What adapters bring: commands under `splare index`, and groups of their own.
