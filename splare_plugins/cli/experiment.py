@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -22,17 +23,20 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run an experiment; the same command goes on after an interruption, and makes no run twice."""
-    from splare_plugins.cli.console import console, print_json
+    from splare_plugins.cli.console import console, print_json, progress
     from splare_plugins.experiment.collection import DATA
     from splare_plugins.experiment.config import ExperimentConfig
     from splare_plugins.experiment.run import run_experiment, shown_tables
     from splare_plugins.machine import Progress
 
-    def say(what: str) -> Progress:
-        console.print(what, highlight=False, markup=False, soft_wrap=True)
-        return lambda _: None
+    with ExitStack() as bars:
 
-    outcome = run_experiment(ExperimentConfig.from_yaml(config), output, data=data or DATA, steps=say)
+        def say(what: str) -> Progress:
+            bars.close()  # of what was done before
+            console.print(what, highlight=False, markup=False, soft_wrap=True)
+            return bars.enter_context(progress(what))
+
+        outcome = run_experiment(ExperimentConfig.from_yaml(config), output, data=data or DATA, steps=say)
     if as_json:
         means = [
             {"collection": collection, "system": system, **figures}

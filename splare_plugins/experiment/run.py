@@ -27,6 +27,7 @@ from splare_plugins.experiment.tables import (
 )
 from splare_plugins.impacts import Quantizer
 from splare_plugins.machine.files import file_sha256, read_json, write_whole
+from splare_plugins.model.dense import require_dense
 from splare_plugins.retrieval.evaluation import evaluate_per_query
 from splare_plugins.retrieval.significance import Comparison, corrected, paired
 
@@ -189,8 +190,11 @@ def _models(config: ExperimentConfig, folder: Path, steps: Steps) -> dict[str, E
             name = system.model_name
             if name not in models:
                 models[name] = Encodings(name, config, folder, steps)
-            if system.kind != "dense":
-                Quantizer.from_config(replace(models[name].config, location=name))  # refuses one without scales
+            known = replace(models[name].config, location=name)
+            if system.kind == "dense":
+                require_dense(known)
+            else:
+                Quantizer.from_config(known)  # refuses a model without scales
     return models
 
 

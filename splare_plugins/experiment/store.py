@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ class Encodings:
 
     def documents(self, collection: Collection) -> EncodedFolder:
         """Impacts of documents; parts that are there are not made again."""
-        folder = self._folder / f"{self.key}-{collection.corpus}-{self.most or 'all'}"
+        folder = self._folder / f"{self.key}-{collection.corpus}-{self._settings.part_size}-{self.most or 'all'}"
         if not any(folder.glob("shard-*.json")):
             from splare_plugins.retrieval.indexing import encode_shard
 
@@ -104,23 +105,28 @@ class Encodings:
         return csr_array(load_npz(path))
 
     def vectors(self, collection: Collection, side: Side) -> np.ndarray:
-        """Vectors of the backbone as the dense encoder that it was."""
-        path = self._folder / f"{self.key}-{collection.corpus if side == 'document' else collection.asked}-dense.npy"
-        if not path.is_file():
-            from splare_plugins.model.dense import dense_vectors
+        """Vectors of the backbone as the dense encoder that it was; parts that are there are not made again."""
+        size = self._settings.part_size
+        if side == "document":
+            texts, name = (document.content for document in collection.documents()), collection.corpus
+        else:
+            texts, name = (query.text for query in collection.queries), collection.asked
+        folder = self._folder / f"{self.key}-{name}-{size}-dense"
+        advance: Progress | None = None
+        parts: list[np.ndarray] = []
+        for number, part in enumerate(iter(lambda: list(islice(texts, size)), [])):
+            path = folder / f"part-{number:06d}.npy"
+            if not path.is_file():
+                from splare_plugins.model.dense import dense_vectors
 
-            advance = self._steps(f"the backbone of {self.name} encodes the {side} texts of {collection.name}")
-            documents = side == "document"
-            texts = (
-                [document.content for document in collection.documents()]
-                if documents
-                else [query.text for query in collection.queries]
-            )
-            made = dense_vectors(self.model, texts, side, on_progress=advance)
-            with replacing(path) as beside, beside.open("wb") as stream:
-                np.save(stream, made)
-        vectors: np.ndarray = np.load(path)
-        return vectors
+                advance = advance or self._steps(
+                    f"the backbone of {self.name} encodes the {side} texts of {collection.name}"
+                )
+                made = dense_vectors(self.model, part, side, on_progress=advance)
+                with replacing(path) as beside, beside.open("wb") as stream:
+                    np.save(stream, made)
+            parts.append(np.load(path))
+        return np.concatenate(parts)
 
 
 def document_budget(system: SystemSettings, config: SplareConfig) -> int | None:

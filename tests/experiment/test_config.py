@@ -93,6 +93,17 @@ def test_a_model_that_cannot_be_used_is_refused_before_work_begins(settings, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_models_of_the_wrong_kind(settings, splade_wheel, tmp_path):
+    systems = settings["systems"]
+    systems[2]["model"] = str(splade_wheel)
+    with pytest.raises(InputError, match="is not a dense encoder"):
+        run_experiment(ExperimentConfig.from_dict(settings), tmp_path / "out")
+    systems[2] |= {"kind": "splade"}
+    with pytest.raises(InputError, match=r"has no quantiser scales.*splare calibrate"):
+        run_experiment(ExperimentConfig.from_dict(settings), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_config_of_the_page_is_one():
     page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)

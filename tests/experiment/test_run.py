@@ -161,7 +161,11 @@ def stop_at(what: str) -> Callable[[str], Callable[[int], None]]:
 
 
 @pytest.mark.parametrize(
-    ("where", "found"), [("short answers en", 1), ("both answers de-en", 7), ("within the documents of en", 0)]
+    ("where", "found"),
+    [
+        *[("short answers en", 1), ("both answers de-en", 7)],
+        *[("within the documents of en", 0), ("within the document texts of en", 2)],
+    ],
 )
 def test_an_interrupted_one_goes_on(config, folder, tmp_path, where, found):
     with pytest.raises(KeyboardInterrupt):
