@@ -27,7 +27,6 @@ from splare_plugins.experiment.tables import (
 )
 from splare_plugins.impacts import Quantizer
 from splare_plugins.machine.files import file_sha256, read_json, write_whole
-from splare_plugins.model.dense import require_dense
 from splare_plugins.retrieval.evaluation import evaluate_per_query
 from splare_plugins.retrieval.significance import Comparison, corrected, paired
 
@@ -184,6 +183,8 @@ def _require_own(folder: Path) -> None:
 
 def _models(config: ExperimentConfig, folder: Path, steps: Steps) -> dict[str, Encodings]:
     """Models by name, those that cannot be used refused."""
+    from splare_plugins.model.dense import require_dense  # imports torch, which showing tables does not need
+
     models: dict[str, Encodings] = {}
     for system in config.systems:
         if system.kind not in ("bm25", "fused"):
