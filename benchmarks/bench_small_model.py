@@ -24,6 +24,7 @@ from splare_plugins.impacts import keep_largest
 from splare_plugins.model.dense import dense_vectors
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.evaluation import evaluate
+from splare_plugins.retrieval.fusion import fuse
 from splare_plugins.retrieval.indexing import search_queries
 
 ENGLISH = ("scifact", "xquad/en", "cranfield", "cacm", "vaswani")
@@ -43,22 +44,6 @@ def best(scores: np.ndarray, qids: Sequence[str], docids: Sequence[str]) -> Run:
         order = order[row[order] > 0]
         run[qid] = Hits(list(names[order]), row[order].astype(np.float64))
     return run
-
-
-def fuse(one: Run, other: Run) -> Run:
-    """Min-max normalised scores of both, added; a document that only one found has the other's lowest."""
-    fused = {}
-    for qid in one.keys() | other.keys():
-        total: dict[str, float] = {}
-        for hits in (one.get(qid), other.get(qid)):
-            if hits is None or not len(hits.docids):
-                continue
-            low, high = hits.scores.min(), hits.scores.max()
-            for docid, score in zip(hits.docids, (hits.scores - low) / max(high - low, 1e-9), strict=True):
-                total[docid] = total.get(docid, 0.0) + float(score)
-        ranked = sorted(total.items(), key=lambda item: -item[1])
-        fused[qid] = Hits([docid for docid, _ in ranked], np.array([score for _, score in ranked]))
-    return fused
 
 
 def lucene(model: SplareModel, docids: list[str], documents: csr_array, qids: list[str], queries: csr_array) -> Run:
@@ -126,7 +111,7 @@ def measure(
                 require_found("answers", sum(len(hits.docids) for hits in run.values()))
                 # Documents that tie may change places.
                 require_close(f"nDCG@10 of {name}", corpus.measure(run), corpus.measure(exact), absolute=0.002)
-                figures[f"{label} + BM25"] = corpus.measure(fuse(run, bm25))
+                figures[f"{label} + BM25"] = corpus.measure(fuse([run, bm25], "minmax"))
             else:
                 impacts = model.quantizer.queries(cut).impacts, model.quantizer.documents(documents).impacts
                 run = best((impacts[0] @ impacts[1].T).toarray(), qids, corpus.docids)

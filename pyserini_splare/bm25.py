@@ -15,13 +15,19 @@ from pyserini_splare.threads import ThreadClaim
 from splare_plugins.engines.base import Hits
 from splare_plugins.engines.checks import check_k
 from splare_plugins.errors import InputError
+from splare_plugins.machine import Progress
 
 # pyjnius picks among overloaded constructors by guessing, unless it is told.
 _TEXT_FIELD = "(Ljava/lang/String;Ljava/lang/String;Lorg/apache/lucene/document/Field$Store;)V"
 
 
 def bm25_search(
-    documents: Iterable[tuple[str, str]], queries: Mapping[str, str], k: int = 1000, language: str = "en"
+    documents: Iterable[tuple[str, str]],
+    queries: Mapping[str, str],
+    k: int = 1000,
+    language: str = "en",
+    *,
+    on_progress: Progress | None = None,
 ) -> dict[str, Hits]:
     """BM25's answers to queries over a small collection, as Anserini gives them by default: k1 is 0.9, b is 0.4.
 
@@ -30,6 +36,7 @@ def bm25_search(
         queries: text by query id.
         k: most documents per query.
         language: ISO code of the documents' language, which chooses Anserini's analyzer for them.
+        on_progress: called after each query, with 1.
 
     Returns:
         Hits by query id, with Lucene's float32 scores; none for a query without a word of the collection.
@@ -39,8 +46,13 @@ def bm25_search(
         ThreadError: if another thread has a Lucene index open.
     """
     check_k(k)
+    run: dict[str, Hits] = {}
     with closing(_Index(documents, language)) as index:
-        return {qid: index.search(text, k) for qid, text in queries.items()}
+        for qid, text in queries.items():
+            run[qid] = index.search(text, k)
+            if on_progress is not None:
+                on_progress(1)
+    return run
 
 
 class _Index:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from operator import attrgetter
 from typing import Annotated
@@ -20,8 +21,10 @@ from splare_plugins.cli.doctor import doctor
 from splare_plugins.cli.encode import encode
 from splare_plugins.cli.estimate import estimate
 from splare_plugins.cli.evaluate import evaluate
+from splare_plugins.cli.experiment import experiment
 from splare_plugins.cli.explain import explain
 from splare_plugins.cli.export import export
+from splare_plugins.cli.fuse import fuse
 from splare_plugins.cli.index import index
 from splare_plugins.cli.inspect import inspect
 from splare_plugins.cli.sae import sae
@@ -42,10 +45,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = (demo, encode, search, tune, evaluate, explain, estimate, inspect, assemble, calibrate, export, serve, doctor)
+VERBS: tuple[Callable[..., None], ...] = (
+    *(demo, encode, search, tune, fuse, evaluate, explain, estimate),
+    *(inspect, assemble, calibrate, export, serve, doctor),
+)
 for command in VERBS:
     app.command()(command)
 app.add_typer(index, name="index")
+app.add_typer(experiment, name="experiment")
 app.add_typer(sae, name="sae")
 app.add_typer(train, name="train")
 # What adapters bring: commands under `splare index`, and groups of their own.

@@ -211,6 +211,7 @@ def load_model(name: str, loading: Loading) -> Encoder:
 def load_quietly(name: str, loading: Loading) -> Encoder:
     """Likewise, without a line, as for a process that has no terminal."""
     from splare_plugins.model import SplareModel
+    from splare_plugins.model.find import lasting_name
 
     spread = loading.device == SPREAD
     encoder = SplareModel.from_pretrained(
@@ -220,15 +221,8 @@ def load_quietly(name: str, loading: Loading) -> Encoder:
         **loading.arguments(),
     )
     # What is made with the model remembers where it lies.
-    encoder.config = replace(encoder.config, location=_lasting(name))
+    encoder.config = replace(encoder.config, location=lasting_name(name))
     return encoder
-
-
-def _lasting(name: str) -> str:
-    """A model's name that holds in other folders too."""
-    kind = "st:" if name.startswith("st:") else ""
-    path = Path(name.removeprefix(kind))
-    return kind + str(path.resolve()) if path.exists() else name
 
 
 def load_index_model(made_with: SplareConfig | None, name: str | None, loading: Loading, what: str) -> Encoder:

@@ -35,6 +35,26 @@ def irds_records(source: str, side: Side) -> Iterator[tuple[str, Any, Any, Any]]
     )
 
 
+def irds_qrels(source: str) -> dict[str, dict[str, int]]:
+    """The judgements of ``irds:NAME``: relevance by query and document, the highest grade of one judged twice.
+
+    Raises:
+        MissingPartError: if ``ir_datasets`` is not installed.
+        InputError: if the catalogue has no such data set, or it has no judgements.
+    """
+    dataset = open_irds(source)
+    if not dataset.has_qrels():
+        name = source.removeprefix(IRDS_PREFIX)
+        raise InputError(
+            f"the ir_datasets data set {name!r} has no judgements; name one of its parts, such as {name}/test"
+        )
+    qrels: dict[str, dict[str, int]] = {}
+    for each in dataset.qrels_iter():
+        judged = qrels.setdefault(each.query_id, {})
+        judged[each.doc_id] = max(int(each.relevance), judged.get(each.doc_id, int(each.relevance)))
+    return qrels
+
+
 def open_irds(source: str) -> Any:
     """The data set that ``irds:NAME`` names, as ``ir_datasets`` opens it.
 

@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.machine import Progress
 from splare_plugins.machine.ids import DistinctIds
 
 
@@ -205,7 +206,13 @@ class TextEngine(Protocol):
     """An engine that ranks by words too, which is the baseline that latents are compared with."""
 
     def bm25(
-        self, documents: Iterable[tuple[str, str]], queries: Mapping[str, str], k: int, *, language: str = "en"
+        self,
+        documents: Iterable[tuple[str, str]],
+        queries: Mapping[str, str],
+        k: int,
+        *,
+        language: str = "en",
+        on_progress: Progress | None = None,
     ) -> dict[str, Hits]:
         """BM25's answers to queries over a collection that fits into memory.
 
@@ -214,6 +221,7 @@ class TextEngine(Protocol):
             queries: text by query id.
             k: most documents per query.
             language: ISO code of the documents' language.
+            on_progress: called after each query, with 1.
 
         Returns:
             Hits by query id; none for a query without a word of the collection.

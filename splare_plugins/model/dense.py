@@ -10,7 +10,7 @@ import torch
 
 from splare_plugins.backbone import Backbone, load_backbone
 from splare_plugins.backbone.finite import finite_rows, require_finite
-from splare_plugins.config import Side
+from splare_plugins.config import Side, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.model.batching import length_batches
@@ -18,6 +18,19 @@ from splare_plugins.model.encoder import Encoder, default_tokens
 from splare_plugins.model.splare import SplareModel
 
 _UNADAPTED: WeakKeyDictionary[SplareModel, Backbone] = WeakKeyDictionary()
+
+
+def require_dense(config: SplareConfig) -> None:
+    """Raise an ``InputError`` for a model whose backbone was no dense encoder: cut, or made for a language model."""
+    if config.layer is not None or config.head_kind != "sae":
+        raise _not_dense(config)
+
+
+def _not_dense(config: SplareConfig) -> InputError:
+    return InputError(
+        f"the backbone of {config.name} is not a dense encoder (its layers were cut, or made for a language "
+        "model); take a dense encoder of its own"
+    )
 
 
 def dense_backbone(model: Encoder) -> Backbone:
@@ -29,11 +42,9 @@ def dense_backbone(model: Encoder) -> Backbone:
         InputError: if it is not a dense encoder: cut, or made for a language model; or its folder is not known.
     """
     config = model.config
-    if not isinstance(model, SplareModel) or config.layer is not None or config.head_kind != "sae":
-        raise InputError(
-            f"the backbone of {config.name} is not a dense encoder (its layers were cut, or made for a language "
-            "model); take a dense encoder of its own"
-        )
+    require_dense(config)
+    if not isinstance(model, SplareModel):
+        raise _not_dense(config)
     if config.adapter is None:
         return model.backbone
     if model not in _UNADAPTED:

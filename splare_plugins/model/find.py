@@ -58,6 +58,13 @@ def require_model_name(name: str) -> None:
         )
 
 
+def lasting_name(name: str) -> str:
+    """A model's name that holds in other folders too."""
+    kind = PREFIX if name.startswith(PREFIX) else ""
+    path = Path(name.removeprefix(kind))
+    return kind + str(path.resolve()) if path.exists() else name
+
+
 def _builtin_backbone(name: str) -> Path:
     folder = builtin_folder(name)
     return folder / SplareConfig.load(folder).backbone

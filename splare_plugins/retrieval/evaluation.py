@@ -73,6 +73,12 @@ def evaluate_per_query(
     return {qid: {name: values.get((qid, measure), 0.0) for name, measure in parsed.items()} for qid in qrels}
 
 
+def check_measures(measures: Sequence[str]) -> None:
+    """Raise an ``InputError`` for a measure that ir-measures does not know."""
+    for name in measures:
+        _measures(name)
+
+
 def coverage(qrels: Qrels, run: Run) -> Coverage:
     """How many queries were judged, answered, unanswered, and answered without a judgement."""
     answered = {qid for qid, hits in run.items() if hits.docids}

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get
 from splare_plugins.errors import InputError, MissingPartError
 
 T = TypeVar("T")
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 class Settings:
@@ -45,7 +46,7 @@ def _read_yaml(path: Path) -> Any:
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
-        raise MissingPartError("training configs need pyyaml; run: pip install 'splare-plugins[train]'") from error
+        raise MissingPartError("configs need pyyaml; run: pip install 'splare-plugins[train]'") from error
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -84,7 +85,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (inner,) = (each for each in arguments if each is not type(None))
+        words = [word for each in arguments if get_origin(each) is Literal for word in get_args(each)]
+        if words and value in words:
+            return value
+        (inner,) = (each for each in arguments if each is not type(None) and get_origin(each) is not Literal)
+        if words and (not isinstance(value, inner) or isinstance(value, bool)):
+            choices = [_NAMES[inner], *map(repr, words), *(["null"] if type(None) in arguments else [])]
+            raise InputError(f"{where} must be {' or '.join(choices)}, not {value!r}")
         return _convert(inner, value, where)
     if origin is Literal:
         if value not in arguments:
@@ -110,8 +117,7 @@ def _plain(kind: type, value: Any, where: str) -> Any:
         with contextlib.suppress(ValueError):
             value = float(value)  # YAML takes 5e-5, without a point, for text
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-        raise InputError(f"{where} must be {names[kind]}, not {value!r}")
+        raise InputError(f"{where} must be {_NAMES[kind]}, not {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where} must be a finite number, not {value!r}")
     return value

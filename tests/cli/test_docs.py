@@ -8,6 +8,7 @@ from tests.pages import run_pages
 
 COUNTS = {
     "docs/command_line.md": 6,
+    "docs/experiments.md": 5,
     "docs/python.md": 4,
     "docs/errors.md": 13,
     "docs/models.md": 1,

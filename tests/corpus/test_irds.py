@@ -9,6 +9,7 @@ import ir_datasets
 import pytest
 
 from splare_plugins.corpus import Document, Query, read_documents, read_queries, source_identity
+from splare_plugins.corpus.irds import irds_qrels
 from splare_plugins.errors import InputError
 
 
@@ -40,11 +41,16 @@ def catalogue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         def queries_iter(self) -> Iterator[Any]:
             return iter([ir_datasets.formats.GenericQuery("q1", "what?")])
 
+    class Judgements(ir_datasets.formats.BaseQrels):
+        def qrels_iter(self) -> Iterator[Any]:
+            return iter(ir_datasets.formats.TrecQrel("q1", *rest, "0") for rest in [("d1", 1), ("d2", 0), ("d1", 2)])
+
     sets = {
         "titled": ir_datasets.Dataset(Docs([Titled("d1", "title", "text"), Titled("d2", "", "text")])),
         "composed": ir_datasets.Dataset(Docs([Composed("d1", "abstract", "words")]), Queries()),
         "twice": ir_datasets.Dataset(Docs([Titled("d1", "", "a"), Titled("d1", "", "b")])),
         "topics": ir_datasets.Dataset(Queries()),
+        "judged": ir_datasets.Dataset(Docs([Titled("d1", "", "a")]), Queries(), Judgements()),
     }
     monkeypatch.setattr(ir_datasets, "load", sets.__getitem__)
     yield
@@ -66,3 +72,11 @@ def test_errors_name_set_and_position() -> None:
         read_queries("irds:titled")
     with pytest.raises(InputError, match=r"'topics' has no documents"):
         read_documents("irds:topics")
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_judgements() -> None:
+    # Judged twice: the highest grade.
+    assert irds_qrels("irds:judged") == {"q1": {"d1": 2, "d2": 0}}
+    with pytest.raises(InputError, match="'titled' has no judgements; name one of its parts"):
+        irds_qrels("irds:titled")

@@ -1,0 +1,190 @@
+"""All settings of an experiment, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from splare_plugins.errors import InputError
+from splare_plugins.model.builtin import BUILTIN_MODEL
+from splare_plugins.retrieval.evaluation import DEFAULT_MEASURES, check_measures
+from splare_plugins.retrieval.fusion import Method
+from splare_plugins.training.settings import Settings
+
+Kind = Literal["bm25", "dense", "splare", "splade", "fused"]
+# What each kind of system takes, its name and kind aside.
+_TAKES: dict[str, tuple[str, ...]] = {
+    "bm25": (),
+    "dense": ("model",),
+    "splare": ("model", "query_top_k", "document_top_k"),
+    "splade": ("model", "query_top_k", "document_top_k"),
+    "fused": ("of", "method", "weights"),
+}
+# Names are parts of paths, and a system's is the last column of its runs.
+_NAME = re.compile(r"\w[\w.+-]*")
+_FEWEST = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemSettings:
+    """A system that answers queries.
+
+    Attributes:
+        name: in tables and as the name of its runs.
+        kind: ``bm25`` is Lucene's; ``dense`` the backbone of a model; ``splare`` and ``splade`` any sparse model;
+            ``fused`` the runs of systems above it.
+        model: built-in name, folder or hub id; the built-in one if left out, which ``splade`` cannot.
+        query_top_k: latents kept of a query: a number, ``model`` for the model's own, ``null`` for all.
+        document_top_k: likewise of a document.
+        of: names of systems that are fused.
+        method: how they are fused, see :mod:`splare_plugins.retrieval.fusion`.
+        weights: one a system that is fused; 1 each if left out.
+    """
+
+    name: str
+    kind: Kind
+    model: str | None = None
+    query_top_k: int | Literal["model"] | None = "model"
+    document_top_k: int | Literal["model"] | None = "model"
+    of: tuple[str, ...] = ()
+    method: Method = "rrf"
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        where = f"systems: {self.name}"
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"systems: the name {self.name!r} must be a word of letters, digits, '.', '+', '-' or '_'"
+            )
+        takes = _TAKES[self.kind]
+        for field in fields(self)[2:]:
+            if field.name not in takes and getattr(self, field.name) != field.default:
+                has = f"it takes {', '.join(takes)}" if takes else "it takes nothing more"
+                raise InputError(f"{where}: the kind {self.kind} has no setting {field.name!r}; {has}")
+        for name in ("query_top_k", "document_top_k"):
+            kept = getattr(self, name)
+            if isinstance(kept, int) and kept < 1:
+                raise InputError(f"{where}: {name} must be a number from 1, 'model' or null for all, not {kept}")
+        if self.kind == "splade" and self.model is None:
+            raise InputError(f"{where}: the setting 'model' is missing, the folder or hub id of a SPLADE model")
+        if self.kind == "fused" and len(self.of) < _FEWEST:
+            raise InputError(f"{where}: of must name two systems or more, not {list(self.of)}")
+        if self.weights is not None:
+            usable = len(self.weights) == len(self.of) and min(self.weights) >= 0 and any(self.weights)
+            if not usable:
+                raise InputError(
+                    f"{where}: weights must be one number a fused system, at least 0 and not all 0, not "
+                    f"{list(self.weights)}"
+                )
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, the built-in one's where none is given."""
+        return self.model or BUILTIN_MODEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionSettings:
+    """Documents, queries and judgements.
+
+    Attributes:
+        name: in tables and paths; that of a bundled collection, if there is no ``source``.
+        source: BEIR folder or ``irds:NAME``.
+        queries: other queries for these documents, as ``splare search`` takes them.
+        split: of the judgements of a folder; ``test`` if left out.
+        language: of the documents, as BM25 needs it; a bundled collection's own, else English, if left out.
+        limit: most queries, the first judged ones; all if left out.
+    """
+
+    name: str
+    source: str | None = None
+    queries: str | None = None
+    split: str | None = None
+    language: str | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if not all(_NAME.fullmatch(part) for part in self.name.split("/")):
+            raise InputError(
+                f"collections: the name {self.name!r} must be words of letters, digits, '.', '+', '-' or '_', with / "
+                "between them"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"collections: {self.name}: limit must be a number from 1, not {self.limit}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(Settings):
+    """Systems by collections by measures.
+
+    Attributes:
+        systems: in the order of the tables; one is fused of systems above it.
+        collections: likewise.
+        measures: as ir-measures or trec_eval writes them.
+        baseline: the system that others are tested against; the first one if left out.
+        alpha: a difference is marked if its p, by the randomisation test and after Holm's correction, is below.
+        seed: of the randomisation tests.
+        depth: documents of a query in a run.
+        engine: that searches sparse models.
+        part_size: documents of an encoded part; what a killed run may have to redo.
+        device: where models run.
+        dtype: of their weights.
+        runtime: what computes them on a processor.
+    """
+
+    systems: tuple[SystemSettings, ...]
+    collections: tuple[CollectionSettings, ...]
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    baseline: str | None = None
+    alpha: float = 0.05
+    seed: int = 42
+    depth: int = 100
+    engine: Literal["lucene", "memory", "pisa", "terrier", "anserini", "seismic"] = "lucene"
+    part_size: int = 2000
+    device: str = "auto"
+    dtype: str = "auto"
+    runtime: str = "auto"
+
+    def __post_init__(self) -> None:
+        for what in ("systems", "collections", "measures"):
+            if not getattr(self, what):
+                raise InputError(f"{what} must name at least one")
+        _require_distinct("systems", (system.name for system in self.systems))
+        _require_distinct("collections", (collection.name for collection in self.collections))
+        _require_distinct("measures", self.measures)
+        try:
+            check_measures(self.measures)
+        except InputError as error:
+            raise InputError(f"measures: {error}") from error
+        if not 0 < self.alpha < 1:
+            raise InputError(f"alpha must be between 0 and 1, such as 0.05, not {self.alpha}")
+        if self.depth < 1:
+            raise InputError(f"depth must be a number from 1, not {self.depth}")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, not {self.seed}")
+        names = [system.name for system in self.systems]
+        _require_known("baseline names", self.baseline_name, names)
+        for place, system in enumerate(self.systems):
+            for name in system.of:
+                _require_known(f"systems: {system.name}: of names", name, names[:place], "system above it")
+
+    @property
+    def baseline_name(self) -> str:
+        """The system that others are tested against."""
+        return self.baseline or self.systems[0].name
+
+
+def _require_distinct(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"{what}: {name!r} is there twice; each must have a name of its own")
+        seen.add(name)
+
+
+def _require_known(what: str, name: str, known: Sequence[str], kind: str = "system") -> None:
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "there is none"
+        raise InputError(f"{what} {name!r}, which is not a {kind}; {there}")
