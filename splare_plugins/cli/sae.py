@@ -1,4 +1,4 @@
-"""``splare sae``: public sparse autoencoders become heads."""
+"""``splare sae``: public sparse autoencoders become heads, and those of one's own are trained."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from splare_plugins.cli.options import Device, Json, Overwrite
+from splare_plugins.cli.sae_train import train
 from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.labels import LABELS, read_labels, summary, write_labels
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from splare_plugins.backbone import Backbone
     from splare_plugins.heads import SparseAutoencoder
 
-sae = typer.Typer(help="Import, inspect, label and list public sparse autoencoders.", no_args_is_help=True)
+sae = typer.Typer(
+    help="Import, inspect, label and list public sparse autoencoders, and train one.", no_args_is_help=True
+)
 
 FAR = 2.0
 FAR_ABOVE_CHANCE = 1.5
 SHOWN = ("suite", "layer", "layers_needed", "hook", "base_model", "activation", "scale", "licence", "published_l0")
+TRAINED = ("trained_tokens", "explained_variance", "dead_share")
 ORIGIN = ("source", "revision", "source_sha256", "sha256")
+
+sae.command()(train)
 
 
 @sae.command("import")
@@ -167,7 +173,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         "width": card.get("width"),
         "d_model": card.get("state_size"),
         "k": card.get("k"),
-        **{key: card.get(key) for key in SHOWN + ORIGIN},
+        **{key: card.get(key) for key in SHOWN + TRAINED + ORIGIN},
         "labels": labels_of(folder, card.get("width", 0)),
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
     }
@@ -185,9 +191,10 @@ def _measure(folder: Path, name: str, texts: list[str], device: str) -> dict[str
 
     head = SparseAutoencoder.load(folder)
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    config = SplareConfig(name=name, revision="published", backbone=name, width=head.width, bidirectional=False)
+    config = SplareConfig(name=name, revision="published", backbone=name, width=head.width)
     settings = backbone_settings(find_backbone(config, Path(), local_files_only=False))
-    config = replace(config, layer=require_fit(head.card, settings, name))
+    bidirectional = head.card.get("bidirectional", False)
+    config = replace(config, layer=require_fit(head.card, settings, name), bidirectional=bidirectional)
     backbone = load_backbone(config, Path(), device=chosen, dtype=torch.float32)
     head = head.place(chosen, torch.float32)
     with torch.inference_mode():
