@@ -42,6 +42,30 @@ def test_from_texts_to_a_run(splare, tiny_folder, tmp_path):
     assert SparseAutoencoder.load(model / "head").card["source"].startswith("splare sae train")
 
 
+def test_two_are_compared(splare, tiny_folder, small_data, tmp_path):
+    corpus = small_data / "xquad" / "en"
+    command = ["sae", "train", corpus, "--backbone", tiny_folder / "backbone", "--layer", 1, "--k", 8]
+    command += ["--batch", 128, "--buffer", 512, "--device", "cpu", "--json"]
+    for name, width in (("a", 64), ("b", 128)):
+        made = splare(*command, "--width", width, "--tokens", 4 * width * 2, "-o", tmp_path / name)
+        assert made.status == 0, made.err
+    a, b = tmp_path / "a", tmp_path / "b"
+    outcome = splare("sae", "compare", a, b, corpus, "--tokens", 300, "--device", "cpu", "--json")
+    assert outcome.status == 0, outcome.err
+    facts = outcome.facts
+    assert (facts["tokens"], facts["a"]["width"], facts["b"]["width"]) == (300, 64, 128)
+    assert facts["a"]["l0"] <= 8
+    assert 0 < facts["a"]["overlap"] < 1
+    assert (facts["overlap_same_id"], facts["notes"]) == (None, [])
+    assert all(0 <= value <= 1 for pair in facts["budgets"].values() for value in pair)
+    assert {"all/all", "40/400"} <= facts["budgets"].keys()
+    shown = splare("sae", "compare", a, tiny_folder, corpus / "corpus.jsonl.gz", "--tokens", 300, "--device", "cpu")
+    assert shown.status == 0, shown.err
+    assert "nDCG needs judgements" in shown.out
+    assert "overlap" in shown.out
+    assert splare("sae", "compare", a, tmp_path / "none", corpus).status == 2
+
+
 def test_what_cannot_be_trained_is_one_sentence(splare, tiny_folder, tmp_path):
     corpus = write(tmp_path / "corpus.jsonl", texts(60))
     command = ["sae", "train", corpus, "--backbone", tiny_folder / "backbone", "-o", tmp_path / "sae"]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from splare_plugins.backbone import load_backbone
-from splare_plugins.config import HEAD_CARD, SplareConfig
+from splare_plugins.config import HEAD_CARD, SideConfig, SplareConfig
 from splare_plugins.corpus import read_documents
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.heads import SparseAutoencoder
@@ -54,10 +54,12 @@ def settings(tiny_folder: Path) -> SaeSettings:
     )
 
 
-def opened(settings: SaeSettings, corpus: Path, max_length: int = 128) -> States:
-    config = SplareConfig(name="x", revision="x", backbone=settings.backbone, layer=settings.layer, width=0)
+def opened(settings: SaeSettings, corpus: Path) -> States:
+    side = SideConfig(prompt=settings.prompt, max_length=128)
+    names = {"name": "x", "revision": "x", "backbone": settings.backbone}
+    config = SplareConfig(**names, layer=settings.layer, width=0, document=side)
     backbone = load_backbone(config, Path(), device=torch.device("cpu"), dtype=torch.float32)
-    return States(backbone, lambda: read_documents(corpus), settings, max_length)
+    return States(backbone, lambda: read_documents(corpus), config, settings)
 
 
 def farthest(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,19 +100,20 @@ def train_sae(
             layer=settings.layer,
             width=settings.width,
             bidirectional=settings.bidirectional,
+            max_token_norm_ratio=settings.max_token_norm_ratio,
         )
     )
     length = choose_length(backbone_settings(source), settings.max_length, settings.backbone)
-    config = dataclasses.replace(config, document=SideConfig(max_length=length), query=SideConfig(max_length=length))
+    side = SideConfig(prompt=settings.prompt, max_length=length)
+    config = dataclasses.replace(config, document=side, query=side)
     data = {
         "corpus": source_identity(corpus, fields=fields),
         "backbone": str(config.backbone_sha256 or config.backbone_revision),
     }
     unfinished = Unfinished(output, settings, data, overwrite=overwrite)
     backbone = load_backbone(config, Path(), device=where, dtype=choose_precision(settings.dtype, where))
-    states = States(
-        backbone, lambda: read_documents(corpus, on_duplicate=on_duplicate, fields=fields), settings, length
-    )
+    documents = partial(read_documents, corpus, on_duplicate=on_duplicate, fields=fields)
+    states = States(backbone, documents, config, settings)
     held_out = states.held_out()
     learner = Learner(held_out.shape[1], settings, held_out.device)
     shuffling = torch.Generator().manual_seed(settings.seed)

@@ -6,16 +6,17 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from splare_plugins.backbone import Backbone, Tokens
 from splare_plugins.backbone.finite import finite_rows, not_finite
+from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import Document
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.model.batching import length_batches
 from splare_plugins.model.encoder import default_tokens
+from splare_plugins.model.forward import token_states
 from splare_plugins.pooling.norms import drop_outliers
 from splare_plugins.training.autoencoder.settings import TOKENS_A_LATENT, SaeSettings
 
@@ -35,8 +36,8 @@ class States:
     Args:
         backbone: ready to run, cut after its layer.
         documents: opens the corpus at its start.
+        config: that names the backbone, and says how documents are read.
         settings: of the training.
-        max_length: tokens kept of a document.
 
     Attributes:
         passes: how many times the corpus was read to its end.
@@ -50,12 +51,12 @@ class States:
         self,
         backbone: Backbone,
         documents: Callable[[], Iterator[Document]],
+        config: SplareConfig,
         settings: SaeSettings,
-        max_length: int,
     ) -> None:
         self.backbone = backbone
+        self.config = config
         self.settings = settings
-        self.max_length = max_length
         self.passes = self.position = 0
         self._documents = documents
         self._open: Iterator[Document] | None = None
@@ -125,8 +126,8 @@ class States:
             )
 
     def _tokenize(self, documents: Sequence[Document]) -> list[Tokens]:
-        texts = [document.content for document in documents]
-        return self.backbone.tokenize(texts, self.settings.prompt, self.max_length)
+        side = self.config.document
+        return self.backbone.tokenize([document.content for document in documents], side.prompt, side.max_length)
 
     @torch.no_grad()
     def _compute(self, documents: Sequence[Document], tokenised: Sequence[Tokens]) -> Tensor:
@@ -134,9 +135,8 @@ class States:
         lengths = [len(tokens.ids) for tokens in tokenised]
         for batch in length_batches(lengths, default_tokens(backbone.device), packed=backbone.packed):
             chosen = [tokenised[number] for number in batch]
-            states, offsets = backbone(chosen)
-            keep = torch.from_numpy(np.concatenate([tokens.keep for tokens in chosen])).to(states.device)
-            keep = drop_outliers(states, offsets, keep, self.settings.max_token_norm_ratio)
+            states, offsets, keep = token_states(self.config, backbone, chosen)
+            keep = drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
             finite = finite_rows(states) | ~keep
             if not bool(finite.all()):
                 token = (~finite).nonzero()[0, 0]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import replacing
+from splare_plugins.machine.files import leftovers, replacing
 from splare_plugins.training.autoencoder.settings import SaeSettings
 
 
@@ -43,7 +43,8 @@ class Unfinished:
 
     def remove(self) -> None:
         """Once the SAE is there."""
-        self.path.unlink(missing_ok=True)
+        for file in (self.path, *leftovers(self.path.parent, [self.path.name])):
+            file.unlink(missing_ok=True)
 
     def _read(self, settings: SaeSettings, data: dict[str, str], *, overwrite: bool) -> dict[str, Any] | None:
         try:
