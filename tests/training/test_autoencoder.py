@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +23,12 @@ from splare_plugins.heads.importers import import_sae
 from splare_plugins.heads.record import TENSORS
 from splare_plugins.machine.files import read_json
 from splare_plugins.model.assemble import assemble
+from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.autoencoder.coder import Coder, Learner, SaeConfig, SparseCoder
 from splare_plugins.training.autoencoder.run import train_sae
 from splare_plugins.training.autoencoder.settings import SaeSettings
 from splare_plugins.training.autoencoder.states import States
+from tests.model.test_assemble import save_llama
 from tests.tiny import TEXTS
 
 XQUAD = Path(__file__).parents[2] / "examples" / "data" / "xquad" / "en"
@@ -132,7 +137,7 @@ def test_what_is_left_of_another_run_is_not_gone_on_with(settings, corpus, tmp_p
 def test_the_head_is_the_library_s_autoencoder(settings, corpus, tmp_path):
     states = opened(settings, corpus).read(500)
     learner = Learner(states.shape[1], settings, states.device)
-    learner.center(states)
+    learner.begin(states)
     for batch in states[:384].split(128):
         learner.step(batch)
     learner.finish()
@@ -287,6 +292,67 @@ def test_empty_documents_are_passed_over(settings, tmp_path):
     assert (head.card["trained_tokens"], head.card["held_out_tokens"] > 100) == (4096, True)
     with pytest.raises(InputError, match="has 0 tokens to train on"):
         train_sae(settings, write(tmp_path / "empty.jsonl", [""] * 60), tmp_path / "none", device="cpu")
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_the_scale_of_the_states_changes_nothing_but_the_scale(settings, corpus, factor):
+    states = opened(settings, corpus).read(1000)
+    found = []
+    for scaled in (states, states * factor):
+        learner = Learner(states.shape[1], settings, states.device)
+        learner.begin(scaled)
+        for batch in scaled[:768].split(128):
+            learner.step(batch)
+        learner.finish()
+        values, indices, _ = learner.coder.encode(scaled)
+        dense = torch.zeros(len(states), settings.width).scatter(1, indices, values)
+        found.append((dense, learner.measure(scaled).explained))
+    assert found[0][1] == pytest.approx(found[1][1], abs=0.02)
+    assert float((found[0][0] - found[1][0]).detach().abs().mean() / found[0][0].detach().mean()) < 0.1
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_decoder_is_read_as_the_model_will_read_it(settings, corpus, tmp_path, bidirectional):
+    backbone = save_llama(tmp_path / "backbone")
+    settings = replace(settings, backbone=str(backbone), bidirectional=bidirectional)
+    train_sae(settings, corpus, tmp_path / "sae", device="cpu")
+    text = next(iter(read_documents(corpus))).content
+    config = assemble(str(backbone), str(tmp_path / "sae"), tmp_path / "model", bidirectional=bidirectional)
+    model = SplareModel.load(tmp_path / "model", device="cpu")
+    expected, _ = model.pooled_tokens(text, "document")
+    states = States(model.backbone, lambda: read_documents(corpus), config, settings)
+    assert farthest(expected, states.held_out()) < 1e-4
+    with torch.no_grad():
+        whole, _ = model.backbone(model.backbone.tokenize([text + " more"], "", 128))
+    # Only where tokens see what follows does the first one's state depend on it.
+    assert torch.allclose(whole[1], expected[0], atol=1e-5) is not bidirectional
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_goes_on(settings, corpus, tmp_path):
+    """A real one, with a signal that nothing catches."""
+    code = """
+import os, signal, sys
+from pathlib import Path
+from splare_plugins.training.autoencoder.run import train_sae
+from splare_plugins.training.autoencoder.settings import SaeSettings
+done = []
+def kill(tokens):
+    done.append(tokens)
+    if len(done) == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+train_sae(SaeSettings(**eval(sys.argv[1])), sys.argv[2], Path(sys.argv[3]), device="cpu", save_seconds=0,
+          on_progress=kill)
+"""
+    arguments = [repr(asdict(settings)), str(corpus), str(tmp_path / "sae")]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert (tmp_path / "sae.unfinished").is_file()
+    again: list[int] = []
+    train_sae(settings, corpus, tmp_path / "sae", device="cpu", on_progress=again.append)
+    train_sae(settings, corpus, tmp_path / "whole", device="cpu")
+    assert again[0] > settings.batch
+    assert (tmp_path / "sae" / TENSORS).read_bytes() == (tmp_path / "whole" / TENSORS).read_bytes()
 
 
 @pytest.mark.slow

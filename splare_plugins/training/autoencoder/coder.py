@@ -65,6 +65,9 @@ class Measured(NamedTuple):
 class Learner:
     """An SAE, its optimiser, and how long ago each latent fired.
 
+    States are brought to a mean norm of sqrt(d) while it learns, since the steps of sparsify's optimiser have one
+    length whatever the states' is; at the end the scale goes into the weights, and the SAE takes states as they are.
+
     Args:
         d_model: size of the states.
         settings: of the training.
@@ -76,14 +79,17 @@ class Learner:
             torch.manual_seed(settings.seed)
             coder = Coder(d_model, SaeConfig(num_latents=settings.width, k=settings.k))
         self.coder = coder.to(device)
+        self.scale = 1.0
         self.dead_after = settings.dead_after
         self.since_fired = torch.zeros(settings.width, dtype=torch.long, device=device)
         self._optimizer = ScheduleFreeWrapper(SignSGD(self.coder.parameters(), lr=settings.rate), momentum=0.95)
         self._optimizer.train()
 
-    def center(self, states: Tensor) -> None:
-        """Begin with the mean of some states as the decoder's bias."""
-        self.coder.b_dec.data = states.float().mean(0)
+    def begin(self, states: Tensor) -> None:
+        """Take the scale from some states, and their mean as the decoder's bias."""
+        states = states.float()
+        self.scale = float(states.shape[1] ** 0.5 / states.norm(dim=1).mean())
+        self.coder.b_dec.data = states.mean(0) * self.scale
 
     def step(self, states: Tensor) -> float:
         """Learn from a batch; the share of its variance that was explained before.
@@ -95,7 +101,7 @@ class Learner:
         coder.set_decoder_norm_to_unit_norm()
         dead = self.since_fired > self.dead_after
         coder.whole = bool(dead.any())
-        out = coder(states.float(), dead_mask=dead)
+        out = coder(states.float() * self.scale, dead_mask=dead)
         loss = out.fvu + AUXK * out.auxk_loss
         if not bool(loss.isfinite()):
             raise SplareError(
@@ -116,14 +122,19 @@ class Learner:
         """Share of the latents that have not fired for long."""
         return float((self.since_fired > self.dead_after).float().mean())
 
+    @torch.no_grad()
     def finish(self) -> None:
-        """Take the average of the weights over the steps, which is what the optimiser is made for."""
+        """Take the average of the weights over the steps, which is what the optimiser is made for; fold the scale."""
         self._optimizer.eval()
+        self.coder.encoder.weight *= self.scale
+        self.coder.W_dec /= self.scale
+        self.coder.b_dec /= self.scale
+        self.scale = 1.0
 
     @torch.no_grad()
     def measure(self, states: Tensor) -> Measured:
         """How well states are rebuilt."""
-        states = states.float()
+        states = states.float() * self.scale
         total, lost, active = (states - states.mean(0)).square().sum(), 0.0, 0
         for part in states.split(_AT_ONCE):
             out = self.coder(part, total_variance=total)
@@ -133,11 +144,16 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on."""
-        optimizer = self._optimizer.state_dict()
-        return {"coder": self.coder.state_dict(), "optimizer": optimizer, "since_fired": self.since_fired}
+        return {
+            "coder": self.coder.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "since_fired": self.since_fired,
+            "scale": self.scale,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state` gave."""
         self.coder.load_state_dict(state["coder"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.since_fired = state["since_fired"].to(self.since_fired.device)
+        self.scale = state["scale"]

@@ -134,7 +134,7 @@ def train_sae(
             waiting = torch.cat([waiting, states.read(wanted - len(waiting))])
         waiting = waiting[torch.randperm(len(waiting), generator=shuffling).to(waiting.device)]
         if step == 0:
-            learner.center(waiting)
+            learner.begin(waiting)
             untrained = learner.measure(held_out).explained
         # Half stays, to be mixed with what is read next; the end takes all.
         steps = left if left * settings.batch <= len(waiting) else settings.buffer // (2 * settings.batch)
