@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from splare_plugins.cli.options import (
     expand_options,
 )
 from splare_plugins.errors import splare_command
+
+if TYPE_CHECKING:
+    from splare_plugins.training.autoencoder.loop import Progressed
 
 _SHOWN = ("trained_tokens", "passes", "held_out_tokens", "explained_variance", "explained_untrained", "l0")
 _DEAD = ("dead_share", "dead_after")
@@ -61,7 +64,7 @@ def train(
 ) -> None:
     """Train a TopK SAE on the states of a backbone's layer; a run that was killed goes on under the same command."""
     from splare_plugins.cli.console import console, progress, report
-    from splare_plugins.training.autoencoder.run import Progressed, train_sae
+    from splare_plugins.training.autoencoder.run import train_sae
     from splare_plugins.training.autoencoder.settings import SaeSettings
 
     values = asdict(training)

@@ -10,9 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from splare_plugins.backbone import load_backbone
 from splare_plugins.backbone.placement import choose_device, choose_precision, require_package
@@ -30,21 +28,13 @@ from splare_plugins.training.autoencoder.settings import SaeSettings
 from splare_plugins.training.autoencoder.states import States
 from splare_plugins.training.autoencoder.unfinished import Unfinished
 
+if TYPE_CHECKING:
+    from splare_plugins.training.autoencoder.loop import Loop, Progressed
+
 logger = logging.getLogger(__name__)
 
 MANY_DEAD = 0.5
 _SAVE_SECONDS = 300.0
-_REPORTS = 10
-
-
-class Progressed(NamedTuple):
-    """Where a training stands."""
-
-    tokens: int
-    """Learnt from so far."""
-    explained: float
-    """Of the last batch, before its step."""
-    dead_share: float
 
 
 def train_sae(
@@ -86,7 +76,7 @@ def train_sae(
         MissingPartError: if sparsify is not installed.
     """
     require_package("sparsify", "SAEs of one's own", "train")
-    from splare_plugins.training.autoencoder.coder import Learner
+    from splare_plugins.training.autoencoder.loop import Loop
 
     require_free(output, overwrite=overwrite, marker=HEAD_CARD, what="SAE")
     require_elsewhere(output)
@@ -113,82 +103,55 @@ def train_sae(
     unfinished = Unfinished(output, settings, data, overwrite=overwrite)
     backbone = load_backbone(config, Path(), device=where, dtype=choose_precision(settings.dtype, where))
     documents = partial(read_documents, corpus, on_duplicate=on_duplicate, fields=fields)
-    states = States(backbone, documents, config, settings)
-    held_out = states.held_out()
-    learner = Learner(held_out.shape[1], settings, held_out.device)
-    shuffling = torch.Generator().manual_seed(settings.seed)
-    waiting, step, untrained = held_out[:0], 0, 0.0
-    if (saved := unfinished.state) is not None:
-        learner.load_state(saved)
-        shuffling.set_state(saved["shuffling"])
-        waiting, step, untrained = saved["waiting"].to(held_out.device), saved["step"], saved["untrained"]
-        states.go_to(saved["passes"], saved["position"])
-        logger.info("going on from %s after %d tokens", unfinished.path, step * settings.batch)
+    loop = Loop(States(backbone, documents, config, settings), settings)
+    if unfinished.state is not None:
+        loop.load_state(unfinished.state)
+        logger.info("going on from %s after %d tokens", unfinished.path, loop.tokens)
         if on_progress is not None:
-            on_progress(step * settings.batch)
+            on_progress(loop.tokens)
     due = time.monotonic()  # a place that cannot be written to is found early
-    while step < settings.steps:
-        left = settings.steps - step
-        wanted = min(settings.buffer, left * settings.batch)
-        if len(waiting) < wanted:
-            waiting = torch.cat([waiting, states.read(wanted - len(waiting))])
-        waiting = waiting[torch.randperm(len(waiting), generator=shuffling).to(waiting.device)]
-        if step == 0:
-            learner.begin(waiting)
-            untrained = learner.measure(held_out).explained
-        # Half stays, to be mixed with what is read next; the end takes all.
-        steps = left if left * settings.batch <= len(waiting) else settings.buffer // (2 * settings.batch)
-        taken, waiting = waiting[: steps * settings.batch], waiting[steps * settings.batch :]
-        for batch in taken.split(settings.batch):
-            explained = learner.step(batch)
-            step += 1
-            if on_progress is not None:
-                on_progress(settings.batch)
-            if on_report is not None and step * _REPORTS // settings.steps > (step - 1) * _REPORTS // settings.steps:
-                on_report(Progressed(step * settings.batch, explained, learner.dead_share))
-        if time.monotonic() >= due and step < settings.steps:
-            unfinished.save(
-                {
-                    **learner.state(),
-                    **{"shuffling": shuffling.get_state(), "waiting": waiting.clone()},
-                    **{"passes": states.passes, "position": states.position, "step": step, "untrained": untrained},
-                }
-            )
+    for _ in loop.rounds(on_progress, on_report):
+        if time.monotonic() >= due and loop.step < settings.steps:
+            unfinished.save(loop.state())
             due = time.monotonic() + save_seconds
-    learner.finish()
-    measured = learner.measure(held_out)
-    facts = {
-        "source": f"splare sae train (eai-sparsify {version('eai-sparsify')})",
-        "base_model": settings.backbone,
-        "backbone_revision": config.backbone_revision,
-        "backbone_sha256": config.backbone_sha256,
-        "bidirectional": settings.bidirectional,
-        "prompt": settings.prompt,
-        "max_length": length,
-        "max_token_norm_ratio": settings.max_token_norm_ratio,
-        "trained_tokens": step * settings.batch,
-        "passes": states.passes + (states.position > 0),
-        "batch": settings.batch,
-        "learning_rate": settings.rate,
-        "seed": settings.seed,
-        "corpus": data["corpus"],
-        "held_out_tokens": len(held_out),
-        "explained_variance": round(measured.explained, 4),
-        "explained_untrained": round(untrained, 4),
-        "l0": round(measured.l0, 2),
-        "dead_share": round(learner.dead_share, 4),
-        "dead_after": settings.dead_after,
-    }
-    head = _write(learner.coder, settings.layer, facts, output)
+    loop.learner.finish()
+    head = _write(loop.learner.coder, settings.layer, _facts(loop, config, data["corpus"]), output)
     unfinished.remove()
-    if learner.dead_share > MANY_DEAD:
+    if (dead := loop.learner.dead_share) > MANY_DEAD:
         logger.warning(
             "%.0f %% of the latents have not fired for %d tokens; train with a smaller --width, more --tokens, a "
             "larger --k, or more text",
-            100 * learner.dead_share,
+            100 * dead,
             settings.dead_after,
         )
     return head
+
+
+def _facts(loop: Loop, config: SplareConfig, corpus: str) -> dict[str, Any]:
+    """What the head's card says of its training, and how well it went."""
+    settings, measured = loop.settings, loop.learner.measure(loop.held_out)
+    return {
+        "source": f"splare sae train (eai-sparsify {version('eai-sparsify')})",
+        "base_model": config.backbone,
+        "backbone_revision": config.backbone_revision,
+        "backbone_sha256": config.backbone_sha256,
+        "bidirectional": config.bidirectional,
+        "prompt": config.document.prompt,
+        "max_length": config.document.max_length,
+        "max_token_norm_ratio": config.max_token_norm_ratio,
+        "trained_tokens": loop.tokens,
+        "passes": loop.states.passes + (loop.states.position > 0),
+        "batch": settings.batch,
+        "learning_rate": settings.rate,
+        "seed": settings.seed,
+        "corpus": corpus,
+        "held_out_tokens": len(loop.held_out),
+        "explained_variance": round(measured.explained, 4),
+        "explained_untrained": round(loop.untrained, 4),
+        "l0": round(measured.l0, 2),
+        "dead_share": round(loop.learner.dead_share, 4),
+        "dead_after": settings.dead_after,
+    }
 
 
 def _write(coder: Any, layer: int, facts: dict[str, Any], output: Path) -> SparseAutoencoder:
