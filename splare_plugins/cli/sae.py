@@ -1,4 +1,4 @@
-"""``splare sae``: public sparse autoencoders become heads."""
+"""``splare sae``: public sparse autoencoders become heads, and those of one's own are trained."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from splare_plugins.cli.options import Device, Json, Overwrite
+from splare_plugins.cli.sae_compare import compare
+from splare_plugins.cli.sae_train import train
 from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads.labels import LABELS, read_labels, summary, write_labels
 
 if TYPE_CHECKING:
     from splare_plugins.backbone import Backbone
-    from splare_plugins.heads import SparseAutoencoder
 
-sae = typer.Typer(help="Import, inspect, label and list public sparse autoencoders.", no_args_is_help=True)
+sae = typer.Typer(
+    help="Import, inspect, label and list public sparse autoencoders; train one; compare two.", no_args_is_help=True
+)
 
 FAR = 2.0
 FAR_ABOVE_CHANCE = 1.5
 SHOWN = ("suite", "layer", "layers_needed", "hook", "base_model", "activation", "scale", "licence", "published_l0")
+TRAINED = ("trained_tokens", "explained_variance", "dead_share")
 ORIGIN = ("source", "revision", "source_sha256", "sha256")
+
+for verb in (train, compare):
+    sae.command()(verb)
 
 
 @sae.command("import")
@@ -167,7 +174,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         "width": card.get("width"),
         "d_model": card.get("state_size"),
         "k": card.get("k"),
-        **{key: card.get(key) for key in SHOWN + ORIGIN},
+        **{key: card.get(key) for key in SHOWN + TRAINED + ORIGIN},
         "labels": labels_of(folder, card.get("width", 0)),
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
     }
@@ -181,20 +188,22 @@ def _measure(folder: Path, name: str, texts: list[str], device: str) -> dict[str
     from splare_plugins.backbone.source import find_backbone
     from splare_plugins.heads import SparseAutoencoder
     from splare_plugins.model.assemble import backbone_settings, require_fit
+    from splare_plugins.training.autoencoder.compare import active_latents
     from splare_plugins.training.drift import explained
 
     head = SparseAutoencoder.load(folder)
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    config = SplareConfig(name=name, revision="published", backbone=name, width=head.width, bidirectional=False)
+    config = SplareConfig(name=name, revision="published", backbone=name, width=head.width)
     settings = backbone_settings(find_backbone(config, Path(), local_files_only=False))
-    config = replace(config, layer=require_fit(head.card, settings, name))
+    bidirectional = head.card.get("bidirectional", False)
+    config = replace(config, layer=require_fit(head.card, settings, name), bidirectional=bidirectional)
     backbone = load_backbone(config, Path(), device=chosen, dtype=torch.float32)
     head = head.place(chosen, torch.float32)
     with torch.inference_mode():
         states = torch.cat([_own_states(backbone, text) for text in texts])
         if not len(states):
             raise InputError("the --text has no token besides special ones; give a longer one")
-        active = [each for part in states.split(64) for each in _active(head, part)]
+        active = active_latents(head, states)
         within = explained(states - states.mean(0), head.W, active)
     counts = torch.tensor([len(each) for each in active]).float()
     return {
@@ -212,15 +221,6 @@ def _own_states(backbone: Backbone, text: str) -> Any:
     (tokens,) = backbone.tokenize([text], "", 1024)
     states, _ = backbone([tokens])
     return states[torch.from_numpy(tokens.keep).to(states.device)]
-
-
-def _active(head: SparseAutoencoder, states: Any) -> list[Any]:
-    """Active latents of each token."""
-    values = states @ head.W.T + head.b
-    above = values > head.theta
-    if head.k is not None:
-        above &= values >= values.topk(head.k).values[:, -1:]
-    return [row.nonzero()[:, 0] for row in above]
 
 
 def _warning(facts: Mapping[str, Any]) -> str | None:

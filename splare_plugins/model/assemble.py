@@ -23,6 +23,7 @@ from splare_plugins.machine.files import file_sha256, read_json, require_free
 from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.machine.hub import hub_errors
 from splare_plugins.model.card import write_card
+from splare_plugins.model.find import NAMED
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def assemble(
     """Write a model folder: the SAE's encoder as head, and the backbone, a hub's by name; nothing is trained.
 
     Of a hub backbone only the config is fetched now; its weights come when the model is loaded, from the same commit.
-    The rest of the config is the paper's: no prompts, the 40 and 400 largest latents of a query and a document.
+    The rest of the config is the paper's: no prompts, the 40 and 400 largest latents of a query and a document. An SAE
+    of ``splare sae train`` brings the prompt and the limit on norms that it was trained with.
 
     Args:
         backbone: hub id, transformers folder, or GGUF file.
@@ -77,40 +79,34 @@ def assemble(
         bidirectional=bidirectional,
         width=0,
     )
-    source = find_backbone(draft, Path(), local_files_only=False)
-    local = Path(source.name).is_dir()
-    place: dict[str, Any]
-    if local and revision is not None:
-        raise InputError(f"{backbone} is on this machine and has no revision {revision!r}; omit it, or give a hub id")
-    if local:
-        place = {"backbone": str(Path(backbone).resolve()), "backbone_sha256": file_sha256(*weights_of(source))}
-    elif copy_backbone:
+    local = Path(find_backbone(draft, Path(), local_files_only=False).name).is_dir()
+    if copy_backbone and not local:
         raise InputError(
             f"{backbone} is not a folder or file here, and only those can be copied; omit --copy-backbone"
         )
-    else:
-        place = {"backbone_revision": _commit(source)}
-        source.options["revision"] = place["backbone_revision"]
+    place, source = identify(draft)
     settings = backbone_settings(source)
     head_folder = Path(sae) if (Path(sae) / HEAD_CARD).is_file() else import_sae(sae, d_model=settings.hidden_size)
     card = read_json(head_folder / HEAD_CARD)
     layer = require_fit(card, settings, backbone, layer)
-    positions = getattr(settings, "max_position_embeddings", None) or sys.maxsize
-    max_length = min(DEFAULT_MAX_LENGTH, positions) if max_length is None else max_length
-    if not 1 <= max_length <= positions:
-        raise InputError(f"{backbone} reads 1 to {positions} tokens, not {max_length}; choose another --max-length")
+    max_length = choose_length(settings, max_length, backbone)
     if (base := card.get("base_model")) and not _may_be(base, None if local else backbone, settings.model_type):
         logger.warning("this SAE was trained on %s; on %s its latents may mean less", base, backbone)
+    if card.get("bidirectional", bidirectional) != bidirectional:
+        logger.warning(
+            "this SAE was trained on states of %s attention; %s --causal, or its latents may mean less",
+            *(("bidirectional", "omit") if card["bidirectional"] else ("causal", "add")),
+        )
     head = SparseAutoencoder.load(head_folder)  # whole, finite, and with the hash that its card names
     config = dataclasses.replace(
-        draft,
-        **place,
+        place,
         name=name or f"{draft.name}-L{layer}-{head.width}",
         layer=layer,
         width=head.width,
         head_sha256=card["sha256"],
-        query=dataclasses.replace(draft.query, max_length=max_length),
-        document=dataclasses.replace(draft.document, max_length=max_length),
+        max_token_norm_ratio=card.get("max_token_norm_ratio"),
+        query=dataclasses.replace(draft.query, max_length=max_length, prompt=card.get("prompt", "")),
+        document=dataclasses.replace(draft.document, max_length=max_length, prompt=card.get("prompt", "")),
     )
     with replacing_folder(output) as made:
         shutil.copytree(head_folder, made / config.head)
@@ -119,6 +115,37 @@ def assemble(
         write_card(made, config, repo_id=output.name)
         config.save(made)
     return config
+
+
+def identify(config: SplareConfig) -> tuple[SplareConfig, Source]:
+    """The config with what its backbone is now: the hash of one on disk, the commit of a hub's; and its source.
+
+    Raises:
+        InputError: if it cannot be found, or one on disk is asked for by a revision.
+    """
+    backbone, revision = config.backbone, config.backbone_revision
+    source = find_backbone(config, Path(), local_files_only=False)
+    if not Path(source.name).is_dir():
+        commit = _commit(source)
+        source.options["revision"] = commit
+        return dataclasses.replace(config, backbone_revision=commit), source
+    if revision is not None:
+        raise InputError(f"{backbone} is on this machine and has no revision {revision!r}; omit it, or give a hub id")
+    place = backbone if backbone in NAMED else str(Path(backbone).resolve())
+    return dataclasses.replace(config, backbone=place, backbone_sha256=file_sha256(*weights_of(source))), source
+
+
+def choose_length(settings: PreTrainedConfig, asked: int | None, backbone: str) -> int:
+    """Tokens kept of a text: those asked for, or else 512, or what the backbone reads.
+
+    Raises:
+        InputError: if it does not read so many.
+    """
+    positions = getattr(settings, "max_position_embeddings", None) or sys.maxsize
+    length = min(DEFAULT_MAX_LENGTH, positions) if asked is None else asked
+    if not 1 <= length <= positions:
+        raise InputError(f"{backbone} reads 1 to {positions} tokens, not {length}; choose another --max-length")
+    return length
 
 
 def require_fit(card: Mapping[str, Any], settings: PreTrainedConfig, backbone: str, layer: int | None = None) -> int:
