@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,7 +89,7 @@ def measure(documents: int, folder: Path, options: argparse.Namespace) -> Iterat
                 flush=True,
             )
             yield {"engine": engine, "documents": documents, **built, **row}
-        subprocess.run(["rm", "-r", str(folder / engine)], check=True)
+        shutil.rmtree(folder / engine)
 
 
 def prepare(documents: int, queries: int, folder: Path) -> None:

@@ -78,7 +78,7 @@ def load_backbone(
     try:
         whole = AutoConfig.from_pretrained(source.name, **source.options, trust_remote_code=False)
         settings = whole.get_text_config()
-        _cut(settings, config.layer, source.name)
+        cut_layers(settings, config.layer, source.name)
         model, loading = _load(settings, source, config, device, dtype, attention, device_map, whole is not settings)
         tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
@@ -175,7 +175,7 @@ def _first_run(backbone: Backbone, config: SplareConfig) -> Iterator[None]:
         ) from error
 
 
-def _cut(settings: PreTrainedConfig, layer: int | None, name: str) -> None:
+def cut_layers(settings: PreTrainedConfig, layer: int | None, name: str) -> None:
     """Make ``settings`` those of the same model with no layer after ``layer``."""
     if layer is None:
         return

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from splare_plugins.cli.options import DEFAULT_MODEL, Json
-from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
     from splare_plugins.model.describe import ModelDescription
@@ -80,20 +78,18 @@ def estimate(
 def _flops(found: ModelDescription) -> float:
     """Of the model for a token, counted on its shapes alone."""
     import torch
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
+    from splare_plugins.backbone.load import cut_layers
     from splare_plugins.backbone.source import find_backbone
+    from splare_plugins.model.assemble import backbone_settings
     from splare_plugins.retrieval.estimate import flops_per_token
 
     source = find_backbone(found.config, found.folder, local_files_only=False)
-    try:
-        settings = AutoConfig.from_pretrained(source.name, **source.options, trust_remote_code=False).get_text_config()
-        if found.config.layer is not None:
-            settings.num_hidden_layers = found.config.layer + 1
-        with torch.device("meta"):
-            network = AutoModel.from_config(settings)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"cannot read the shape of the backbone {Path(source.name).name}: {error}") from error
+    settings = backbone_settings(source)
+    cut_layers(settings, found.config.layer, source.name)
+    with torch.device("meta"):
+        network = AutoModel.from_config(settings)
     layers = (each for name, each in network.named_modules() if not name.startswith("pooler"))  # loaded without it
     linear = sum(each.weight.numel() for each in layers if isinstance(each, torch.nn.Linear))
     return flops_per_token(found.config, linear, settings.hidden_size)

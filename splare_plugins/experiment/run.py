@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from splare_plugins.corpus import read_run, write_run
-from splare_plugins.errors import InputError
+from splare_plugins.errors import InputError, splare_command
 from splare_plugins.experiment import systems
 from splare_plugins.experiment.collection import DATA, Collection, open_collection
 from splare_plugins.experiment.config import ExperimentConfig, SystemSettings
@@ -109,8 +109,10 @@ def shown_tables(folder: str | Path) -> str:
     """
     folder = Path(folder)
     if not (folder / RECORD_FILE).is_file():
-        begun = "was not finished; give its command again" if (folder / CONFIG_FILE).is_file() else "is not one"
-        raise InputError(f"{folder} has no {RECORD_FILE}: as an experiment it {begun}")
+        if (folder / CONFIG_FILE).is_file():
+            raise InputError(f"the experiment in {folder} was not finished; give its command again")
+        command = splare_command("experiment", "run", "CONFIG.yaml", "-o", folder)
+        raise InputError(f"{folder} holds no experiment; make one: {command}")
     return "\n".join((folder / FOLDER / f"{name}.md").read_text(encoding="utf-8") for name in SHOWN)
 
 

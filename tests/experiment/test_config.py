@@ -119,7 +119,7 @@ def test_the_command(splare, settings, tmp_path):
     shown = splare("experiment", "show", tmp_path / "out")
     assert shown.status == 0 and "Means over judged queries" in shown.out and "Costs" in shown.out
     refused = splare("experiment", "show", tmp_path)
-    assert refused.status == 2 and "is not one" in refused.err
+    assert refused.status == 2 and "holds no experiment" in refused.err
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(changed(settings, "engine", "x")), encoding="utf-8")
     refused = splare("experiment", "run", tmp_path / "config.yaml", "-o", tmp_path / "no")
     assert refused.status == 2 and "engine must be" in refused.err and "config.yaml" in refused.err

@@ -196,5 +196,5 @@ def test_folders_of_something_else(config, tmp_path):
     (tmp_path / "mine" / "notes").touch()
     with pytest.raises(InputError, match="not empty and holds no experiment"):
         run_experiment(config, tmp_path / "mine")
-    with pytest.raises(InputError, match="as an experiment it is not one"):
+    with pytest.raises(InputError, match="holds no experiment; make one: splare experiment run"):
         shown_tables(tmp_path / "mine")
