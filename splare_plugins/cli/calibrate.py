@@ -26,6 +26,14 @@ def calibrate(
         typer.Option("--output", "-o", help="Folder of the calibrated model; the model's own folder if left out."),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Texts encoded a side, the first of each.")] = 1000,
+    standardise: Annotated[
+        float | None,
+        typer.Option(
+            help="First count the latents of an SAE in deviations from their mean over the sample, from this many on: "
+            "1.5 makes one that nobody trained for retrieval fit for pruning. Another model, so it takes -o.",
+            show_default="left as they are",
+        ),
+    ] = None,
     percentile: Annotated[float, typer.Option(help="Of the weights, mapped to the largest impact.")] = 99.9,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -37,11 +45,14 @@ def calibrate(
     from splare_plugins.corpus.sources import is_irds
     from splare_plugins.machine.files import require_free
     from splare_plugins.model.find import PREFIX, require_model_name
+    from splare_plugins.model.standardise import standardised
 
     if not 0 < percentile <= 100:
         raise InputError(f"--percentile takes a number above 0, at most 100, not {percentile:g}")
     require_model_name(model.removeprefix(PREFIX))
     own = (Path(model) / CONFIG_FILE).is_file()
+    if standardise is not None and (output is None or output.resolve() == Path(model).resolve()):
+        raise InputError(f"standardised latents are another model's than those of {model}; add -o and another folder")
     if output is None:
         if not own:
             raise InputError(
@@ -58,10 +69,13 @@ def calibrate(
     asked = [query.text for query in islice(read_queries(queries or source), sample)]
     loaded = load_model(model, loading)
     with console.status(f"encoding {len(asked)} queries and {len(documents)} documents"):
+        if standardise is not None:
+            loaded = standardised(loaded, asked, documents, threshold=standardise)
         loaded.calibrate(asked, documents, percentile)
         loaded.save_pretrained(output)
     facts = {
         "index_fingerprint": loaded.config.index_fingerprint(),
+        **({} if standardise is None else {"standardised_beyond": standardise}),
         "queries": len(asked),
         "documents": len(documents),
         "query_scale": loaded.config.query.scale,

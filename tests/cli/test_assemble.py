@@ -83,6 +83,26 @@ def test_the_scales_map_a_percentile_to_the_largest_impact(splare, corpus, tmp_p
     assert SplareConfig.load(folder).document.scale != facts["document_scale"]
 
 
+def test_standardised_latents_are_another_model(splare, corpus, tmp_path):
+    folder = save_tiny_model(tmp_path / "model", k=8)
+    command = ["calibrate", folder, corpus, "--standardise", 1.5]
+    for arguments, words in (
+        (command, "add -o and another folder"),
+        ([*command, "-o", folder, "--overwrite"], "add -o and another folder"),
+        ([*command, "-o", tmp_path / "new", "--sample", 1], "at least 2 texts"),
+    ):
+        outcome = splare(*arguments)
+        assert (outcome.status, words in outcome.err) == (2, True), outcome.err
+    facts = splare(*command, "-o", tmp_path / "new", "--json").facts
+    assert facts["standardised_beyond"] == 1.5
+    head = SplareModel.load(tmp_path / "new").head
+    assert (head.k, head.card["standardised"]["threshold"]) == (None, 1.5)
+    assert facts["index_fingerprint"] != SplareConfig.load(folder).index_fingerprint()
+    splade = save_random(tmp_path / "splade", "BertForMaskedLM")
+    refused = splare("calibrate", splade, corpus, "--standardise", 1.5, "-o", tmp_path / "words")
+    assert (refused.status, "no SAE" in refused.err) == (2, True)
+
+
 def test_a_splade_model_becomes_a_folder_that_every_verb_takes(splare, corpus, tmp_path):
     splade = save_random(tmp_path / "splade", "BertForMaskedLM")
     raw = splare("inspect", splade, "--json")
