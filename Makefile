@@ -5,8 +5,12 @@ BIN = $(VENV)/bin
 CONSTRAINTS := --constraint constraints.txt
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINTS) --editable
 # One thread a process: on two cores, two processes of two threads each take 1.4 times as long.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+# A process that dies ends the run at once: with another in its place, pytest-xdist 3.8 may wait for ever.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --max-worker-restart 0
 FAST := -m 'not gpu and not slow and not java and not model'
+SLOW := -m '(slow or model) and not gpu and not java'
+JAVA := -m 'java and not gpu'
+BY_FILE := --dist loadfile --no-loadscope-reorder --durations=20
 
 # A command of this name may stand on the path and yet not work (pyenv's shims): each is tried.
 CANDIDATES = $(or $(PYTHON),$(VERSIONS:%=python%) python3)
@@ -22,8 +26,10 @@ help: ## list these targets
 demo: $(VENV)/.demo ## install, then encode, index, search, compare with BM25 and explain, on bundled data
 	$(BIN)/splare demo
 
-test: lint types ## everything that continuous integration runs: lint, types and all tests
-	$(PYTEST) --dist loadfile --no-loadscope-reorder --durations=25
+# One after the other, for memory: processes that have started a JVM and loaded models keep gigabytes to their end.
+test: lint types fast ## everything that continuous integration runs: lint, types and all tests
+	$(PYTEST) $(BY_FILE) $(SLOW)
+	$(PYTEST) $(BY_FILE) $(JAVA)
 
 check: lint types fast ## before a commit: lint, types and the fast tests
 
