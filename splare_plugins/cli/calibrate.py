@@ -30,7 +30,7 @@ def calibrate(
         float | None,
         typer.Option(
             help="First count the latents of an SAE in deviations from their mean over the sample, from this many on: "
-            "1.5 makes one that nobody trained for retrieval fit for pruning. Another model, so it takes -o.",
+            "0.5 makes one that nobody trained for retrieval fit for pruning. Another model, so it takes -o.",
             show_default="left as they are",
         ),
     ] = None,

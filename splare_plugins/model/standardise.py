@@ -44,7 +44,7 @@ def standardised(model: Encoder, queries: Sequence[str], documents: Sequence[str
     if not isinstance(model, SplareModel) or not isinstance(head, SparseAutoencoder):
         raise InputError(f"{model.config.name} has no SAE whose latents could be standardised; omit the threshold")
     if not math.isfinite(threshold):
-        raise InputError(f"latents cannot be standardised with a threshold of {threshold}; take 1.5 or the like")
+        raise InputError(f"latents cannot be standardised with a threshold of {threshold}; take 0.5 or the like")
     center, gain = center_and_gain(model, head, queries, documents, threshold=threshold)
     card = {
         **head.card,
