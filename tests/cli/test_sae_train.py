@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from splare_plugins.heads import SparseAutoencoder
 from tests.training.test_autoencoder import texts, write
 
@@ -40,6 +42,37 @@ def test_from_texts_to_a_run(splare, tiny_folder, tmp_path):
         assert outcome.status == 0, outcome.err
     assert len((tmp_path / "run").read_text().splitlines()) > 5
     assert SparseAutoencoder.load(model / "head").card["source"].startswith("splare sae train")
+
+
+@pytest.mark.parametrize("activation", ["batchtopk", "jumprelu"])
+def test_other_activations_become_models(splare, tiny_folder, tmp_path, activation):
+    pytest.importorskip("sae_lens", reason="the extra saelens is not installed")
+    corpus = write(tmp_path / "corpus.jsonl", texts(60))
+    backbone, sae, model = tiny_folder / "backbone", tmp_path / "sae", tmp_path / "model"
+    command = ["sae", "train", corpus, "--backbone", backbone, "--layer", 1, "--width", 64, "--k", 8, "-o", sae]
+    command += ["--tokens", 6000, "--batch", 128, "--buffer", 512, "--device", "cpu", "--activation", activation]
+    trained = splare(*command, "--json")
+    assert trained.status == 0, trained.err
+    assert (trained.facts["activation"], trained.facts["k"]) == (activation, 8)
+    assert trained.facts["explained_variance"] > trained.facts["explained_untrained"]
+    assert "bitsandbytes" not in trained.err
+    inspected = splare("sae", "inspect", sae, "--backbone", backbone, "--text", texts(1)[0], "--json").facts
+    assert inspected["warning"] is None
+    for verb in (
+        ["assemble", "--backbone", backbone, "--sae", sae, "-o", model],
+        ["calibrate", model, corpus, "--queries", corpus],
+        ["index", "memory", corpus, "-o", tmp_path / "index", "-M", model],
+    ):
+        outcome = splare(*verb)
+        assert outcome.status == 0, outcome.err
+
+
+def test_an_activation_without_its_library_is_one_sentence(splare, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("splare_plugins.backbone.placement.find_spec", lambda name: None)
+    corpus = write(tmp_path / "corpus.jsonl", texts(60))
+    command = ["sae", "train", corpus, "--backbone", tiny_folder / "backbone", "--layer", 1, "--width", 64]
+    outcome = splare(*command, "--activation", "jumprelu", "-o", tmp_path / "sae")
+    assert (outcome.status, "pip install 'splare-plugins[saelens]'" in outcome.err) == (2, True), outcome.err
 
 
 def test_two_are_compared(splare, tiny_folder, small_data, tmp_path):

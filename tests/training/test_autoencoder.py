@@ -24,7 +24,7 @@ from splare_plugins.heads.record import TENSORS
 from splare_plugins.machine.files import read_json
 from splare_plugins.model.assemble import assemble
 from splare_plugins.model.splare import SplareModel
-from splare_plugins.training.autoencoder.coder import Coder, Learner, SaeConfig, SparseCoder
+from splare_plugins.training.autoencoder.coder import Coder, SaeConfig, SparseCoder, TopKLearner
 from splare_plugins.training.autoencoder.run import train_sae
 from splare_plugins.training.autoencoder.settings import SaeSettings
 from splare_plugins.training.autoencoder.states import States
@@ -136,7 +136,7 @@ def test_what_is_left_of_another_run_is_not_gone_on_with(settings, corpus, tmp_p
 
 def test_the_head_is_the_library_s_autoencoder(settings, corpus, tmp_path):
     states = opened(settings, corpus).read(500)
-    learner = Learner(states.shape[1], settings, states.device)
+    learner = TopKLearner(states.shape[1], settings, states.device)
     learner.begin(states)
     for batch in states[:384].split(128):
         learner.step(batch)
@@ -299,7 +299,7 @@ def test_the_scale_of_the_states_changes_nothing_but_the_scale(settings, corpus,
     states = opened(settings, corpus).read(1000)
     found = []
     for scaled in (states, states * factor):
-        learner = Learner(states.shape[1], settings, states.device)
+        learner = TopKLearner(states.shape[1], settings, states.device)
         learner.begin(scaled)
         for batch in scaled[:768].split(128):
             learner.step(batch)
