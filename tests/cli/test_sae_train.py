@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from splare_plugins.config import HEAD_CARD
 from splare_plugins.heads import SparseAutoencoder
+from splare_plugins.machine.files import read_json
 from tests.training.test_autoencoder import texts, write
 
 
@@ -83,7 +85,12 @@ def test_two_are_compared(splare, tiny_folder, small_data, tmp_path):
         made = splare(*command, "--width", width, "--tokens", 4 * width * 2, "-o", tmp_path / name)
         assert made.status == 0, made.err
     a, b = tmp_path / "a", tmp_path / "b"
-    outcome = splare("sae", "compare", a, b, corpus, "--tokens", 300, "--device", "cpu", "--json")
+    assert read_json(a / HEAD_CARD)["base_model"] == "backbone"
+    assert str(tiny_folder) not in (a / HEAD_CARD).read_text()
+    alone = splare("sae", "compare", a, b, corpus, "--device", "cpu")
+    assert (alone.status, "trained on backbone; name that model with --backbone" in alone.err) == (2, True)
+    where = ["--backbone", tiny_folder / "backbone", "--tokens", 300, "--device", "cpu"]
+    outcome = splare("sae", "compare", a, b, corpus, *where, "--json")
     assert outcome.status == 0, outcome.err
     facts = outcome.facts
     assert (facts["tokens"], facts["a"]["width"], facts["b"]["width"]) == (300, 64, 128)
@@ -92,7 +99,7 @@ def test_two_are_compared(splare, tiny_folder, small_data, tmp_path):
     assert (facts["overlap_same_id"], facts["notes"]) == (None, [])
     assert all(0 <= value <= 1 for pair in facts["budgets"].values() for value in pair)
     assert {"all/all", "40/400"} <= facts["budgets"].keys()
-    shown = splare("sae", "compare", a, tiny_folder, corpus / "corpus.jsonl.gz", "--tokens", 300, "--device", "cpu")
+    shown = splare("sae", "compare", a, tiny_folder, corpus / "corpus.jsonl.gz", *where)
     assert shown.status == 0, shown.err
     assert "nDCG needs judgements" in shown.out
     assert "overlap" in shown.out

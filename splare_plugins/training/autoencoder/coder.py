@@ -73,7 +73,7 @@ class TopKLearner(Learner):
         self._optimizer.train()
 
     def start(self, states: Tensor) -> None:  # noqa: D102
-        self.coder.b_dec.data = states.mean(0)
+        self.coder.b_dec.data = states.mean(0) * self.scale
 
     def step(self, states: Tensor) -> float:  # noqa: D102
         coder = self.coder

@@ -42,11 +42,11 @@ class Learner(ABC):
         """Take the scale from some states, and their mean as the decoder's bias."""
         states = states.float()
         self.scale = float(states.shape[1] ** 0.5 / states.norm(dim=1).mean())
-        self.start(states * self.scale)
+        self.start(states)
 
     @abstractmethod
     def start(self, states: Tensor) -> None:
-        """Begin at scaled states: with their mean as the decoder's bias."""
+        """Begin at some states, which are not scaled yet: with their mean as the decoder's bias."""
 
     @abstractmethod
     def step(self, states: Tensor) -> float:

@@ -138,7 +138,8 @@ def _facts(loop: Loop, config: SplareConfig, corpus: str) -> dict[str, Any]:
     library = loop.learner.library
     return {
         "source": f"splare sae train ({library} {version(library)})",
-        "base_model": config.backbone,
+        # Of one on this machine its name and hash: a path says nothing elsewhere, and is nobody's business there.
+        "base_model": Path(config.backbone).name if Path(config.backbone).is_absolute() else config.backbone,
         "backbone_revision": config.backbone_revision,
         "backbone_sha256": config.backbone_sha256,
         "bidirectional": config.bidirectional,

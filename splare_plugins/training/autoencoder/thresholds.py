@@ -79,8 +79,8 @@ class ThresholdLearner(Learner):
     @torch.no_grad()
     def start(self, states: Tensor) -> None:
         """With thresholds at which k latents of a token fire, or a short training would end before they are there."""
-        self.sae.b_dec.data = states.mean(0)
-        some = states[: self._trainer.cfg.train_batch_size_samples]
+        self.sae.b_dec.data = states.mean(0) * self.scale
+        some = states[: self._trainer.cfg.train_batch_size_samples] * self.scale
         _, values = self.sae.encode_with_hidden_pre(some)
         self.threshold.fill_(float(values.relu().flatten().topk(self.k * len(some)).values[-1]))
 
