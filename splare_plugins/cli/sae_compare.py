@@ -26,7 +26,8 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
     corpus: Annotated[str, typer.Argument(help="BEIR folder; without judgements in it, nDCG is left out.")],
     backbone: Annotated[
-        str | None, typer.Option(help="Of a folder of an SAE.", show_default="what `splare sae train` was given")
+        str | None,
+        typer.Option(help="Of a folder of an SAE.", show_default="what `splare sae train` was given, unless a folder"),
     ] = None,
     tokens: Annotated[int, typer.Option(min=2, help="First tokens of the corpus, on which latents fire.")] = 2048,
     split: Annotated[str, typer.Option(help="Split of the judgements.")] = "test",
@@ -94,6 +95,7 @@ def _model(name: str, backbone: str | None, device: str) -> Iterator[SplareModel
     """The model of that name, or one that is put together of an SAE and its backbone for as long as it is needed."""
     from splare_plugins.machine.files import read_json
     from splare_plugins.model.assemble import assemble
+    from splare_plugins.model.find import NAMED
     from splare_plugins.model.splare import SplareModel
 
     folder = Path(name)
@@ -101,9 +103,11 @@ def _model(name: str, backbone: str | None, device: str) -> Iterator[SplareModel
         yield SplareModel.load(name, device=device)
         return
     card = read_json(folder / HEAD_CARD)
-    own = card.get("base_model") if "trained_tokens" in card else None
-    if (chosen := backbone or own) is None:
-        raise InputError(f"{name} is an SAE alone; name the model that it was trained on with --backbone")
+    base = str(card.get("base_model") or "another model")
+    # Of a folder the card has the name alone, and its hash; older cards have its path.
+    here = base in NAMED or Path(base).is_absolute() or not card.get("backbone_sha256")
+    if (chosen := backbone or (base if "trained_tokens" in card and here else None)) is None:
+        raise InputError(f"{name} is an SAE alone, trained on {base}; name that model with --backbone")
     with TemporaryDirectory(prefix="splare-sae-") as place:
         bidirectional = card.get("bidirectional", True)
         assemble(chosen, name, Path(place) / "model", bidirectional=bidirectional, name=name, copy_backbone=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,14 @@ _SHOWN = ("trained_tokens", "passes", "held_out_tokens", "explained_variance", "
 _DEAD = ("dead_share", "dead_after")
 
 
+class Activation(StrEnum):
+    """What decides which latents of a token fire."""
+
+    topk = "topk"
+    batchtopk = "batchtopk"
+    jumprelu = "jumprelu"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What is trained and how; the fields are the options."""
@@ -34,7 +43,10 @@ class Training:
     backbone: Annotated[str, typer.Option(help="Hub id, transformers folder, GGUF file or built-in name.")]
     layer: Annotated[int, typer.Option(min=0, help="Layer whose output is rebuilt, counted from 0.")]
     width: Annotated[int, typer.Option(min=1, help="Number of latents.")]
-    k: Annotated[int, typer.Option("--k", min=1, help="Latents that a token keeps.")] = 32
+    k: Annotated[int, typer.Option("--k", min=1, help="Latents that a token keeps, or keeps in the mean.")] = 32
+    activation: Annotated[
+        Activation, typer.Option(help="What decides which fire: k of each token, k of a batch, or thresholds.")
+    ] = Activation.topk
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub backbone.")] = None
     causal: Annotated[bool, typer.Option("--causal", help="Leave a decoder's attention causal.")] = False
     prompt: Annotated[str, typer.Option(help="Text before each document, encoded and not learnt from.")] = ""
@@ -46,7 +58,7 @@ class Training:
     tokens: Annotated[int, typer.Option(min=1, help="To learn from; a smaller corpus is read again.")] = 1_000_000
     batch: Annotated[int, typer.Option(min=1, help="Tokens of a step.")] = 1024
     buffer: Annotated[int, typer.Option(min=1, help="Tokens whose states are kept and shuffled.")] = 32_768
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="sparsify's, by the width")] = None
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="by activation and width")] = None
     seed: Annotated[int, typer.Option(help="Of the first weights and of the shuffling.")] = 0
     dtype: Annotated[str, typer.Option(help="Of the backbone: auto, float32, bfloat16, float16.")] = "auto"
 
@@ -62,12 +74,12 @@ def train(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train a TopK SAE on the states of a backbone's layer; a run that was killed goes on under the same command."""
+    """Train an SAE on the states of a backbone's layer; a run that was killed goes on under the same command."""
     from splare_plugins.cli.console import console, progress, report
     from splare_plugins.training.autoencoder.run import train_sae
     from splare_plugins.training.autoencoder.settings import SaeSettings
 
-    values = asdict(training)
+    values = {**asdict(training), "activation": training.activation.value}
     settings = SaeSettings(**{"bidirectional": not values.pop("causal"), "learning_rate": values.pop("lr")}, **values)
 
     def say(now: Progressed) -> None:
@@ -92,7 +104,8 @@ def train(
     facts = {
         "folder": str(output),
         "width": head.width,
-        "k": head.k,
+        "k": settings.k,
+        "activation": settings.activation,
         "layer": settings.layer,
         **{name: head.card[name] for name in _SHOWN + _DEAD},
         "next": splare_command("assemble", "--backbone", settings.backbone, "--sae", output, "-o", "MODEL"),

@@ -90,7 +90,11 @@ def assemble(
     card = read_json(head_folder / HEAD_CARD)
     layer = require_fit(card, settings, backbone, layer)
     max_length = choose_length(settings, max_length, backbone)
-    if (base := card.get("base_model")) and not _may_be(base, None if local else backbone, settings.model_type):
+    base, sha256 = card.get("base_model"), card.get("backbone_sha256")
+    if local and sha256:  # trained here: the name of a folder says nothing
+        if place.backbone_sha256 != sha256:
+            logger.warning("this SAE was trained on another backbone, called %s; its latents may mean less", base)
+    elif base and not _may_be(base, None if local else backbone, settings.model_type):
         logger.warning("this SAE was trained on %s; on %s its latents may mean less", base, backbone)
     if card.get("bidirectional", bidirectional) != bidirectional:
         logger.warning(

@@ -23,8 +23,8 @@ from tests.machine.failing import contents, fail_to_publish
 from tests.tiny import TEXTS, byte_tokenizer
 
 
-def save_llama(folder, *, hidden: int = D, layers: int = LAYER + 2):
-    torch.manual_seed(0)
+def save_llama(folder, *, hidden: int = D, layers: int = LAYER + 2, seed: int = 0):
+    torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=260,
         hidden_size=hidden,

@@ -24,7 +24,7 @@ from splare_plugins.heads.record import TENSORS
 from splare_plugins.machine.files import read_json
 from splare_plugins.model.assemble import assemble
 from splare_plugins.model.splare import SplareModel
-from splare_plugins.training.autoencoder.coder import Coder, Learner, SaeConfig, SparseCoder
+from splare_plugins.training.autoencoder.coder import Coder, SaeConfig, SparseCoder, TopKLearner
 from splare_plugins.training.autoencoder.run import train_sae
 from splare_plugins.training.autoencoder.settings import SaeSettings
 from splare_plugins.training.autoencoder.states import States
@@ -124,6 +124,10 @@ def test_what_is_left_of_another_run_is_not_gone_on_with(settings, corpus, tmp_p
         begun(settings)
     with pytest.raises(InputError, match=r"another --seed; give the same options"):
         begun(replace(settings, seed=4))
+    with pytest.raises(InputError, match=r"another --lr;"):
+        begun(replace(settings, learning_rate=0.1))
+    with pytest.raises(InputError, match=r"another --activation;"):
+        begun(replace(settings, activation="jumprelu"))
     with pytest.raises(Killed):
         begun(replace(settings, seed=4), overwrite=True)
     write(corpus, texts(61))
@@ -136,7 +140,7 @@ def test_what_is_left_of_another_run_is_not_gone_on_with(settings, corpus, tmp_p
 
 def test_the_head_is_the_library_s_autoencoder(settings, corpus, tmp_path):
     states = opened(settings, corpus).read(500)
-    learner = Learner(states.shape[1], settings, states.device)
+    learner = TopKLearner(states.shape[1], settings, states.device)
     learner.begin(states)
     for batch in states[:384].split(128):
         learner.step(batch)
@@ -222,6 +226,7 @@ def test_both_ways_to_encode_learn_the_same():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"activation": "relu"}, "no activation 'relu'; choose one of topk, batchtopk, jumprelu"),
         ({"k": 65}, "cannot keep 65 of 64 latents"),
         ({"layer": 2}, "there is no layer 2 .* 0 to 1"),
         ({"tokens": 255}, "--tokens 255 is too little"),
@@ -285,6 +290,19 @@ def test_a_model_takes_over_how_texts_were_read(settings, corpus, tmp_path, capl
     assert "omit --causal" in caplog.text
 
 
+def test_a_folder_is_known_by_its_hash(settings, corpus, tmp_path, caplog):
+    mine, other = (tmp_path / "a" / "gemma-mine", tmp_path / "b" / "gemma-mine")
+    for place, seed in ((mine, 0), (other, 1)):
+        save_llama(place, seed=seed)
+    train_sae(replace(settings, backbone=str(mine)), corpus, tmp_path / "sae", device="cpu")
+    card = read_json(tmp_path / "sae" / HEAD_CARD)
+    assert (card["base_model"], len(card["backbone_sha256"])) == ("gemma-mine", 64)
+    assemble(str(mine), str(tmp_path / "sae"), tmp_path / "model")
+    assert caplog.records == []  # its name alone would say that a Llama is no Gemma
+    assemble(str(other), str(tmp_path / "sae"), tmp_path / "wrong")
+    assert "another backbone, called gemma-mine" in caplog.text
+
+
 def test_empty_documents_are_passed_over(settings, tmp_path):
     lines = texts(60)
     corpus = write(tmp_path / "corpus.jsonl", ["", *lines[:25], *[""] * 40, *lines[25:]])
@@ -299,7 +317,7 @@ def test_the_scale_of_the_states_changes_nothing_but_the_scale(settings, corpus,
     states = opened(settings, corpus).read(1000)
     found = []
     for scaled in (states, states * factor):
-        learner = Learner(states.shape[1], settings, states.device)
+        learner = TopKLearner(states.shape[1], settings, states.device)
         learner.begin(scaled)
         for batch in scaled[:768].split(128):
             learner.step(batch)

@@ -63,15 +63,20 @@ def read_neuronpedia(paths: Sequence[Path], *, width: int, layer: int | None) ->
     labels: dict[int, Label] = {}
     counts = LabelCounts()
     owner: tuple[str, str] | None = None
-    for path in _files(paths):
-        for where, record in _records(path):
+    for path in export_files(paths):
+        for where, record in records_of(path, "explanations"):
             counts.read += 1
-            latent = _latent(record, where)
+            if not isinstance(record, dict) or "index" not in record or "description" not in record:
+                raise InputError(
+                    f"{where} is not an explanation of Neuronpedia: it lacks index or description; take the "
+                    "explanations of an export, not its features or activations"
+                )
+            latent = latent_of(record, where)
             # JSON can spell half a character, which no file of ours can hold.
             text = str(record["description"] or "").strip().encode("utf-8", "replace").decode()
             mine = str(record.get("modelId", "")), str(record.get("layer", ""))
             if owner is None:
-                _require_same_sae(mine[1], width, layer, where)
+                require_same_sae(mine[1], width, layer, where)
             elif mine != owner:
                 raise InputError(
                     f"{where} explains {'/'.join(mine)}, those before it {'/'.join(owner)}; give the files of one SAE"
@@ -96,48 +101,43 @@ def read_neuronpedia(paths: Sequence[Path], *, width: int, layer: int | None) ->
     return labels, counts
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def export_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files of an export, those of a folder by the number in their name."""
     for path in paths:
         if path.is_dir():
             files = [file for file in path.iterdir() if file.name.endswith(_SUFFIXES)]
             if not files:
-                raise InputError(
-                    f"{path} holds no .jsonl, .jsonl.gz or .json file; name the export's explanations folder"
-                )
+                raise InputError(f"{path} holds no .jsonl, .jsonl.gz or .json file; name a folder of the export")
             yield from sorted(files, key=lambda file: ([int(n) for n in re.findall(r"\d+", file.name)], file.name))
         elif path.name.endswith(_SUFFIXES):
             yield path
         else:
-            raise InputError(f"{path} is not an export of labels; its name must end in {', '.join(_SUFFIXES)}")
+            raise InputError(f"{path} is not an export of Neuronpedia; its name must end in {', '.join(_SUFFIXES)}")
 
 
-def _records(path: Path) -> Iterator[tuple[str, Any]]:
-    """What should be an explanation, with where it stands."""
+def records_of(path: Path, what: str) -> Iterator[tuple[str, Any]]:
+    """What should be an explanation or an activation, with where it stands."""
     if path.name.endswith(_LINES):
         yield from read_jsonl(path)
         return
     found = read_any_json(path)
     if isinstance(found, dict):
-        found = found.get("explanations")
+        found = found.get(what)
     if not isinstance(found, list):
-        raise InputError(f'{path} must hold a list of explanations, or an object with one under "explanations"')
+        raise InputError(f'{path} must hold a list of {what}, or an object with one under "{what}"')
     for number, record in enumerate(found):
-        yield f"explanation {number} of {path}", record
+        yield f"{what.removesuffix('s')} {number} of {path}", record
 
 
-def _latent(record: Any, where: str) -> int:
-    if not isinstance(record, dict) or "index" not in record or "description" not in record:
-        raise InputError(
-            f"{where} is not an explanation of Neuronpedia: it lacks index or description; take the explanations of "
-            "an export, not its features or activations"
-        )
-    index = str(record["index"])
+def latent_of(record: Any, where: str) -> int:
+    """The latent that a record is about."""
+    index = str(record.get("index"))
     if not (index.isascii() and index.isdigit()):
         raise InputError(f"{where} has the index {index!r}, which is not a latent's number")
     return int(index)
 
 
-def _require_same_sae(name: str, width: int, layer: int | None, where: str) -> None:
+def require_same_sae(name: str, width: int, layer: int | None, where: str) -> None:
     """Refuse labels whose own name, like ``26-llamascope-res-131k``, speaks of another layer, place or width."""
     about = re.match(r"(\d+)-", name)
     if about and layer is not None and int(about[1]) != layer:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,28 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
         base_model=_value(config, "model_name"),
         published_l0=float(k) if k else None,
     )
+
+
+def open_library(folder: Path, hints: Hints) -> Callable[[Tensor], Tensor]:
+    """Activations as SAELens computes them from the same files.
+
+    What its runner does to states before the SAE sees them, scaling and centring, is done to them here too.
+    """
+    # It imports bitsandbytes, where that is installed, which says that a processor is slow for it.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    from sae_lens import SAE
+
+    config = read_json(folder / "cfg.json")
+    norm, centred = _input_norm(config, folder, hints), _centred(config, folder, hints)
+    scale = 1.0 if norm is None else fold.input_scale(norm, int(config["d_in"]), folder)
+    sae = SAE.load_from_disk(folder, dtype="float32")
+
+    def activations(states: Tensor) -> Tensor:
+        if centred:
+            states = states - states.mean(dim=1, keepdim=True)
+        return sae.to(states.device).encode(states * scale)
+
+    return activations
 
 
 def _value(config: dict[str, Any], *keys: str) -> Any:

@@ -7,8 +7,16 @@ Source: ``SparseCoder.encode`` of eai-sparsify 1.3.3.
 
 from __future__ import annotations
 
+import io
+import os
 import re
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers import fold
@@ -41,6 +49,30 @@ def read(folder: Path, hints: Hints) -> SparseAutoencoder:
     said = config.get("num_latents") or int(config.get("expansion_factor", 0)) * int(config.get("d_in", 0)) or None
     fold.require_size(W, d_model=config.get("d_in"), width=said, where=folder)
     return fold.make_head(NAME, W, b, k=k, layer=layer, hook=hook, published_l0=float(k))
+
+
+def import_library() -> ModuleType:
+    """The package sparsify, without what it prints, and without its kernel in Triton, which takes no processor.
+
+    ``SPARSIFY_DISABLE_TRITON=0`` asks for that where a GPU trains.
+    """
+    os.environ.setdefault("SPARSIFY_DISABLE_TRITON", "1")
+    with redirect_stdout(io.StringIO()):
+        import sparsify
+    return sparsify
+
+
+def open_library(folder: Path, hints: Hints) -> Callable[[Tensor], Tensor]:
+    """Activations as sparsify computes them from the same files."""
+    coder = import_library().SparseCoder.load_from_disk(folder).float()
+
+    def activations(states: Tensor) -> Tensor:
+        out = coder.to(states.device).encode(states)
+        return torch.zeros(len(states), coder.num_latents, device=states.device).scatter(
+            1, out.top_indices, out.top_acts
+        )
+
+    return activations
 
 
 def _hook(folder: Path, hints: Hints) -> tuple[str, int]:

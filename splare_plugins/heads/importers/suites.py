@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+
+from torch import Tensor
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.importers import (
@@ -22,6 +25,24 @@ from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.sae import SparseAutoencoder
 
 
+class Library(NamedTuple):
+    """The library that a suite's SAEs are trained and used with.
+
+    Attributes:
+        package: to import.
+        extra: of ours that brings it.
+        open: from folder and hints to what gives the activations of states.
+    """
+
+    package: str
+    extra: str
+    open: Callable[[Path, Hints], Callable[[Tensor], Tensor]]
+
+    def installed(self) -> bool:
+        """Whether it can be imported."""
+        return find_spec(self.package) is not None
+
+
 class Suite(NamedTuple):
     """One public format.
 
@@ -30,12 +51,14 @@ class Suite(NamedTuple):
         files: patterns of the files of one SAE, relative to its folder; no two suites share all of theirs.
         read: makes the record from such a folder.
         optional: further files that are read where they are there.
+        library: that reads them too, where there is one that can be asked.
     """
 
     name: str
     files: tuple[str, ...]
     read: Callable[[Path, Hints], SparseAutoencoder]
     optional: tuple[str, ...] = ()
+    library: Library | None = None
 
     def importable(self, names: Collection[str]) -> bool:
         """Whether a folder with files of these relative names holds one SAE of this suite, or several layers."""
@@ -49,8 +72,16 @@ SUITES = {
         Suite(gemma_scope.NAME_1, gemma_scope.FILES_1, gemma_scope.read_gemma_2),
         Suite(gemma_scope.NAME_2, gemma_scope.FILES_2, gemma_scope.read_gemma_3, gemma_scope.OPTIONAL_2),
         Suite(qwen_scope.NAME, qwen_scope.FILES, qwen_scope.read),
-        Suite(saelens.NAME, saelens.FILES, saelens.read, saelens.OPTIONAL),
-        Suite(sparsify.NAME, sparsify.FILES, sparsify.read),
+        Suite(
+            saelens.NAME,
+            saelens.FILES,
+            saelens.read,
+            saelens.OPTIONAL,
+            Library("sae_lens", "saelens", saelens.open_library),
+        ),
+        Suite(
+            sparsify.NAME, sparsify.FILES, sparsify.read, library=Library("sparsify", "train", sparsify.open_library)
+        ),
         Suite(dictionary_learning.NAME, dictionary_learning.FILES, dictionary_learning.read),
         Suite(goodfire.NAME_1, goodfire.FILES_1, goodfire.read),
         Suite(goodfire.NAME_2, goodfire.FILES_2, goodfire.read),

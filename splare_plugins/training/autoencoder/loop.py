@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from splare_plugins.training.autoencoder.coder import Learner
-from splare_plugins.training.autoencoder.settings import SaeSettings
+from splare_plugins.training.autoencoder.learner import Learner
+from splare_plugins.training.autoencoder.settings import TOPK, SaeSettings
 from splare_plugins.training.autoencoder.states import States
 
 _REPORTS = 10
@@ -42,7 +42,7 @@ class Loop:
         self.states = states
         self.settings = settings
         self.held_out = states.held_out()
-        self.learner = Learner(self.held_out.shape[1], settings, self.held_out.device)
+        self.learner = _new_learner(self.held_out.shape[1], settings, self.held_out.device)
         self.step = 0
         self.untrained = 0.0
         self._waiting = self.held_out[:0]
@@ -102,3 +102,14 @@ class Loop:
         self._waiting = state["waiting"].to(self.held_out.device)
         self.states.go_to(state["passes"], state["position"])
         self.step, self.untrained = state["step"], state["untrained"]
+
+
+def _new_learner(d_model: int, settings: SaeSettings, device: torch.device) -> Learner:
+    """An untrained SAE of the asked kind; only the library that trains it is imported."""
+    if settings.activation == TOPK:
+        from splare_plugins.training.autoencoder.coder import TopKLearner
+
+        return TopKLearner(d_model, settings, device)
+    from splare_plugins.training.autoencoder.thresholds import ThresholdLearner
+
+    return ThresholdLearner(d_model, settings, device)

@@ -19,12 +19,10 @@ from splare_plugins.corpus import Fields, read_documents, source_identity
 from splare_plugins.corpus.readers import OnDuplicate
 from splare_plugins.corpus.sources import Source
 from splare_plugins.heads import SparseAutoencoder
-from splare_plugins.heads.importers import sparsify
-from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.machine.files import require_free
 from splare_plugins.machine.folders import replacing_folder, require_elsewhere
 from splare_plugins.model.assemble import backbone_settings, choose_length, identify
-from splare_plugins.training.autoencoder.settings import SaeSettings
+from splare_plugins.training.autoencoder.settings import TOPK, SaeSettings
 from splare_plugins.training.autoencoder.states import States
 from splare_plugins.training.autoencoder.unfinished import Unfinished
 
@@ -50,7 +48,7 @@ def train_sae(
     on_progress: Callable[[int], None] | None = None,
     on_report: Callable[[Progressed], None] | None = None,
 ) -> SparseAutoencoder:
-    """Train a TopK SAE on the states of a backbone's layer, and write it as ``splare sae import`` writes one.
+    """Train an SAE on the states of a backbone's layer, and write it as ``splare sae import`` writes one.
 
     No more states are kept than the buffer holds. A training that was killed goes on to the same result when it is
     started again with the same settings, from ``OUTPUT.unfinished``.
@@ -73,9 +71,12 @@ def train_sae(
     Raises:
         InputError: for settings, a backbone or a corpus that do not give an SAE, or an output that is there.
         SplareError: for states or a loss that are not finite.
-        MissingPartError: if sparsify is not installed.
+        MissingPartError: if the library of this kind is not installed.
     """
-    require_package("sparsify", "SAEs of one's own", "train")
+    if settings.activation == TOPK:
+        require_package("sparsify", "TopK SAEs of one's own", "train")
+    else:
+        require_package("sae_lens", "BatchTopK and JumpReLU SAEs of one's own", "saelens")
     from splare_plugins.training.autoencoder.loop import Loop
 
     require_free(output, overwrite=overwrite, marker=HEAD_CARD, what="SAE")
@@ -115,7 +116,11 @@ def train_sae(
             unfinished.save(loop.state())
             due = time.monotonic() + save_seconds
     loop.learner.finish()
-    head = _write(loop.learner.coder, settings.layer, _facts(loop, config, data["corpus"]), output)
+    with TemporaryDirectory(prefix="splare-sae-") as place:
+        head = loop.learner.head(Path(place), settings.layer)
+    head.card |= _facts(loop, config, data["corpus"])
+    with replacing_folder(output) as made:
+        head.save(made)
     unfinished.remove()
     if (dead := loop.learner.dead_share) > MANY_DEAD:
         logger.warning(
@@ -130,9 +135,11 @@ def train_sae(
 def _facts(loop: Loop, config: SplareConfig, corpus: str) -> dict[str, Any]:
     """What the head's card says of its training, and how well it went."""
     settings, measured = loop.settings, loop.learner.measure(loop.held_out)
+    library = loop.learner.library
     return {
-        "source": f"splare sae train (eai-sparsify {version('eai-sparsify')})",
-        "base_model": config.backbone,
+        "source": f"splare sae train ({library} {version(library)})",
+        # Of one on this machine its name and hash: a path says nothing elsewhere, and is nobody's business there.
+        "base_model": Path(config.backbone).name if Path(config.backbone).is_absolute() else config.backbone,
         "backbone_revision": config.backbone_revision,
         "backbone_sha256": config.backbone_sha256,
         "bidirectional": config.bidirectional,
@@ -141,6 +148,8 @@ def _facts(loop: Loop, config: SplareConfig, corpus: str) -> dict[str, Any]:
         "max_token_norm_ratio": config.max_token_norm_ratio,
         "trained_tokens": loop.tokens,
         "passes": loop.states.passes + (loop.states.position > 0),
+        "trained_as": settings.activation,
+        "trained_k": settings.k,
         "batch": settings.batch,
         "learning_rate": settings.rate,
         "seed": settings.seed,
@@ -149,18 +158,7 @@ def _facts(loop: Loop, config: SplareConfig, corpus: str) -> dict[str, Any]:
         "explained_variance": round(measured.explained, 4),
         "explained_untrained": round(loop.untrained, 4),
         "l0": round(measured.l0, 2),
+        "published_l0": round(measured.l0, 2),
         "dead_share": round(loop.learner.dead_share, 4),
         "dead_after": settings.dead_after,
     }
-
-
-def _write(coder: Any, layer: int, facts: dict[str, Any], output: Path) -> SparseAutoencoder:
-    """The library's own file, read as any other of its files is."""
-    with TemporaryDirectory(prefix="splare-sae-") as place:
-        folder = Path(place) / f"layers.{layer}"
-        coder.save_to_disk(folder)
-        head = sparsify.read(folder, Hints())
-    head.card |= facts
-    with replacing_folder(output) as made:
-        head.save(made)
-    return head

@@ -12,6 +12,10 @@ TOKENS_A_LATENT = 4
 """A corpus with fewer different tokens to train on for each latent is refused: latents would learn single tokens."""
 MOST_UNUSED = 10_000_000
 """Tokens after which sparsify takes a latent for dead that has not fired; fewer where the budget is small."""
+TOPK, BATCHTOPK, JUMPRELU = ACTIVATIONS = ("topk", "batchtopk", "jumprelu")
+"""What decides which latents of a token fire: the first is trained by sparsify, the others by SAELens."""
+_ADAM_RATE = 3e-3
+_OPTIONS = {"learning_rate": "--lr", "bidirectional": "--causal"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,8 @@ class SaeSettings:
         backbone: hub id, transformers folder, GGUF file, or the name of a built-in model.
         layer: layer whose output is rebuilt, counted from 0.
         width: number of latents.
-        k: latents that a token keeps.
+        k: latents that a token keeps: exactly with ``topk``, otherwise in the mean.
+        activation: ``topk``, ``batchtopk`` or ``jumprelu``.
         revision: branch, tag or commit of a hub backbone.
         bidirectional: every token sees every other one, as a retrieval model reads texts.
         prompt: text put before each document; it is encoded and never learnt from, as it is never pooled.
@@ -31,7 +36,7 @@ class SaeSettings:
         tokens: to learn from; a smaller corpus is read again.
         batch: tokens of a step.
         buffer: tokens whose states wait, shuffled, for their step.
-        learning_rate: by default sparsify's for this width.
+        learning_rate: by default that of the kind for this width.
         seed: of the first weights and of the shuffling.
         dtype: of the backbone's weights; those of the SAE are float32.
     """
@@ -40,6 +45,7 @@ class SaeSettings:
     layer: int
     width: int
     k: int = 32
+    activation: str = TOPK
     revision: str | None = None
     bidirectional: bool = True
     prompt: str = ""
@@ -53,6 +59,8 @@ class SaeSettings:
     dtype: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"there is no activation {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}")
         for name in ("width", "k", "batch", "tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1, not {getattr(self, name)}")
@@ -88,9 +96,13 @@ class SaeSettings:
 
     @property
     def rate(self) -> float:
-        """The learning rate: sparsify's formula where none is given."""
-        return self.learning_rate or 5e-3 / (self.width / 2**14) ** 0.5
+        """The learning rate: by default sparsify's formula, or ten times SAELens' for as short trainings."""
+        formula = 5e-3 / (self.width / 2**14) ** 0.5 if self.activation == TOPK else _ADAM_RATE
+        return self.learning_rate or formula
 
     def unlike(self, other: dict[str, Any]) -> str | None:
-        """The first setting that is not that of ``other``, which is the settings of another run as a dict."""
-        return next((name for name, value in dataclasses.asdict(self).items() if other.get(name) != value), None)
+        """The option of the first setting that is not that of ``other``, the settings of another run as a dict."""
+        other = {"activation": TOPK, **other}  # files of before there were others lack it
+        mine = dataclasses.asdict(self).items()
+        name = next((name for name, value in mine if other.get(name) != value), None)
+        return name and _OPTIONS.get(name, f"--{name.replace('_', '-')}")

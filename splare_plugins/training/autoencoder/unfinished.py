@@ -49,8 +49,7 @@ class Unfinished:
     def _read(self, settings: SaeSettings, data: dict[str, str], *, overwrite: bool) -> dict[str, Any] | None:
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-            unlike = settings.unlike(state["settings"])
-            what = f"--{unlike.replace('_', '-')}" if unlike else None
+            what = settings.unlike(state["settings"])
             what = what or next((name for name, value in data.items() if state["data"].get(name) != value), None)
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
             if overwrite:

@@ -153,10 +153,12 @@ def saelens(root: Path, *, more: dict[str, Tensor] | None = None, **changes: obj
             "hook_name": f"blocks.{LAYER}.hook_resid_post",
         },
     } | changes
-    write_json(folder / "cfg.json", config)
-    tensors = {"W_enc": E.T, "b_enc": e, "W_dec": decoder.T, "b_dec": b_dec, "threshold": theta} | (more or {})
+    old = config["metadata"] is None
+    write_json(folder / "cfg.json", {key: value for key, value in config.items() if value is not None})
+    tensors = {"W_enc": E.T, "b_enc": e, "W_dec": decoder.T, "b_dec": b_dec} | (more or {})
+    if config["architecture"] == "jumprelu":
+        tensors["threshold"] = theta
     write_safetensors(folder / "sae_weights.safetensors", tensors)
-    old = "metadata" not in config or config["metadata"] is None
 
     def forward(x: Tensor) -> Tensor:
         z = (x - b_dec if config.get("apply_b_dec_to_input", old) else x) @ E.T + e
