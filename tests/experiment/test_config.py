@@ -108,7 +108,7 @@ def test_the_config_of_the_page_is_one():
     page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     config = ExperimentConfig.from_dict(yaml.safe_load(shown))
-    assert {system.kind for system in config.systems} == {"bm25", "dense", "splare", "fused"}
+    assert {system.kind for system in config.systems} == {"bm25", "dense", "splare", "fused", "rerank"}
 
 
 def test_the_command(splare, settings, tmp_path):
