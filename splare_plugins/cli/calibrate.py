@@ -34,7 +34,7 @@ def calibrate(
     from splare_plugins.cli.console import console, report_model
     from splare_plugins.config import CONFIG_FILE
     from splare_plugins.corpus import read_documents, read_queries
-    from splare_plugins.corpus.sources import is_irds
+    from splare_plugins.corpus.sources import is_catalogued
     from splare_plugins.machine.files import require_free
     from splare_plugins.model.find import PREFIX, require_model_name
 
@@ -53,7 +53,7 @@ def calibrate(
         require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
     source = corpus_source(corpus)
     documents = [document.content for document in islice(read_documents(source), sample)]
-    if queries is None and not (Path(corpus[0]).is_dir() or is_irds(corpus[0])):
+    if queries is None and not (Path(corpus[0]).is_dir() or is_catalogued(corpus[0])):
         raise InputError("calibrating needs queries too; name a file of some with --queries")
     asked = [query.text for query in islice(read_queries(queries or source), sample)]
     loaded = load_model(model, loading)

@@ -127,10 +127,10 @@ class CollectionSettings:
 
     Attributes:
         name: in tables and paths; that of a bundled collection, if there is no ``source``.
-        source: BEIR folder or ``irds:NAME``.
+        source: BEIR folder, ``irds:NAME``, or ``mteb:TASK``, ``mteb:TASK/SUBSET``, ``mteb:TASK/SUBSET/SPLIT``.
         queries: other queries for these documents, as ``splare search`` takes them.
         split: of the judgements of a folder; ``test`` if left out.
-        language: of the documents, as BM25 needs it; a bundled collection's own, else English, if left out.
+        language: of the documents, as BM25 needs it; if left out, that of a bundled one or a task, else English.
         limit: most queries, the first judged ones; all if left out.
     """
 
