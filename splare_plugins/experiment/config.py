@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from splare_plugins.errors import InputError
@@ -215,6 +215,13 @@ class ExperimentConfig(Settings):
     def baseline_name(self) -> str:
         """The system that others are tested against."""
         return self.baseline or self.systems[0].name
+
+    def only(self, collections: Sequence[str]) -> ExperimentConfig:
+        """The same with these collections alone; with all of them if none is named."""
+        for name in collections:
+            _require_known("--collection names", name, [each.name for each in self.collections], "collection")
+        kept = tuple(each for each in self.collections if not collections or each.name in collections)
+        return replace(self, collections=kept)
 
 
 def _require_distinct(what: str, names: Iterable[str]) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splare_plugins.corpus import read_run, write_run
-from splare_plugins.errors import InputError, splare_command
+from splare_plugins.errors import InputError
 from splare_plugins.experiment import systems
 from splare_plugins.experiment.collection import DATA, Collection, open_collection
 from splare_plugins.experiment.config import ExperimentConfig, SystemSettings
 from splare_plugins.experiment.record import make_record
 from splare_plugins.experiment.reranking import Scorer, by_cross_encoder, by_impacts, by_vectors, rerank
+from splare_plugins.experiment.results import CONFIG_FILE, PER_QUERY_FILE, RECORD_FILE, require_finished
 from splare_plugins.experiment.store import Encodings, Steps, document_budget, query_budget
 from splare_plugins.experiment.systems import Answer, Costs
 from splare_plugins.experiment.tables import (
@@ -34,9 +35,6 @@ from splare_plugins.retrieval.significance import Comparison, corrected, paired
 if TYPE_CHECKING:
     from splare_plugins.model.cross_encoder import CrossEncoderModel
 
-CONFIG_FILE = "settings.json"
-RECORD_FILE = "record.json"
-PER_QUERY_FILE = "per_query.tsv"
 FORMAT_VERSION = 1
 
 Values = dict[tuple[str, str], dict[str, dict[str, float]]]
@@ -112,11 +110,7 @@ def shown_tables(folder: str | Path) -> str:
         InputError: if the folder holds none.
     """
     folder = Path(folder)
-    if not (folder / RECORD_FILE).is_file():
-        if (folder / CONFIG_FILE).is_file():
-            raise InputError(f"the experiment in {folder} was not finished; give its command again")
-        command = splare_command("experiment", "run", "CONFIG.yaml", "-o", folder)
-        raise InputError(f"{folder} holds no experiment; make one: {command}")
+    require_finished(folder)
     return "\n".join((folder / FOLDER / f"{name}.md").read_text(encoding="utf-8") for name in SHOWN)
 
 
