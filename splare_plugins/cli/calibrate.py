@@ -15,7 +15,9 @@ from splare_plugins.errors import InputError
 @expand_options
 def calibrate(
     model: Annotated[str, typer.Argument(help="Model folder, hub id or built-in name; a SPLADE model too.")],
-    corpus: Annotated[list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), or irds:NAME.")],
+    corpus: Annotated[
+        list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), irds:NAME, mteb:TASK.")
+    ],
     loading: Loading,
     queries: Annotated[
         str | None,

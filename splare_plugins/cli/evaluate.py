@@ -61,8 +61,8 @@ def evaluate(
             raise InputError("a run is named twice; name each run once")
         _compare(judgements, {name: read_run(name) for name in names}, measures, as_json=as_json)
         return
-    counts = _counted(str(run), judgements, ranking)._asdict()
     figures = measure(judgements, ranking, measures)
+    counts = _counted(str(run), judgements, ranking)._asdict()
     queries = evaluate_per_query(judgements, ranking, measures) if per_query else None
     if as_json:
         print_json({**figures, **counts, **({"per_query": queries} if queries else {})})

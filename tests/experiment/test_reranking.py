@@ -186,3 +186,16 @@ def test_scores_that_are_not_finite_are_refused(tmp_path):
     model.save_pretrained(folder)
     with pytest.raises(InputError, match="scores that are not finite for 'who'"):
         CrossEncoderModel(str(folder)).scores("who", ["somebody"], batch=1)
+
+
+def test_one_of_a_hub_is_fetched_without_pickles(hub_server, cross):
+    folder = shutil.copytree(cross, hub_server.root / "org" / "cross")
+    (folder / "pytorch_model.bin").write_bytes(b"code")
+    model = CrossEncoderModel("org/cross", max_length=32)
+    assert model.fingerprint == CrossEncoderModel(str(cross)).fingerprint
+    assert "org/cross/pytorch_model.bin" not in hub_server.served
+    texts = ["somebody", "nobody at all"]
+    expected = CrossEncoderModel(str(cross), max_length=32).scores("who", texts, batch=2)
+    assert model.scores("who", texts, batch=2).tolist() == expected.tolist()
+    with pytest.raises(InputError, match="no hub repository org/none"):
+        CrossEncoderModel("org/none")
