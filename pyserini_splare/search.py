@@ -72,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pyserini_splare.search", description=__doc__)
     parser.add_argument("--index", required=True, help="folder of the index")
-    parser.add_argument("--topics", required=True, help="queries: TSV, JSONL, topics of TREC, BEIR folder, irds:NAME")
+    parser.add_argument(
+        "--topics", required=True, help="queries: TSV, JSONL, topics of TREC, BEIR folder, irds:NAME, mteb:TASK"
+    )
     parser.add_argument("--topics-field", help="field of the topics, such as title or description")
     parser.add_argument(
         "--encoder",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+_WIDE = 100  # where ticks at 1, 2, 5 of each power of ten would stand too close
+
 _STYLE: dict[str, Any] = {
     "figure.figsize": (5.0, 3.2),
     "figure.constrained_layout.use": True,
@@ -140,12 +142,59 @@ def bars(
         ends = None
         if errors is not None and name in errors:
             ends = np.abs(np.array([errors[name][group] for group in series]).T - heights)
-        axes.bar(places, heights, width=width * 0.92, label=name, yerr=ends, error_kw={"linewidth": 0.8})
+        hatch = "///" if index >= len(COLOURS) else None  # where colours come again
+        made = axes.bar(places, heights, width=width * 0.92, label=name, yerr=ends, error_kw={"linewidth": 0.8})
+        for bar in made:
+            bar.set(hatch=hatch)
     axes.set_xticks(range(len(groups)), groups)
     axes.grid(visible=False, axis="x")
     axes.set(ylabel=y)
     if len(values) > 1:
         axes.legend()
+
+
+def points(axes: Axes, values: Mapping[str, tuple[float, float]], *, names: Sequence[str], x: str, y: str) -> None:
+    """Single points on a logarithmic axis, such as what each system costs and how good it is.
+
+    Args:
+        axes: Where to draw.
+        values: Name -> its place and value.
+        names: All names that panels beside this one share, so that each looks the same in all of them.
+        x: Label of the horizontal axis, with its unit.
+        y: Label of the vertical axis, with its unit.
+    """
+    for name, (place, value) in values.items():
+        turn, index = divmod(names.index(name), len(COLOURS))
+        marker = MARKERS[(index + turn) % len(MARKERS)]
+        axes.plot([place], [value], color=COLOURS[index], marker=marker, linestyle="", label=name)
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    places = [place for place, _ in values.values()]
+    few = max(places) < _WIDE * min(places)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.12)
+    axes.set(xlabel=x, ylabel=y)
+
+
+def legend_above(made: Figure, *, names: Sequence[str], columns: int = 4) -> None:
+    """One legend over all panels, in place of theirs.
+
+    Args:
+        made: The figure.
+        names: All that panels may show, in the order of the legend.
+        columns: Most names beside one another.
+    """
+    entries: dict[str, Any] = {}
+    for axes in made.axes:
+        entries |= {str(label): handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        if (own := axes.get_legend()) is not None:
+            own.remove()
+    shown = [name for name in names if name in entries]
+    handles = [entries[name] for name in shown]
+    made.legend(handles, shown, loc="outside upper center", ncols=min(columns, len(shown)))
 
 
 def heat_map(
@@ -163,7 +212,7 @@ def heat_map(
 
     Args:
         axes: Where to draw.
-        values: A list of values for each row.
+        values: A list of values for each row; a cell without one is NaN and stays empty.
         rows: Names of the rows.
         columns: Names of the columns.
         x: What the columns are.
@@ -176,6 +225,8 @@ def heat_map(
     low, high = limits or (float(np.nanmin(table)), float(np.nanmax(table)))
     axes.imshow(table, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     for (row, column), value in np.ndenumerate(table):
+        if np.isnan(value):
+            continue
         dark = value < low + 0.55 * (high - low)
         axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", color="white" if dark else "black")
     axes.set_xticks(range(len(columns)), columns)

@@ -13,7 +13,7 @@ from tests.cli.conftest import small_data  # noqa: F401 (a fixture)
 from tests.pages import PAGES, README, ROOT, Block, blocks, check, commands, run_pages, same, show
 
 LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md"))]
-LINKED += sorted((ROOT / "examples").rglob("*.md"))
+LINKED += sorted((ROOT / "examples").rglob("*.md")) + sorted((ROOT / "docs" / "reproductions").glob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -46,6 +46,40 @@ def test_bars_stand_at_their_group(tmp_path: Path) -> None:
     ]
 
 
+def test_more_bars_than_colours_are_hatched() -> None:
+    with plots.figure() as (_, axes):
+        plots.bars(axes, {str(number): {"one": 0.5} for number in range(8)}, y="nDCG@10")
+    assert [bar.get_hatch() for bar in axes.patches] == [None] * 7 + ["///"]
+
+
+def test_points_look_alike_in_every_panel_and_none_is_left_out() -> None:
+    names = [f"system {number}" for number in range(9)]
+    first, second = {names[8]: (0.5, 0.8), names[1]: (2.0, 0.9)}, {names[1]: (0.001, 0.9), names[0]: (5.0, 0.1)}
+    with plots.figure(2) as (figure, (left, right)):
+        right.sharey(left)
+        plots.points(left, first, names=names, x="FLOPS", y="nDCG@10")
+        plots.points(right, second, names=names, x="MB", y="")
+        plots.legend_above(figure, names=names)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [names[0], names[1], names[8]]
+    looks = {
+        (line.get_label(), to_hex(line.get_color()), str(line.get_marker()))
+        for axes in (left, right)
+        for line in axes.lines
+    }
+    assert len(looks) == 3 and len({look[1:] for look in looks}) == 3
+    low, high = left.get_ylim()
+    assert low < 0.1 and high > 0.9
+    assert {tick for tick in left.get_xticks() if 0.4 < tick < 2.1} == {0.5, 1, 2}
+    assert 0.2 not in right.get_xticks()
+
+
+def test_a_cell_without_a_value_stays_empty() -> None:
+    with plots.figure() as (_, axes):
+        plots.heat_map(axes, [[math.nan, 0.5]], rows=["a"], columns=["b", "c"], x="", y="")
+    assert [text.get_text() for text in axes.texts] == ["0.50"]
+
+
 def test_a_heat_map_holds_its_figures() -> None:
     with plots.figure() as (_, axes):
         plots.heat_map(

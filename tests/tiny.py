@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 from splare_plugins.backbone import Backbone
 from splare_plugins.config import SideConfig, SplareConfig
@@ -74,4 +74,23 @@ def tiny_model(*, width: int = 512, seed: int = 0, k: int | None = None, max_len
 def save_tiny_model(folder: Path, **options: int) -> Path:
     """The model as a folder."""
     tiny_model(**options).save_pretrained(folder)
+    return folder
+
+
+CROSS_SIZES = {
+    "vocab_size": 260,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
+
+
+def save_tiny_cross_encoder(folder: Path, *, outputs: int = 1) -> Path:
+    """A random cross-encoder over bytes, as transformers saves one."""
+    torch.manual_seed(0)
+    BertForSequenceClassification(BertConfig(**CROSS_SIZES, num_labels=outputs)).save_pretrained(folder)
+    byte_tokenizer(64).save_pretrained(folder)
     return folder

@@ -15,7 +15,9 @@ from splare_plugins.errors import InputError
 @expand_options
 def calibrate(
     model: Annotated[str, typer.Argument(help="Model folder, hub id or built-in name; a SPLADE model too.")],
-    corpus: Annotated[list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), or irds:NAME.")],
+    corpus: Annotated[
+        list[str], typer.Argument(help="BEIR folder, JSONL or TSV files (also .gz), irds:NAME, mteb:TASK.")
+    ],
     loading: Loading,
     queries: Annotated[
         str | None,
@@ -42,7 +44,7 @@ def calibrate(
     from splare_plugins.cli.console import console, report_model
     from splare_plugins.config import CONFIG_FILE
     from splare_plugins.corpus import read_documents, read_queries
-    from splare_plugins.corpus.sources import is_irds
+    from splare_plugins.corpus.sources import is_catalogued
     from splare_plugins.machine.files import require_free
     from splare_plugins.model.find import PREFIX, require_model_name
     from splare_plugins.model.standardise import standardised
@@ -64,7 +66,7 @@ def calibrate(
         require_free(output, overwrite=overwrite, marker=CONFIG_FILE, what="model")
     source = corpus_source(corpus)
     documents = [document.content for document in islice(read_documents(source), sample)]
-    if queries is None and not (Path(corpus[0]).is_dir() or is_irds(corpus[0])):
+    if queries is None and not (Path(corpus[0]).is_dir() or is_catalogued(corpus[0])):
         raise InputError("calibrating needs queries too; name a file of some with --queries")
     asked = [query.text for query in islice(read_queries(queries or source), sample)]
     loaded = load_model(model, loading)

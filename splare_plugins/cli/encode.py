@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 @expand_options
 def encode(
-    corpus: Annotated[list[str], typer.Argument(help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME.")],
+    corpus: Annotated[
+        list[str], typer.Argument(help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME; mteb:TASK.")
+    ],
     output: Annotated[
         str,
         typer.Option("--output", "-o", help="Folder of the encoded corpus, or an address such as s3://bucket/folder."),

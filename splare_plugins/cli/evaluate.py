@@ -13,7 +13,7 @@ from splare_plugins.cli.options import Json
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
-    from splare_plugins.retrieval.evaluation import Qrels, Run
+    from splare_plugins.retrieval.evaluation import Coverage, Qrels, Run
 
 _NAMED = 3
 
@@ -49,8 +49,8 @@ def evaluate(
     """
     from splare_plugins.cli.console import print_facts, print_json
     from splare_plugins.corpus import read_qrels, read_run
-    from splare_plugins.retrieval.evaluation import coverage, evaluate_per_query
     from splare_plugins.retrieval.evaluation import evaluate as measure
+    from splare_plugins.retrieval.evaluation import evaluate_per_query
 
     judgements, ranking = read_qrels(qrels, split=split, subtopics="max" if subtopics else None), read_run(run)
     if compare:
@@ -62,7 +62,7 @@ def evaluate(
         _compare(judgements, {name: read_run(name) for name in names}, measures, as_json=as_json)
         return
     figures = measure(judgements, ranking, measures)
-    counts = coverage(judgements, ranking)._asdict()
+    counts = _counted(str(run), judgements, ranking)._asdict()
     queries = evaluate_per_query(judgements, ranking, measures) if per_query else None
     if as_json:
         print_json({**figures, **counts, **({"per_query": queries} if queries else {})})
@@ -99,16 +99,23 @@ def _cell(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
-def _queries(name: str, qrels: Qrels, run: Run) -> dict[str, Any]:
-    """How a run covers the judged queries, with the ids of those that differ."""
+def _counted(name: str, qrels: Qrels, run: Run) -> Coverage:
+    """How a run covers the judged queries; one of other queries is refused."""
     from splare_plugins.retrieval.evaluation import coverage
 
     counts = coverage(qrels, run)
-    answered = [qid for qid, hits in run.items() if hits.docids]
-    known = set(answered)
     if not counts.answered:
+        answered = [qid for qid, hits in run.items() if hits.docids]
         seen = f"its queries are {_shown(answered)}" if answered else "it is empty"
         raise InputError(f"{name} answers none of the {counts.judged} judged queries: {seen}; give a run of these")
+    return counts
+
+
+def _queries(name: str, qrels: Qrels, run: Run) -> dict[str, Any]:
+    """How a run covers the judged queries, with the ids of those that differ."""
+    counts = _counted(name, qrels, run)
+    answered = [qid for qid, hits in run.items() if hits.docids]
+    known = set(answered)
     return {
         **counts._asdict(),
         "unanswered_queries": [qid for qid in qrels if qid not in known],

@@ -54,6 +54,13 @@ def fuse(
     if weight and len(weight) != len(runs):
         raise InputError(f"--weight must be given once for each of the {len(runs)} runs, not {len(weight)} times")
     read = [read_run(run) for run in runs]
+    for number, (path, one) in enumerate(zip(runs, read, strict=True)):
+        others = {qid for other in (*read[:number], *read[number + 1 :]) for qid in other}
+        if len(read) > 1 and others.isdisjoint(one):
+            seen = (
+                f"it has {', '.join(list(one)[:3])} and they {', '.join(list(others)[:3])}" if one else "it is empty"
+            )
+            raise InputError(f"{path} shares no query with the other runs: {seen}; give runs of the same queries")
     fused = fuse(read, method.value, weights=weight or None, k=k, depth=depth)
     write_run(output, fused, tag)
     in_all = sum(all(qid in run for run in read) for qid in fused)

@@ -45,7 +45,7 @@ class IndexJob:
     corpus: Annotated[
         list[str],
         typer.Argument(
-            help="BEIR folder; JSONL, TSV, CSV, Parquet files; irds:NAME; or what `splare encode` made, S3 included."
+            help="BEIR folder; JSONL, TSV, CSV, Parquet; irds:NAME, mteb:TASK; what `splare encode` made, S3 too."
         ),
     ]
     model: Annotated[

@@ -65,7 +65,9 @@ class Training:
 
 @expand_options
 def train(
-    corpus: Annotated[list[str], typer.Argument(help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME.")],
+    corpus: Annotated[
+        list[str], typer.Argument(help="BEIR folder; JSONL, TSV, CSV or Parquet files; irds:NAME; mteb:TASK.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the SAE.")],
     training: Training,
     fields: DocumentFields,

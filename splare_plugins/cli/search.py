@@ -39,7 +39,10 @@ def search(
         ),
     ],
     queries: Annotated[
-        str, typer.Argument(help="BEIR folder; JSONL, TSV or CSV of queries; topics of TREC or NTCIR; irds:NAME.")
+        str,
+        typer.Argument(
+            help="BEIR folder; JSONL, TSV or CSV of queries; topics of TREC or NTCIR; irds:NAME; mteb:TASK."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="TREC run to write.")],
     fields: QueryFields,

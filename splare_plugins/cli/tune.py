@@ -19,7 +19,10 @@ _SHOWN = 8
 def tune(
     index: Annotated[str, typer.Argument(help="Folder of the index, or http://host:9200/name in OpenSearch.")],
     queries: Annotated[
-        str, typer.Argument(help="BEIR folder; JSONL, TSV or CSV of queries; topics of TREC or NTCIR; irds:NAME.")
+        str,
+        typer.Argument(
+            help="BEIR folder; JSONL, TSV or CSV of queries; topics of TREC or NTCIR; irds:NAME; mteb:TASK."
+        ),
     ],
     fields: QueryFields,
     loading: Loading,

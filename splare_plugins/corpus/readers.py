@@ -1,4 +1,4 @@
-"""Documents and queries from BEIR folders, files of any usual form and ``ir_datasets``, one at a time.
+"""Documents and queries from BEIR folders, files of any usual form, ``ir_datasets`` and mteb, one at a time.
 
 Records that cannot be used stop the reader with file, line and id; nothing is skipped unless asked for.
 """
@@ -13,7 +13,8 @@ from splare_plugins.config import Side
 from splare_plugins.corpus.documents import Document, Query, ReadCounts, check_id, check_text
 from splare_plugins.corpus.fields import Fields, Record
 from splare_plugins.corpus.irds import irds_records
-from splare_plugins.corpus.sources import Source, file_format, is_irds, source_files
+from splare_plugins.corpus.mteb_tasks import is_mteb, mteb_records
+from splare_plugins.corpus.sources import Source, file_format, is_catalogued, source_files
 from splare_plugins.corpus.tables import TABLES
 from splare_plugins.corpus.topics import is_markup, topic_records
 from splare_plugins.errors import InputError
@@ -38,7 +39,7 @@ def read_documents(
 
     Args:
         source: a BEIR folder, a JSONL, JSON, TSV, CSV or Parquet file (plain, ``.gz``, ``.bz2``, ``.xz``, ``.zst``),
-            a folder of such parts, several files, or ``irds:NAME``.
+            a folder of such parts, several files, ``irds:NAME``, or ``mteb:TASK``.
         on_duplicate: ``"error"`` stops at an id that came before; ``"first"`` keeps the first and counts the rest.
         counts: filled while reading.
         fields: names of fields or columns, where they are not the usual ones.
@@ -49,7 +50,7 @@ def read_documents(
     Raises:
         InputError: at once for a source that does not exist or is not known; while reading for broken JSON, text
             that is not UTF-8, a missing, repeated or unusable id, or a missing text, naming file, line and id.
-        MissingPartError: if ``irds:`` is asked for and ``ir_datasets`` is not installed.
+        MissingPartError: if ``irds:`` is asked for and ``ir_datasets`` is not installed, or ``mteb:`` without mteb.
     """
     records = _records(source, "document", on_duplicate, counts, fields or Fields())
     return (Document(name, text, title) for name, title, text, _ in records)
@@ -84,10 +85,11 @@ def _records(
     if on_duplicate not in ("error", "first"):
         raise InputError(f"on_duplicate must be 'error' or 'first', not {on_duplicate!r}")
     records: Iterator[Record]
-    if isinstance(source, str) and is_irds(source):
+    if isinstance(source, str) and is_catalogued(source):
         if fields != Fields():
             raise InputError(f"{source} names its fields itself; omit the options that name fields")
-        records = (Record(*each) for each in irds_records(source, side))
+        found = mteb_records(source, side) if is_mteb(source) else irds_records(source, side)
+        records = (Record(*each) for each in found)
     else:
         files = source_files(source, side)
         records = (record for path in files for record in _file_records(path, side, fields))

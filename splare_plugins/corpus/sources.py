@@ -10,11 +10,12 @@ from pathlib import Path
 
 from splare_plugins.config import Side
 from splare_plugins.corpus.fields import Fields
+from splare_plugins.corpus.mteb_tasks import is_mteb, mteb_identity
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import COMPRESSED
 
 Source = str | Path | Sequence[str | Path]
-"""A file, a folder, ``irds:NAME``, or several files."""
+"""A file, a folder, ``irds:NAME``, ``mteb:TASK``, or several files."""
 
 IRDS_PREFIX = "irds:"
 FORMATS = {
@@ -38,6 +39,11 @@ logger = logging.getLogger(__name__)
 def is_irds(source: Source) -> bool:
     """Whether ``source`` names a data set of ``ir_datasets``."""
     return isinstance(source, str) and source.startswith(IRDS_PREFIX)
+
+
+def is_catalogued(source: Source) -> bool:
+    """Whether ``source`` names what a catalogue holds, documents and queries: ``irds:NAME`` or ``mteb:TASK``."""
+    return is_irds(source) or is_mteb(source)
 
 
 def file_format(path: Path) -> str | None:
@@ -77,8 +83,8 @@ def source_identity(source: Source, side: Side = "document", *, fields: Fields |
     digest = hashlib.sha256()
     if fields is not None and fields != Fields():
         digest.update(repr(fields).encode())
-    if isinstance(source, str) and is_irds(source):
-        digest.update(source.encode())
+    if isinstance(source, str) and is_catalogued(source):
+        digest.update((mteb_identity(source) if is_mteb(source) else source).encode())
         return digest.hexdigest()[:16]
     for path in source_files(source, side):
         size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Collections of an experiment: the bundled ones, BEIR folders, and those of ``ir_datasets``."""
+"""Collections of an experiment: the bundled ones, BEIR folders, and those of ``ir_datasets`` and of mteb."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from splare_plugins.corpus import Document, Query, read_documents, read_qrels, read_queries, source_identity
 from splare_plugins.corpus.irds import irds_qrels
-from splare_plugins.corpus.sources import is_irds
+from splare_plugins.corpus.mteb_tasks import is_mteb, mteb_language, mteb_qrels
+from splare_plugins.corpus.sources import is_catalogued
 from splare_plugins.errors import InputError
 from splare_plugins.experiment.config import CollectionSettings
 
@@ -62,10 +63,13 @@ def open_collection(settings: CollectionSettings, data: Path = DATA) -> Collecti
         InputError: if the collection is neither bundled nor has a source, or has no judged query.
     """
     source, queries, language = _places(settings, data)
-    qrels = irds_qrels(source) if is_irds(source) else read_qrels(source, split=settings.split)
+    qrels = _judgements(settings, source)
     asked = [query for query in read_queries(queries) if query.qid in qrels]
     if not asked:
-        raise InputError(f"collections: {settings.name}: none of the queries of {queries} is judged in {source}")
+        raise InputError(
+            f"collections: {settings.name}: none of the queries of {queries} is judged in {source}, whose judgements "
+            f"are of {', '.join(list(qrels)[:3])} and so on; give the queries that these are about"
+        )
     if settings.limit is not None:
         asked = asked[: settings.limit]
         qrels = {query.qid: qrels[query.qid] for query in asked}
@@ -81,10 +85,21 @@ def open_collection(settings: CollectionSettings, data: Path = DATA) -> Collecti
     )
 
 
+def _judgements(settings: CollectionSettings, source: str) -> dict[str, dict[str, int]]:
+    if not is_catalogued(source):
+        return read_qrels(source, split=settings.split)
+    if settings.split is not None:
+        raise InputError(
+            f"collections: {settings.name}: split is for folders, and {source} names its part itself, as "
+            "irds:beir/scifact/test and mteb:MIRACLRetrieval/de/dev do; omit split"
+        )
+    return mteb_qrels(source) if is_mteb(source) else irds_qrels(source)
+
+
 def _places(settings: CollectionSettings, data: Path) -> tuple[str, str, str]:
     """Documents, queries, and the documents' language."""
     if settings.source is not None:
-        return settings.source, settings.queries or settings.source, settings.language or "en"
+        return settings.source, settings.queries or settings.source, settings.language or _language(settings)
     if settings.name == "scifact":
         source, queries, language = data / "scifact", data / "scifact", "en"
     else:
@@ -93,9 +108,22 @@ def _places(settings: CollectionSettings, data: Path) -> tuple[str, str, str]:
         if kind != "xquad" or asking not in LANGUAGES or language not in LANGUAGES:
             raise InputError(
                 f"collections: {settings.name!r} is not bundled, as scifact and xquad/QUERIES-DOCUMENTS are, such as "
-                f"xquad/de-en, in {', '.join(LANGUAGES)}; give it a source, a BEIR folder or irds:NAME"
+                f"xquad/de-en, in {', '.join(LANGUAGES)}; give it a source, a BEIR folder, irds:NAME or mteb:TASK"
             )
         source, queries = data / "xquad" / language, data / "xquad" / asking
     if not source.is_dir():
         raise InputError(f"{source} is missing; run this in a clone of the project, or name its data with --data")
     return str(source), settings.queries or str(queries), settings.language or language
+
+
+def _language(settings: CollectionSettings) -> str:
+    """Of the documents, where it is not stated."""
+    source = settings.source
+    if source is None or not is_mteb(source):
+        return "en"
+    if (language := mteb_language(source)) is None:
+        raise InputError(
+            f"collections: {settings.name}: mteb does not name one language of the documents of {source} that BM25 "
+            "has an analyzer for; state it, such as language: en"
+        )
+    return language

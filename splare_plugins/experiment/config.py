@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from splare_plugins.errors import InputError
@@ -13,15 +13,26 @@ from splare_plugins.retrieval.evaluation import DEFAULT_MEASURES, check_measures
 from splare_plugins.retrieval.fusion import Method
 from splare_plugins.training.settings import Settings
 
-Kind = Literal["bm25", "dense", "splare", "splade", "fused"]
-# What each kind of system takes, its name and kind aside.
+Kind = Literal["bm25", "dense", "splare", "splade", "fused", "rerank"]
+By = Literal["cross", "dense", "splare", "splade"]
+_BUDGETS = ("query_top_k", "document_top_k")
+# What each kind of system takes, its name and kind aside; of re-ranking, by what it ranks.
 _TAKES: dict[str, tuple[str, ...]] = {
     "bm25": (),
     "dense": ("model",),
-    "splare": ("model", "query_top_k", "document_top_k"),
-    "splade": ("model", "query_top_k", "document_top_k"),
+    "splare": ("model", *_BUDGETS),
+    "splade": ("model", *_BUDGETS),
     "fused": ("of", "method", "weights"),
+    "rerank": ("of", "by", "depth", "model"),
 }
+_TAKES_BY: dict[str, tuple[str, ...]] = {
+    "cross": ("batch", "max_length"),
+    "dense": (),
+    "splare": _BUDGETS,
+    "splade": _BUDGETS,
+}
+# Kinds that have no model of their own.
+_MODELS = {"splade": "a SPLADE model", "cross": "a cross-encoder"}
 # Names are parts of paths, and a system's is the last column of its runs.
 _NAME = re.compile(r"\w[\w.+-]*")
 _FEWEST = 2
@@ -34,13 +45,18 @@ class SystemSettings:
     Attributes:
         name: in tables and as the name of its runs.
         kind: ``bm25`` is Lucene's; ``dense`` the backbone of a model; ``splare`` and ``splade`` any sparse model;
-            ``fused`` the runs of systems above it.
-        model: built-in name, folder or hub id; the built-in one if left out, which ``splade`` cannot.
+            ``fused`` the runs of systems above it; ``rerank`` the first documents of one system above it, ranked anew.
+        model: built-in name, folder or hub id; the built-in one if left out, which ``splade`` and a cross-encoder
+            cannot.
         query_top_k: latents kept of a query: a number, ``model`` for the model's own, ``null`` for all.
         document_top_k: likewise of a document.
-        of: names of systems that are fused.
+        of: names of systems that are fused, or of the one that is ranked anew.
         method: how they are fused, see :mod:`splare_plugins.retrieval.fusion`.
         weights: one a system that is fused; 1 each if left out.
+        by: what ranks anew: ``cross`` is a cross-encoder that transformers loads, the others are as the kinds.
+        depth: documents of a query that are ranked anew, all of its run if left out; those below keep their order.
+        batch: pairs that a cross-encoder reads at once.
+        max_length: tokens of a pair; all that the cross-encoder takes if left out.
     """
 
     name: str
@@ -51,6 +67,10 @@ class SystemSettings:
     of: tuple[str, ...] = ()
     method: Method = "rrf"
     weights: tuple[float, ...] | None = None
+    by: By = "cross"
+    depth: int | None = None
+    batch: int = 32
+    max_length: int | None = None
 
     def __post_init__(self) -> None:
         where = f"systems: {self.name}"
@@ -58,19 +78,21 @@ class SystemSettings:
             raise InputError(
                 f"systems: the name {self.name!r} must be a word of letters, digits, '.', '+', '-' or '_'"
             )
-        takes = _TAKES[self.kind]
-        for field in fields(self)[2:]:
-            if field.name not in takes and getattr(self, field.name) != field.default:
-                has = f"it takes {', '.join(takes)}" if takes else "it takes nothing more"
-                raise InputError(f"{where}: the kind {self.kind} has no setting {field.name!r}; {has}")
-        for name in ("query_top_k", "document_top_k"):
+        self._require_known(where)
+        for name in _BUDGETS:
             kept = getattr(self, name)
             if isinstance(kept, int) and kept < 1:
                 raise InputError(f"{where}: {name} must be a number from 1, 'model' or null for all, not {kept}")
-        if self.kind == "splade" and self.model is None:
-            raise InputError(f"{where}: the setting 'model' is missing, the folder or hub id of a SPLADE model")
+        for name in ("depth", "batch", "max_length"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise InputError(f"{where}: {name} must be a number from 1, not {number}")
+        if self.way in _MODELS and self.model is None:
+            raise InputError(f"{where}: the setting 'model' is missing, the folder or hub id of {_MODELS[self.way]}")
         if self.kind == "fused" and len(self.of) < _FEWEST:
             raise InputError(f"{where}: of must name two systems or more, not {list(self.of)}")
+        if self.kind == "rerank" and len(self.of) != 1:
+            raise InputError(f"{where}: of must name the one system that is ranked anew, not {list(self.of)}")
         if self.weights is not None:
             usable = len(self.weights) == len(self.of) and min(self.weights) >= 0 and any(self.weights)
             if not usable:
@@ -84,6 +106,20 @@ class SystemSettings:
         """The model's name, the built-in one's where none is given."""
         return self.model or BUILTIN_MODEL
 
+    @property
+    def way(self) -> Kind | By:
+        """What gives the scores: the kind, or what ranks anew."""
+        return self.by if self.kind == "rerank" else self.kind
+
+    def _require_known(self, where: str) -> None:
+        kind, takes = f"the kind {self.kind}", _TAKES[self.kind]
+        if self.kind == "rerank":
+            kind, takes = f"{kind} by {self.by}", (*takes, *_TAKES_BY[self.by])
+        for field in fields(self)[2:]:
+            if field.name not in takes and getattr(self, field.name) != field.default:
+                has = f"it takes {', '.join(takes)}" if takes else "it takes nothing more"
+                raise InputError(f"{where}: {kind} has no setting {field.name!r}; {has}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionSettings:
@@ -91,10 +127,10 @@ class CollectionSettings:
 
     Attributes:
         name: in tables and paths; that of a bundled collection, if there is no ``source``.
-        source: BEIR folder or ``irds:NAME``.
+        source: BEIR folder, ``irds:NAME``, or ``mteb:TASK``, ``mteb:TASK/SUBSET``, ``mteb:TASK/SUBSET/SPLIT``.
         queries: other queries for these documents, as ``splare search`` takes them.
         split: of the judgements of a folder; ``test`` if left out.
-        language: of the documents, as BM25 needs it; a bundled collection's own, else English, if left out.
+        language: of the documents, as BM25 needs it; if left out, that of a bundled one or a task, else English.
         limit: most queries, the first judged ones; all if left out.
     """
 
@@ -120,7 +156,7 @@ class ExperimentConfig(Settings):
     """Systems by collections by measures.
 
     Attributes:
-        systems: in the order of the tables; one is fused of systems above it.
+        systems: in the order of the tables; what is made of other runs stands below them.
         collections: likewise.
         measures: as ir-measures or trec_eval writes them.
         baseline: the system that others are tested against; the first one if left out.
@@ -169,11 +205,23 @@ class ExperimentConfig(Settings):
         for place, system in enumerate(self.systems):
             for name in system.of:
                 _require_known(f"systems: {system.name}: of names", name, names[:place], "system above it")
+            if system.depth is not None and system.depth > self.depth:
+                raise InputError(
+                    f"systems: {system.name}: depth {system.depth} is more than the {self.depth} documents of a run; "
+                    "raise the depth of the experiment"
+                )
 
     @property
     def baseline_name(self) -> str:
         """The system that others are tested against."""
         return self.baseline or self.systems[0].name
+
+    def only(self, collections: Sequence[str]) -> ExperimentConfig:
+        """The same with these collections alone; with all of them if none is named."""
+        for name in collections:
+            _require_known("--collection names", name, [each.name for each in self.collections], "collection")
+        kept = tuple(each for each in self.collections if not collections or each.name in collections)
+        return replace(self, collections=kept)
 
 
 def _require_distinct(what: str, names: Iterable[str]) -> None:

@@ -10,20 +10,34 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splare_plugins import __version__
 from splare_plugins.experiment.collection import Collection
 from splare_plugins.experiment.config import ExperimentConfig
 from splare_plugins.experiment.store import Encodings
 
-_PACKAGES = ("torch", "transformers", "numpy", "scipy", "ir-measures", "pyserini", "openvino")
+if TYPE_CHECKING:
+    from splare_plugins.model.cross_encoder import CrossEncoderModel
+
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "scipy",
+    "ir-measures",
+    "pyserini",
+    "openvino",
+    "sentence-transformers",
+    "mteb",
+)
 
 
 def make_record(
     config: ExperimentConfig,
     collections: Mapping[str, Collection],
     models: Mapping[str, Encodings],
+    readers: Mapping[str, CrossEncoderModel],
     runs: Mapping[str, str],
     seconds: float,
 ) -> dict[str, Any]:
@@ -33,6 +47,7 @@ def make_record(
         config: of the experiment.
         collections: by name.
         models: by name.
+        readers: cross-encoders, by system.
         runs: hash of each file.
         seconds: of this call, which may have found runs of earlier ones.
     """
@@ -66,7 +81,8 @@ def make_record(
         "models": {
             name: {"model": each.config.describe(), "fingerprint": each.config.index_fingerprint()}
             for name, each in models.items()
-        },
+        }
+        | {each.name: {"model": each.name, "fingerprint": each.fingerprint} for each in readers.values()},
         "runs": dict(runs),
     }
 

@@ -8,14 +8,16 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splare_plugins.corpus import read_run, write_run
-from splare_plugins.errors import InputError, splare_command
+from splare_plugins.errors import InputError
 from splare_plugins.experiment import systems
 from splare_plugins.experiment.collection import DATA, Collection, open_collection
 from splare_plugins.experiment.config import ExperimentConfig, SystemSettings
 from splare_plugins.experiment.record import make_record
+from splare_plugins.experiment.reranking import Scorer, by_cross_encoder, by_impacts, by_vectors, rerank
+from splare_plugins.experiment.results import CONFIG_FILE, PER_QUERY_FILE, RECORD_FILE, require_finished
 from splare_plugins.experiment.store import Encodings, Steps, document_budget, query_budget
 from splare_plugins.experiment.systems import Answer, Costs
 from splare_plugins.experiment.tables import (
@@ -30,9 +32,9 @@ from splare_plugins.machine.files import file_sha256, read_json, write_whole
 from splare_plugins.retrieval.evaluation import evaluate_per_query
 from splare_plugins.retrieval.significance import Comparison, corrected, paired
 
-CONFIG_FILE = "settings.json"
-RECORD_FILE = "record.json"
-PER_QUERY_FILE = "per_query.tsv"
+if TYPE_CHECKING:
+    from splare_plugins.model.cross_encoder import CrossEncoderModel
+
 FORMAT_VERSION = 1
 
 Values = dict[tuple[str, str], dict[str, dict[str, float]]]
@@ -75,9 +77,9 @@ def run_experiment(
     begin, folder = time.perf_counter(), Path(folder)
     _require_own(folder)
     collections = {each.name: open_collection(each, data) for each in config.collections}
-    models = _models(config, folder / "encoded", steps)
+    models, readers = _models(config, folder / "encoded", steps), _readers(config)
     write_whole(folder / CONFIG_FILE, config.to_json().encode())
-    work = _Work(config, folder, models, steps)
+    work = _Work(config, folder, models, readers, steps)
     costs, values, hashes = {}, Values(), {}
     for collection in collections.values():
         for system in config.systems:
@@ -96,7 +98,7 @@ def run_experiment(
     figures_table(means, tests, config.baseline_name, config.alpha).write(folder, SHOWN[0])
     costs_table(costs).write(folder, SHOWN[1])
     comparisons_table(tests, config.baseline_name).write(folder, "comparisons")
-    record = make_record(config, collections, models, hashes, time.perf_counter() - begin)
+    record = make_record(config, collections, models, readers, hashes, time.perf_counter() - begin)
     write_whole(folder / RECORD_FILE, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
     return Outcome(made=work.made, found=work.found, means=means)
 
@@ -108,19 +110,23 @@ def shown_tables(folder: str | Path) -> str:
         InputError: if the folder holds none.
     """
     folder = Path(folder)
-    if not (folder / RECORD_FILE).is_file():
-        if (folder / CONFIG_FILE).is_file():
-            raise InputError(f"the experiment in {folder} was not finished; give its command again")
-        command = splare_command("experiment", "run", "CONFIG.yaml", "-o", folder)
-        raise InputError(f"{folder} holds no experiment; make one: {command}")
+    require_finished(folder)
     return "\n".join((folder / FOLDER / f"{name}.md").read_text(encoding="utf-8") for name in SHOWN)
 
 
 class _Work:
     """Answers what is not answered yet."""
 
-    def __init__(self, config: ExperimentConfig, folder: Path, models: Mapping[str, Encodings], steps: Steps) -> None:
-        self._config, self._folder, self._models, self._steps = config, folder, models, steps
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        folder: Path,
+        models: Mapping[str, Encodings],
+        readers: Mapping[str, CrossEncoderModel],
+        steps: Steps,
+    ) -> None:
+        self._config, self._folder, self._steps = config, folder, steps
+        self._models, self._readers = models, readers
         self._keys: dict[tuple[str, str], str] = {}
         self.made = self.found = 0
 
@@ -152,13 +158,24 @@ class _Work:
         depth = self._config.depth
         if system.kind == "bm25":
             return systems.bm25(collection, depth)
+        runs = [read_run(self.run_path(name, collection)) for name in system.of]
         if system.kind == "fused":
-            runs = [read_run(self.run_path(name, collection)) for name in system.of]
             return systems.fused(system, runs, depth)
+        if system.kind == "rerank":
+            return rerank(runs[0], self._scorer(system, collection), collection, system.depth or depth)
         encodings = self._models[system.model_name]
         if system.kind == "dense":
             return systems.dense(encodings, collection, depth)
         return systems.sparse(system, encodings, collection, self._config, self._folder / "indexes")
+
+    def _scorer(self, system: SystemSettings, collection: Collection) -> Scorer:
+        if system.by == "cross":
+            # Its scores are of the first stage's documents, so what is kept of them hangs on all that decides the run.
+            folder = self._folder / "encoded" / f"cross-{self._keys[collection.name, system.name][:32]}"
+            advance = self._steps(f"{system.model_name} reads the pairs of {system.name} on {collection.name}")
+            return by_cross_encoder(self._readers[system.name], system.batch, collection, folder, advance)
+        encodings = self._models[system.model_name]
+        return (by_vectors if system.by == "dense" else by_impacts)(system, encodings, collection)
 
     def _key(self, system: SystemSettings, collection: Collection) -> str:
         """Hash of all that decides a run."""
@@ -166,13 +183,20 @@ class _Work:
         parts.append(self._config.depth)
         if system.kind == "bm25":
             parts.append(collection.language)
-        elif system.kind == "fused":
-            parts += [self._keys[collection.name, name] for name in system.of]
-            parts += [system.method, system.weights]
         else:
+            parts += [self._keys[collection.name, name] for name in system.of]
+        if system.kind == "fused":
+            parts += [system.method, system.weights]
+        if system.kind == "rerank":
+            parts += [system.by, system.depth]
+        if system.way == "cross":
+            config = self._config
+            parts += [self._readers[system.name].fingerprint, system.batch, system.max_length]
+            parts += [config.device, config.dtype]
+        if system.way in ("dense", "splare", "splade"):
             encodings = self._models[system.model_name]
             parts.append(encodings.key)
-            if system.kind != "dense":
+            if system.way != "dense":
                 budgets = (query_budget(system, encodings.config), document_budget(system, encodings.config))
                 parts += [self._config.engine, *budgets, encodings.most]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -189,16 +213,29 @@ def _models(config: ExperimentConfig, folder: Path, steps: Steps) -> dict[str, E
 
     models: dict[str, Encodings] = {}
     for system in config.systems:
-        if system.kind not in ("bm25", "fused"):
+        if system.way in ("dense", "splare", "splade"):
             name = system.model_name
             if name not in models:
                 models[name] = Encodings(name, config, folder, steps)
             known = replace(models[name].config, location=name)
-            if system.kind == "dense":
+            if system.way == "dense":
                 require_dense(known)
             else:
                 Quantizer.from_config(known)  # refuses a model without scales
     return models
+
+
+def _readers(config: ExperimentConfig) -> dict[str, CrossEncoderModel]:
+    """Cross-encoders by system, those that cannot be used refused."""
+    from splare_plugins.model.cross_encoder import CrossEncoderModel
+
+    return {
+        system.name: CrossEncoderModel(
+            system.model_name, device=config.device, dtype=config.dtype, max_length=system.max_length
+        )
+        for system in config.systems
+        if system.way == "cross"
+    }
 
 
 def _tests(config: ExperimentConfig, values: Values) -> list[tuple[str, Comparison]]:

@@ -34,6 +34,8 @@ class Costs:
         median_ms: of one query's search, one after the other, its encoding not included.
         p95_ms: the 95th percentile.
         p99_ms: the 99th.
+        reranked: mean of the documents of a query that were ranked anew; the times are then those of ranking them, a
+            cross-encoder's reading included, and of no earlier stage.
     """
 
     query_latents: float | None = None
@@ -43,6 +45,7 @@ class Costs:
     median_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
+    reranked: float | None = None
 
 
 Answer = tuple[dict[str, Hits], Costs]
@@ -63,8 +66,13 @@ class Clock:
         spent = np.diff(self._calls)[skipped:] * 1000
         if not len(spent):
             return {}
-        values = np.percentile(spent, [50, 95, 99]).round(3).tolist()
-        return dict(zip(("median_ms", "p95_ms", "p99_ms"), values, strict=True))
+        return percentiles(spent)
+
+
+def percentiles(milliseconds: np.ndarray) -> dict[str, Any]:
+    """As :class:`Costs` names them."""
+    values = np.percentile(milliseconds, [50, 95, 99]).round(3).tolist()
+    return dict(zip(("median_ms", "p95_ms", "p99_ms"), values, strict=True))
 
 
 def bm25(collection: Collection, depth: int) -> Answer:
@@ -102,17 +110,15 @@ def sparse(
     engine = get_engine(config.engine)
     if not location.exists():
         with engine.writer(str(location), encoded.config.with_documents_cut(budget)) as writer:
-            index(_cut(encoded, budget), writer, counts=encoded.read, distinct=True)
-    weights = keep_largest(encodings.queries(collection), query_budget(system, model))
-    qids = [query.qid for query in collection.queries]
-    impacts = Quantizer.from_config(model).queries(weights, qids).impacts
+            index(cut(encoded, budget), writer, counts=encoded.read, distinct=True)
+    qids, impacts = [query.qid for query in collection.queries], query_impacts(system, encodings, collection)
     most = config.depth + most_left_out(collection.queries)
     with engine.searcher(str(location)) as searcher:
         searcher.search(impacts[:1], most)  # what is loaded at the first search is not counted
         clock = Clock()
         run = search_queries(searcher, qids, impacts, most, batch_size=1, on_progress=clock)
     fired, total = np.zeros(model.width), 0
-    for batch in _cut(encoded, budget):
+    for batch in cut(encoded, budget):
         fired += _fired(batch.impacts)
         total += len(batch)
     costs = Costs(
@@ -130,7 +136,15 @@ def fused(system: SystemSettings, runs: Sequence[Mapping[str, Hits]], depth: int
     return fuse(runs, system.method, weights=system.weights, k=depth), Costs()
 
 
-def _cut(encoded: EncodedFolder, budget: int | None) -> Iterator[EncodedBatch]:
+def query_impacts(system: SystemSettings, encodings: Encodings, collection: Collection) -> csr_array:
+    """Queries cut to the system's budget, one a row."""
+    weights = keep_largest(encodings.queries(collection), query_budget(system, encodings.config))
+    qids = [query.qid for query in collection.queries]
+    return Quantizer.from_config(encodings.config).queries(weights, qids).impacts
+
+
+def cut(encoded: EncodedFolder, budget: int | None) -> Iterator[EncodedBatch]:
+    """Documents with their largest impacts."""
     for batch in encoded.batches():
         yield replace(batch, impacts=keep_largest(batch.impacts, budget))
 

@@ -115,6 +115,7 @@ def costs_table(costs: Mapping[tuple[str, str], Costs]) -> Table:
         "median ms",
         "p95 ms",
         "p99 ms",
+        "re-ranked",
     ]
     rows = [
         [
@@ -123,10 +124,13 @@ def costs_table(costs: Mapping[tuple[str, str], Costs]) -> Table:
             _number(each.flops, 3),
             _number(each.index_bytes and each.index_bytes / _MEGABYTE, 2),
             *(_number(value, 2) for value in (each.median_ms, each.p95_ms, each.p99_ms)),
+            _number(each.reranked, 1),
         ]
         for names, each in costs.items()
     ]
     note = "Latents are means of a text, FLOPS the expected products of a pair, times those of one search at a time."
+    if any(each.reranked is not None for each in costs.values()):
+        note += " Where documents are re-ranked, times are those of that stage alone."
     return Table(title="Costs", head=head, rows=rows, note=note, words=2)
 
 

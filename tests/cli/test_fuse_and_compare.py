@@ -13,6 +13,8 @@ def runs(tmp_path, monkeypatch):
     """Two runs and judgements; the second run has another query, and one less."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "qrels").write_text("".join(f"q{n} 0 d{n} 1\n" for n in range(4)), encoding="utf-8")
+    (tmp_path / "other.run").write_text("p1 Q0 d 1 1 x\n", encoding="utf-8")
+    (tmp_path / "empty.run").touch()
     for name, first, asked in (("one.run", 0, range(4)), ("two.run", 1, [0, 1, 2, 9])):
         lines = (f"q{n} Q0 d{(n + first + rank) % 5} {rank} {9 - rank} x\n" for n in asked for rank in range(3))
         (tmp_path / name).write_text("".join(lines), encoding="utf-8")
@@ -44,6 +46,8 @@ def test_a_fused_run(splare, runs, tmp_path):
         (["one.run", "two.run", "-o", "out", "--method", "sum"], "'minmax', 'zscore'"),
         (["one.run", "nowhere", "-o", "out"], "nowhere"),
         (["one.run", "two.run", "-o", "."], "name the file of the run"),
+        (["one.run", "two.run", "other.run", "-o", "out"], "other.run shares no query with the other runs: it has p1"),
+        (["empty.run", "one.run", "-o", "out"], "empty.run shares no query with the other runs: it is empty; give"),
     ],
 )
 def test_what_fuse_refuses(splare, runs, tmp_path, arguments, message):
@@ -85,9 +89,17 @@ def test_runs_compared(splare, runs):
         (["--compare", "two.run", "-m", "magic"], "magic"),
     ],
 )
-def test_what_a_comparison_refuses(splare, runs, tmp_path, arguments, message):
-    (tmp_path / "other.run").write_text("p1 Q0 d 1 1 x\n", encoding="utf-8")
-    (tmp_path / "empty.run").touch()
+def test_what_a_comparison_refuses(splare, runs, arguments, message):
     refused = splare("evaluate", "qrels", "one.run", *arguments)
     assert refused.status == 2
     assert message in " ".join(refused.err.split())
+
+
+@pytest.mark.parametrize(
+    ("run", "seen"), [("other.run", "its queries are p1; give a run of these"), ("empty.run", "it is empty; give")]
+)
+def test_a_run_of_other_queries_is_not_a_run_of_zeros(splare, runs, run, seen):
+    refused = splare("evaluate", "qrels", run)
+    assert refused.status == 2
+    assert f"{run} answers none of the 4 judged queries: {seen}" in " ".join(refused.err.split())
+    assert "0.0000" not in refused.out

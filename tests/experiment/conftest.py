@@ -12,6 +12,11 @@ from tests.cli.conftest import small_data, splare  # noqa: F401 (fixtures)
 @pytest.fixture
 def settings(tiny_folder: Path, small_data: Path) -> dict[str, Any]:  # noqa: F811
     """Four systems without Java, on questions of two languages about the same paragraphs."""
+    return tiny_settings(tiny_folder, small_data)
+
+
+def tiny_settings(tiny_folder: Path, small_data: Path) -> dict[str, Any]:  # noqa: F811
+    """Those of the fixture, for fixtures that are made once a module."""
     model = str(tiny_folder)
     english = str(small_data / "xquad" / "en")
     return {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from splare_plugins.corpus import read_run
 from splare_plugins.errors import InputError
 from splare_plugins.experiment.collection import open_collection
 from splare_plugins.experiment.config import CollectionSettings, ExperimentConfig
@@ -67,12 +69,37 @@ def test_a_wrong_setting(settings, place, value, message):
         ({"name": "xquad/de-fr"}, "ar, de, en, es, ru, zh; give it a source"),
         ({"name": "x", "source": "nowhere"}, "nowhere"),
         ({"name": "scifact", "split": "dev"}, "scifact has no dev split"),
+        ({"name": "x", "source": "mteb:SciFac"}, "mteb has no task 'SciFac'; did you mean mteb:SciFact?"),
+        ({"name": "x", "source": "mteb:MIRACLRetrieval/de", "split": "dev"}, "split is for folders"),
+        ({"name": "x", "source": "irds:beir/scifact/test", "split": "dev"}, "split is for folders"),
+        ({"name": "x", "source": "mteb:BelebeleRetrieval/acm_Arab-eng_Latn"}, "state it, such as language: en"),
     ],
 )
 def test_a_collection_that_is_not_there(small_data, collection, message):
     with pytest.raises(InputError) as refused:
         open_collection(CollectionSettings(**collection), small_data)
     assert message in str(refused.value)
+
+
+def test_a_collection_with_other_queries_than_those_that_were_judged(small_data):
+    english, other = (str(small_data / name) for name in ("xquad/en", "scifact"))
+    with pytest.raises(InputError) as refused:
+        open_collection(CollectionSettings(name="x", source=english, queries=other), small_data)
+    assert f"x: none of the queries of {other} is judged in {english}, whose judgements are of" in str(refused.value)
+    assert "give the queries that these are about" in str(refused.value)
+
+
+def test_a_task_of_mteb_is_a_collection(settings, monkeypatch, tmp_path):
+    from tests.corpus.test_mteb_tasks import JUDGED, task
+
+    registry = vars(sys.modules["mteb.get_tasks"])["_TASKS_REGISTRY"]
+    monkeypatch.setitem(registry, "Animals", task("Animals", ["deu-Latn"], ["dev"], same=True))
+    settings["collections"] = [{"name": "animals", "source": "mteb:Animals"}]
+    opened = open_collection(CollectionSettings(name="animals", source="mteb:Animals"))
+    assert (opened.language, opened.qrels) == ("de", JUDGED)
+    assert run_experiment(ExperimentConfig.from_dict(settings), tmp_path / "out").made == 4
+    run = read_run(tmp_path / "out" / "runs" / "animals" / "dense.trec")
+    assert run["d1"].docids == ["d2"] and set(run["q2"].docids) == {"d1", "d2"}  # mteb leaves out the query itself
 
 
 def test_bundled_collections(small_data, tmp_path):
@@ -108,7 +135,7 @@ def test_the_config_of_the_page_is_one():
     page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     config = ExperimentConfig.from_dict(yaml.safe_load(shown))
-    assert {system.kind for system in config.systems} == {"bm25", "dense", "splare", "fused"}
+    assert {system.kind for system in config.systems} == {"bm25", "dense", "splare", "fused", "rerank"}
 
 
 def test_the_command(splare, settings, tmp_path):

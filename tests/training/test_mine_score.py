@@ -11,7 +11,7 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from transformers import BertConfig, BertForSequenceClassification, BertModel
+from transformers import BertConfig, BertModel
 
 from splare_plugins.cli.app import main
 from splare_plugins.corpus import read_documents
@@ -21,18 +21,9 @@ from splare_plugins.model.splare import SplareModel
 from splare_plugins.training.data.examples import Example
 from splare_plugins.training.data.mine import read_questions, write_negatives
 from splare_plugins.training.data.score import load_teacher, score_file
-from tests.tiny import byte_tokenizer, save_tiny_model
+from tests.tiny import CROSS_SIZES, byte_tokenizer, save_tiny_cross_encoder, save_tiny_model
 from tests.training.conftest import rows
 
-SIZES = {
-    "vocab_size": 260,
-    "hidden_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 64,
-    "pad_token_id": 0,
-}
 TEXTS = ["the river", "The  river", "a fox", "a dog", "bread and stone", "the bank of the river"]
 
 
@@ -173,18 +164,14 @@ def test_the_program_mines_with_bm25(beir: Path, tmp_path: Path, capsys: pytest.
 
 @pytest.fixture(scope="module")
 def cross(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cross")
-    torch.manual_seed(0)
-    BertForSequenceClassification(BertConfig(**SIZES, num_labels=1)).save_pretrained(folder)
-    byte_tokenizer(64).save_pretrained(folder)
-    return folder
+    return save_tiny_cross_encoder(tmp_path_factory.mktemp("cross"))
 
 
 @pytest.fixture(scope="module")
 def bi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bi")
     torch.manual_seed(0)
-    BertModel(BertConfig(**SIZES)).save_pretrained(folder / "bert")
+    BertModel(BertConfig(**CROSS_SIZES)).save_pretrained(folder / "bert")
     byte_tokenizer(64).save_pretrained(folder / "bert")
     transformer = Transformer(str(folder / "bert"))
     prompts = {"query": "q: ", "document": ""}
@@ -256,9 +243,7 @@ def test_teachers_and_data_that_cannot_score_are_refused(
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match="neither a cross-encoder nor a bi-encoder"):
         load_teacher(str(tmp_path / "nothing"))
-    torch.manual_seed(0)
-    BertForSequenceClassification(BertConfig(**SIZES, num_labels=3)).save_pretrained(tmp_path / "three")
-    byte_tokenizer(64).save_pretrained(tmp_path / "three")
+    save_tiny_cross_encoder(tmp_path / "three", outputs=3)
     with pytest.raises(InputError, match="must have one output that is a finite number"):
         score_file(str(data), load_teacher(str(tmp_path / "three"), device="cpu"), tmp_path / "out.jsonl")
     unscored = tmp_path / "unscored.jsonl"
