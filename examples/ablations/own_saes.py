@@ -52,10 +52,19 @@ def write_corpus(path: Path, texts: Mapping[str, str]) -> Path:
     return path
 
 
-def general_texts(data: Path, folder: Path) -> tuple[Path, Sample]:
+def general_texts(
+    data: Path, folder: Path, *, abstracts: int = 1500, documents: int = 240, questions: int = 60
+) -> tuple[Path, Sample]:
     """XQuAD's paragraphs in all languages that are there and abstracts of SciFact; and a sample for statistics.
 
     The sample's questions are in languages that no notebook asks in, and training claims of SciFact.
+
+    Args:
+        data: folder of the bundled collections.
+        folder: to write the texts to.
+        abstracts: of SciFact.
+        documents: of the sample, about so many.
+        questions: of the sample, of each language, and as many claims.
     """
     languages = sorted(path.name for path in (data / "xquad").iterdir())
     texts = {
@@ -63,18 +72,18 @@ def general_texts(data: Path, folder: Path) -> tuple[Path, Sample]:
         for language in languages
         for document in read_documents(data / "xquad" / language)
     }
-    abstracts = list(islice(read_documents(data / "scifact"), 1500))
-    texts |= {document.docid: document.content for document in abstracts}
+    scientific = islice(read_documents(data / "scifact"), abstracts)
+    texts |= {document.docid: document.content for document in scientific}
     training = read_qrels(data / "scifact" / "qrels" / "train.tsv")
     claims = [query.text for query in read_queries(data / "scifact") if query.qid in training]
-    questions = [
+    asked = [
         query.text
         for language in languages
         if language not in ASKED
-        for query in islice(read_queries(data / "xquad" / language), 60)
+        for query in islice(read_queries(data / "xquad" / language), questions)
     ]
-    every = max(1, len(texts) // 240)
-    sample = Sample(name="general", queries=[*claims[:60], *questions], documents=list(texts.values())[::every])
+    every = max(1, len(texts) // documents)
+    sample = Sample(name="general", queries=[*claims[:questions], *asked], documents=list(texts.values())[::every])
     return write_corpus(folder / "general.jsonl", texts), sample
 
 
