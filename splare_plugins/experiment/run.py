@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from splare_plugins.errors import InputError
 from splare_plugins.experiment import systems
 from splare_plugins.experiment.collection import DATA, Collection, open_collection
 from splare_plugins.experiment.config import ExperimentConfig, SystemSettings
+from splare_plugins.experiment.models import open_models, open_readers
 from splare_plugins.experiment.record import make_record
 from splare_plugins.experiment.reranking import Scorer, by_cross_encoder, by_impacts, by_vectors, rerank
 from splare_plugins.experiment.results import CONFIG_FILE, PER_QUERY_FILE, RECORD_FILE, require_finished
@@ -27,7 +28,6 @@ from splare_plugins.experiment.tables import (
     costs_table,
     figures_table,
 )
-from splare_plugins.impacts import Quantizer
 from splare_plugins.machine.files import file_sha256, read_json, write_whole
 from splare_plugins.retrieval.evaluation import evaluate_per_query
 from splare_plugins.retrieval.significance import Comparison, corrected, paired
@@ -77,7 +77,7 @@ def run_experiment(
     begin, folder = time.perf_counter(), Path(folder)
     _require_own(folder)
     collections = {each.name: open_collection(each, data) for each in config.collections}
-    models, readers = _models(config, folder / "encoded", steps), _readers(config)
+    models, readers = open_models(config, folder / "encoded", steps), open_readers(config)
     write_whole(folder / CONFIG_FILE, config.to_json().encode())
     work = _Work(config, folder, models, readers, steps)
     costs, values, hashes = {}, Values(), {}
@@ -205,37 +205,6 @@ class _Work:
 def _require_own(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_FILE).is_file()):
         raise InputError(f"{folder} is not empty and holds no experiment; choose another folder")
-
-
-def _models(config: ExperimentConfig, folder: Path, steps: Steps) -> dict[str, Encodings]:
-    """Models by name, those that cannot be used refused."""
-    from splare_plugins.model.dense import require_dense  # imports torch, which showing tables does not need
-
-    models: dict[str, Encodings] = {}
-    for system in config.systems:
-        if system.way in ("dense", "splare", "splade"):
-            name = system.model_name
-            if name not in models:
-                models[name] = Encodings(name, config, folder, steps)
-            known = replace(models[name].config, location=name)
-            if system.way == "dense":
-                require_dense(known)
-            else:
-                Quantizer.from_config(known)  # refuses a model without scales
-    return models
-
-
-def _readers(config: ExperimentConfig) -> dict[str, CrossEncoderModel]:
-    """Cross-encoders by system, those that cannot be used refused."""
-    from splare_plugins.model.cross_encoder import CrossEncoderModel
-
-    return {
-        system.name: CrossEncoderModel(
-            system.model_name, device=config.device, dtype=config.dtype, max_length=system.max_length
-        )
-        for system in config.systems
-        if system.way == "cross"
-    }
 
 
 def _tests(config: ExperimentConfig, values: Values) -> list[tuple[str, Comparison]]:
