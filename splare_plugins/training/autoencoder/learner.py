@@ -13,6 +13,7 @@ from splare_plugins.errors import SplareError
 from splare_plugins.heads import SparseAutoencoder
 
 _AT_ONCE = 1024
+_ALIKE = 1e-9  # rounding in float32 leaves less
 
 
 class Measured(NamedTuple):
@@ -39,8 +40,17 @@ class Learner(ABC):
     scale = 1.0
 
     def begin(self, states: Tensor) -> None:
-        """Take the scale from some states, and their mean as the decoder's bias."""
+        """Take the scale from some states, and their mean as the decoder's bias.
+
+        Raises:
+            SplareError: if they are all alike.
+        """
         states = states.float()
+        if float((states - states.mean(0)).square().sum()) <= _ALIKE * float(states.square().sum()):
+            raise SplareError(
+                f"the states of the first {len(states)} tokens are all alike, so there is nothing to explain; give "
+                "other text, or another --layer"
+            )
         self.scale = float(states.shape[1] ** 0.5 / states.norm(dim=1).mean())
         self.start(states)
 

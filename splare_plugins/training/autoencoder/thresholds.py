@@ -88,9 +88,9 @@ class ThresholdLearner(Learner):
         states = states.float()
         self._trainer.activation_scaler.scaling_factor = self.scale
         out = self._trainer.step(states)
-        require_finite_loss(out.loss.detach())
         self._trainer.n_training_steps += 1
         variance = (out.sae_in - out.sae_in.mean(0)).square().sum(1).mean()
+        require_finite_loss(out.loss.detach() / variance)
         return 1 - float(out.losses["mse_loss"].detach() / variance)
 
     def rebuild(self, states: Tensor) -> tuple[Tensor, int]:
