@@ -18,13 +18,14 @@ Kind = Literal["bm25", "dense", "splare", "splade", "fused"]
 _TAKES: dict[str, tuple[str, ...]] = {
     "bm25": (),
     "dense": ("model",),
-    "splare": ("model", "query_top_k", "document_top_k"),
-    "splade": ("model", "query_top_k", "document_top_k"),
+    "splare": ("model", "query_top_k", "document_top_k", "bits"),
+    "splade": ("model", "query_top_k", "document_top_k", "bits"),
     "fused": ("of", "method", "weights"),
 }
 # Names are parts of paths, and a system's is the last column of its runs.
 _NAME = re.compile(r"\w[\w.+-]*")
 _FEWEST = 2
+_MOST_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class SystemSettings:
         model: built-in name, folder or hub id; the built-in one if left out, which ``splade`` cannot.
         query_top_k: latents kept of a query: a number, ``model`` for the model's own, ``null`` for all.
         document_top_k: likewise of a document.
+        bits: of an impact, on both sides; fewer than 8 make the scale coarser.
         of: names of systems that are fused.
         method: how they are fused, see :mod:`splare_plugins.retrieval.fusion`.
         weights: one a system that is fused; 1 each if left out.
@@ -48,6 +50,7 @@ class SystemSettings:
     model: str | None = None
     query_top_k: int | Literal["model"] | None = "model"
     document_top_k: int | Literal["model"] | None = "model"
+    bits: int = _MOST_BITS
     of: tuple[str, ...] = ()
     method: Method = "rrf"
     weights: tuple[float, ...] | None = None
@@ -67,6 +70,8 @@ class SystemSettings:
             kept = getattr(self, name)
             if isinstance(kept, int) and kept < 1:
                 raise InputError(f"{where}: {name} must be a number from 1, 'model' or null for all, not {kept}")
+        if not 1 <= self.bits <= _MOST_BITS:
+            raise InputError(f"{where}: bits must be a number from 1 to {_MOST_BITS}, not {self.bits}")
         if self.kind == "splade" and self.model is None:
             raise InputError(f"{where}: the setting 'model' is missing, the folder or hub id of a SPLADE model")
         if self.kind == "fused" and len(self.of) < _FEWEST:
@@ -128,6 +133,7 @@ class ExperimentConfig(Settings):
         seed: of the randomisation tests.
         depth: documents of a query in a run.
         engine: that searches sparse models.
+        keep_all: keep all latents of encoded documents, so that later configs with larger budgets find them.
         part_size: documents of an encoded part; what a killed run may have to redo.
         device: where models run.
         dtype: of their weights.
@@ -142,6 +148,7 @@ class ExperimentConfig(Settings):
     seed: int = 42
     depth: int = 100
     engine: Literal["lucene", "memory", "pisa", "terrier", "anserini", "seismic"] = "lucene"
+    keep_all: bool = False
     part_size: int = 2000
     device: str = "auto"
     dtype: str = "auto"

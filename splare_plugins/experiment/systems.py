@@ -16,7 +16,7 @@ from splare_plugins.engines import Hits, get_engine, get_text_engine
 from splare_plugins.experiment.collection import Collection
 from splare_plugins.experiment.config import ExperimentConfig, SystemSettings
 from splare_plugins.experiment.store import Encodings, document_budget, query_budget
-from splare_plugins.impacts import Quantizer, keep_largest
+from splare_plugins.impacts import Quantizer, keep_largest, with_bits
 from splare_plugins.retrieval.fusion import fuse
 from splare_plugins.retrieval.indexing import index, most_left_out, search_queries, without_left_out
 
@@ -98,23 +98,21 @@ def sparse(
     """Impacts in the experiment's engine, documents and queries cut to the system's budgets."""
     model, encoded = encodings.config, encodings.documents(collection)
     budget = document_budget(system, model)
-    location = indexes / f"{config.engine}-{encoded.path.name}-{budget or 'all'}"
+    bits = "" if system.bits == SystemSettings.bits else f"-{system.bits}bits"
+    location = indexes / f"{config.engine}-{encoded.path.name}-{budget or 'all'}{bits}"
     engine = get_engine(config.engine)
     if not location.exists():
         with engine.writer(str(location), encoded.config.with_documents_cut(budget)) as writer:
-            index(_cut(encoded, budget), writer, counts=encoded.read, distinct=True)
+            index(_cut(encoded, budget, system.bits), writer, counts=encoded.read, distinct=True)
     weights = keep_largest(encodings.queries(collection), query_budget(system, model))
     qids = [query.qid for query in collection.queries]
-    impacts = Quantizer.from_config(model).queries(weights, qids).impacts
+    impacts = with_bits(Quantizer.from_config(model).queries(weights, qids).impacts, system.bits)
     most = config.depth + most_left_out(collection.queries)
     with engine.searcher(str(location)) as searcher:
         searcher.search(impacts[:1], most)  # what is loaded at the first search is not counted
         clock = Clock()
         run = search_queries(searcher, qids, impacts, most, batch_size=1, on_progress=clock)
-    fired, total = np.zeros(model.width), 0
-    for batch in _cut(encoded, budget):
-        fired += _fired(batch.impacts)
-        total += len(batch)
+    fired, total = usage(encoded, budget, system.bits), len(encoded)
     costs = Costs(
         query_latents=impacts.nnz / len(qids),
         document_latents=float(fired.sum()) / total,
@@ -130,9 +128,23 @@ def fused(system: SystemSettings, runs: Sequence[Mapping[str, Hits]], depth: int
     return fuse(runs, system.method, weights=system.weights, k=depth), Costs()
 
 
-def _cut(encoded: EncodedFolder, budget: int | None) -> Iterator[EncodedBatch]:
+def usage(encoded: EncodedFolder, budget: int | None, bits: int = SystemSettings.bits) -> np.ndarray:
+    """In how many documents each latent is active.
+
+    Args:
+        encoded: documents.
+        budget: latents kept of each; all for ``None``.
+        bits: of an impact.
+    """
+    fired = np.zeros(encoded.config.width)
+    for batch in _cut(encoded, budget, bits):
+        fired += _fired(batch.impacts)
+    return fired
+
+
+def _cut(encoded: EncodedFolder, budget: int | None, bits: int) -> Iterator[EncodedBatch]:
     for batch in encoded.batches():
-        yield replace(batch, impacts=keep_largest(batch.impacts, budget))
+        yield replace(batch, impacts=with_bits(keep_largest(batch.impacts, budget), bits))
 
 
 def _fired(impacts: csr_array) -> np.ndarray:
