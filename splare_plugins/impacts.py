@@ -186,6 +186,20 @@ def keep_largest(weights: csr_array, top_k: int | None) -> csr_array:
     return smaller
 
 
+def with_bits(impacts: csr_array, bits: int) -> csr_array:
+    """Impacts on a coarser scale, as a quantiser of fewer bits would give them; those that round to 0 go.
+
+    Args:
+        impacts: values 1..255.
+        bits: of an impact, 1 to 8; 8 leaves them as they are.
+    """
+    top = 2**bits - 1
+    coarser = impacts.copy()
+    coarser.data = (2 * top * impacts.data + MAX_IMPACT) // (2 * MAX_IMPACT)
+    coarser.eliminate_zeros()
+    return coarser
+
+
 def to_dicts(impacts: csr_array) -> list[dict[str, int]]:
     """Rows as ``{"f12345": 87}``: the form that Pyserini, PyTerrier and OpenSearch take."""
     terms = latent_terms(impacts.shape[1])

@@ -19,6 +19,7 @@ from splare_plugins.impacts import (
     latent_term,
     latent_terms,
     to_dicts,
+    with_bits,
 )
 
 WEIGHTS = npst.arrays(
@@ -83,6 +84,17 @@ def test_scales_that_are_no_scales(scale: float) -> None:
         Quantizer(scale, 1.0)
     with pytest.raises(InputError, match=r"the document scale of a quantiser"):
         Quantizer(1.0, scale)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_fewer_bits_are_a_coarser_scale(bits: int) -> None:
+    impacts = csr_array(np.arange(1, 256, dtype=np.int32)[None])
+    coarser = with_bits(impacts, bits)
+    top = 2**bits - 1
+    expected = np.floor(np.arange(1, 256) * top / 255 + 0.5)
+    assert coarser.toarray()[0].tolist() == expected.tolist()
+    assert coarser.nnz == np.count_nonzero(expected) and coarser.max() == top
+    assert impacts.data.tolist() == list(range(1, 256))
 
 
 def test_calibration_maps_the_percentile_to_the_top() -> None:

@@ -20,22 +20,23 @@ _BUDGETS = ("query_top_k", "document_top_k")
 _TAKES: dict[str, tuple[str, ...]] = {
     "bm25": (),
     "dense": ("model",),
-    "splare": ("model", *_BUDGETS),
-    "splade": ("model", *_BUDGETS),
+    "splare": ("model", *_BUDGETS, "bits"),
+    "splade": ("model", *_BUDGETS, "bits"),
     "fused": ("of", "method", "weights"),
     "rerank": ("of", "by", "depth", "model"),
 }
 _TAKES_BY: dict[str, tuple[str, ...]] = {
     "cross": ("batch", "max_length"),
     "dense": (),
-    "splare": _BUDGETS,
-    "splade": _BUDGETS,
+    "splare": (*_BUDGETS, "bits"),
+    "splade": (*_BUDGETS, "bits"),
 }
 # Kinds that have no model of their own.
 _MODELS = {"splade": "a SPLADE model", "cross": "a cross-encoder"}
 # Names are parts of paths, and a system's is the last column of its runs.
 _NAME = re.compile(r"\w[\w.+-]*")
 _FEWEST = 2
+_MOST_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class SystemSettings:
             cannot.
         query_top_k: latents kept of a query: a number, ``model`` for the model's own, ``null`` for all.
         document_top_k: likewise of a document.
+        bits: of an impact, on both sides; fewer than 8 make the scale coarser.
         of: names of systems that are fused, or of the one that is ranked anew.
         method: how they are fused, see :mod:`splare_plugins.retrieval.fusion`.
         weights: one a system that is fused; 1 each if left out.
@@ -64,6 +66,7 @@ class SystemSettings:
     model: str | None = None
     query_top_k: int | Literal["model"] | None = "model"
     document_top_k: int | Literal["model"] | None = "model"
+    bits: int = _MOST_BITS
     of: tuple[str, ...] = ()
     method: Method = "rrf"
     weights: tuple[float, ...] | None = None
@@ -87,6 +90,8 @@ class SystemSettings:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise InputError(f"{where}: {name} must be a number from 1, not {number}")
+        if not 1 <= self.bits <= _MOST_BITS:
+            raise InputError(f"{where}: bits must be a number from 1 to {_MOST_BITS}, not {self.bits}")
         if self.way in _MODELS and self.model is None:
             raise InputError(f"{where}: the setting 'model' is missing, the folder or hub id of {_MODELS[self.way]}")
         if self.kind == "fused" and len(self.of) < _FEWEST:
@@ -164,6 +169,7 @@ class ExperimentConfig(Settings):
         seed: of the randomisation tests.
         depth: documents of a query in a run.
         engine: that searches sparse models.
+        keep_all: keep all latents of encoded documents, so that later configs with larger budgets find them.
         part_size: documents of an encoded part; what a killed run may have to redo.
         device: where models run.
         dtype: of their weights.
@@ -178,6 +184,7 @@ class ExperimentConfig(Settings):
     seed: int = 42
     depth: int = 100
     engine: Literal["lucene", "memory", "pisa", "terrier", "anserini", "seismic"] = "lucene"
+    keep_all: bool = False
     part_size: int = 2000
     device: str = "auto"
     dtype: str = "auto"

@@ -93,7 +93,7 @@ def by_vectors(_: SystemSettings, encodings: Encodings, collection: Collection) 
 def by_impacts(system: SystemSettings, encodings: Encodings, collection: Collection) -> Scorer:
     """Products of impacts: the scores that an index of all documents would give."""
     encoded = encodings.documents(collection)
-    batches = list(cut(encoded, document_budget(system, encodings.config)))
+    batches = list(cut(encoded, document_budget(system, encodings.config), system.bits))
     place = {docid: row for row, docid in enumerate(docid for batch in batches for docid in batch.docids)}
     documents = csr_array(vstack([batch.impacts for batch in batches]))
     queries = query_impacts(system, encodings, collection)

@@ -49,11 +49,13 @@ class Outcome:
         made: runs that it made.
         found: runs that were there.
         means: of the measures, by collection and system.
+        costs: likewise.
     """
 
     made: int
     found: int
     means: dict[tuple[str, str], dict[str, float]]
+    costs: dict[tuple[str, str], Costs]
 
 
 def run_experiment(
@@ -100,7 +102,7 @@ def run_experiment(
     comparisons_table(tests, config.baseline_name).write(folder, "comparisons")
     record = make_record(config, collections, models, readers, hashes, time.perf_counter() - begin)
     write_whole(folder / RECORD_FILE, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
-    return Outcome(made=work.made, found=work.found, means=means)
+    return Outcome(made=work.made, found=work.found, means=means, costs=costs)
 
 
 def shown_tables(folder: str | Path) -> str:
@@ -199,6 +201,7 @@ class _Work:
             if system.way != "dense":
                 budgets = (query_budget(system, encodings.config), document_budget(system, encodings.config))
                 parts += [self._config.engine, *budgets, encodings.most]
+                parts += [system.bits] if system.bits != SystemSettings.bits else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

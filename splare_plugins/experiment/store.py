@@ -141,6 +141,8 @@ def query_budget(system: SystemSettings, config: SplareConfig) -> int | None:
 
 def _most(name: str, settings: ExperimentConfig, config: SplareConfig) -> int | None:
     """The most latents of a document that a system with this model keeps."""
+    if settings.keep_all:
+        return None
     sparse = [each for each in settings.systems if each.way in ("splare", "splade") and each.model_name == name]
     budgets = [document_budget(system, config) for system in sparse]
     return None if not budgets or None in budgets else max(each for each in budgets if each is not None)

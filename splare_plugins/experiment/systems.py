@@ -16,7 +16,7 @@ from splare_plugins.engines import Hits, get_engine, get_text_engine
 from splare_plugins.experiment.collection import Collection
 from splare_plugins.experiment.config import ExperimentConfig, SystemSettings
 from splare_plugins.experiment.store import Encodings, document_budget, query_budget
-from splare_plugins.impacts import Quantizer, keep_largest
+from splare_plugins.impacts import Quantizer, keep_largest, with_bits
 from splare_plugins.retrieval.fusion import fuse
 from splare_plugins.retrieval.indexing import index, most_left_out, search_queries, without_left_out
 
@@ -106,21 +106,19 @@ def sparse(
     """Impacts in the experiment's engine, documents and queries cut to the system's budgets."""
     model, encoded = encodings.config, encodings.documents(collection)
     budget = document_budget(system, model)
-    location = indexes / f"{config.engine}-{encoded.path.name}-{budget or 'all'}"
+    bits = "" if system.bits == SystemSettings.bits else f"-{system.bits}bits"
+    location = indexes / f"{config.engine}-{encoded.path.name}-{budget or 'all'}{bits}"
     engine = get_engine(config.engine)
     if not location.exists():
         with engine.writer(str(location), encoded.config.with_documents_cut(budget)) as writer:
-            index(cut(encoded, budget), writer, counts=encoded.read, distinct=True)
+            index(cut(encoded, budget, system.bits), writer, counts=encoded.read, distinct=True)
     qids, impacts = [query.qid for query in collection.queries], query_impacts(system, encodings, collection)
     most = config.depth + most_left_out(collection.queries)
     with engine.searcher(str(location)) as searcher:
         searcher.search(impacts[:1], most)  # what is loaded at the first search is not counted
         clock = Clock()
         run = search_queries(searcher, qids, impacts, most, batch_size=1, on_progress=clock)
-    fired, total = np.zeros(model.width), 0
-    for batch in cut(encoded, budget):
-        fired += _fired(batch.impacts)
-        total += len(batch)
+    fired, total = usage(encoded, budget, system.bits), len(encoded)
     costs = Costs(
         query_latents=impacts.nnz / len(qids),
         document_latents=float(fired.sum()) / total,
@@ -140,13 +138,27 @@ def query_impacts(system: SystemSettings, encodings: Encodings, collection: Coll
     """Queries cut to the system's budget, one a row."""
     weights = keep_largest(encodings.queries(collection), query_budget(system, encodings.config))
     qids = [query.qid for query in collection.queries]
-    return Quantizer.from_config(encodings.config).queries(weights, qids).impacts
+    return with_bits(Quantizer.from_config(encodings.config).queries(weights, qids).impacts, system.bits)
 
 
-def cut(encoded: EncodedFolder, budget: int | None) -> Iterator[EncodedBatch]:
-    """Documents with their largest impacts."""
+def usage(encoded: EncodedFolder, budget: int | None, bits: int = SystemSettings.bits) -> np.ndarray:
+    """In how many documents each latent is active.
+
+    Args:
+        encoded: documents.
+        budget: latents kept of each; all for ``None``.
+        bits: of an impact.
+    """
+    fired = np.zeros(encoded.config.width)
+    for batch in cut(encoded, budget, bits):
+        fired += _fired(batch.impacts)
+    return fired
+
+
+def cut(encoded: EncodedFolder, budget: int | None, bits: int) -> Iterator[EncodedBatch]:
+    """Documents with their largest impacts, of so many bits."""
     for batch in encoded.batches():
-        yield replace(batch, impacts=keep_largest(batch.impacts, budget))
+        yield replace(batch, impacts=with_bits(keep_largest(batch.impacts, budget), bits))
 
 
 def _fired(impacts: csr_array) -> np.ndarray:

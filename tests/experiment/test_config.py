@@ -33,6 +33,8 @@ def changed(settings: dict, place: str, value: object) -> dict:
         ("systems.0.document_top_k", 0, "own: document_top_k must be a number from 1, 'model' or null for all, not 0"),
         ("systems.0.query_top_k", "many", "query_top_k must be a whole number or 'model' or null, not 'many'"),
         ("systems.0.query_top_k", True, "query_top_k must be a whole number or 'model' or null, not True"),
+        ("systems.0.bits", 9, "own: bits must be a number from 1 to 8, not 9"),
+        ("systems.2.bits", 4, "dense: the kind dense has no setting 'bits'; it takes model"),
         ("systems.0.budget", 40, "there is no setting 'budget'; there are name, kind, model"),
         ("systems.0.weights", [1], "own: the kind splare has no setting 'weights'; it takes model, query_top_k"),
         ("systems.0.name", "my own", "the name 'my own' must be a word"),

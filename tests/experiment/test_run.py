@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import vstack
 
-from splare_plugins.corpus import EncodedFolder, read_qrels, read_run
+from splare_plugins.corpus import EncodedFolder, read_qrels, read_queries, read_run
 from splare_plugins.errors import InputError
 from splare_plugins.experiment.config import ExperimentConfig
 from splare_plugins.experiment.run import run_experiment, shown_tables
-from splare_plugins.impacts import keep_largest
+from splare_plugins.impacts import keep_largest, with_bits
 from splare_plugins.retrieval.batches import query_impacts
 from splare_plugins.retrieval.evaluation import evaluate
 from splare_plugins.retrieval.fusion import fuse
@@ -142,6 +143,34 @@ def test_texts_are_encoded_once(config, tmp_path):
     assert sum("encodes the documents" in what for what in said) == 1
     assert sum("encodes the document texts" in what for what in said) == 1
     assert sum("encodes the queries" in what for what in said) == 2
+
+
+def test_all_latents_serve_any_budget_later(settings, tmp_path):
+    small = {**settings["systems"][1], "document_top_k": 3}
+    run_experiment(ExperimentConfig.from_dict({**settings, "systems": [small], "keep_all": True}), tmp_path / "out")
+    said: list[str] = []
+    later = {**settings, "systems": [{**settings["systems"][0], "document_top_k": None}]}
+    run_experiment(
+        ExperimentConfig.from_dict(later), tmp_path / "out", steps=lambda what: said.append(what) or (lambda _: None)
+    )
+    assert said == ["own answers en", "own answers de-en"]
+    (encoded,) = (tmp_path / "out").glob("encoded/*/encoding.json")
+    assert encoded.parent.name.endswith("-all")
+
+
+def test_fewer_bits(settings, tiny, small_data, tmp_path):
+    systems = [{**settings["systems"][0], "name": f"bits-{bits}", "bits": bits} for bits in (8, 1)]
+    run_experiment(ExperimentConfig.from_dict({**settings, "systems": systems}), tmp_path / "out")
+    (encoded,) = (tmp_path / "out").glob("encoded/*/encoding.json")
+    documents = [with_bits(batch.impacts, 1) for batch in EncodedFolder(encoded.parent).batches()]
+    queries = with_bits(query_impacts(tiny, read_queries(small_data / "xquad" / "en")), 1)
+    found = read_run(tmp_path / "out" / "runs" / "en" / "bits-1.trec")
+    expected = np.sort((queries @ vstack(documents).T).toarray())[:, ::-1]
+    for row, query in zip(expected, read_queries(small_data / "xquad" / "en"), strict=True):
+        if query.qid in found:
+            assert found[query.qid].scores.tolist() == [score for score in row[:8] if score > 0]
+    whole = read_run(tmp_path / "out" / "runs" / "en" / "bits-8.trec")
+    assert max(hits.scores.max() for hits in found.values()) <= 60 < max(hits.scores.max() for hits in whole.values())
 
 
 def stop_at(what: str) -> Callable[[str], Callable[[int], None]]:
