@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 OURS = ("splare_plugins", "pyserini_splare", "pyterrier_splare", "opensearch_splare", "__main__")
 """Packages whose log is for the people who run a program, and a module of theirs that ``python -m`` runs."""
@@ -24,6 +26,21 @@ def quiet_libraries(*, verbose: bool = False) -> None:
         # Both speak of code that is not the user's; other warnings, of an old driver for one, stay.
         for category in (FutureWarning, DeprecationWarning):
             warnings.simplefilter("ignore", category)
+
+
+@contextmanager
+def importing_saelens() -> Iterator[None]:
+    """Around an import of SAELens: what it silences for the whole process, transformers, keeps its level.
+
+    It imports bitsandbytes, where that is installed, which says that a processor is slow for it.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    transformers = logging.getLogger("transformers")
+    level = transformers.level
+    try:
+        yield
+    finally:
+        transformers.setLevel(level)
 
 
 def is_for_users(record: logging.LogRecord) -> bool:

@@ -15,6 +15,7 @@ from splare_plugins.config import HEAD_CARD
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.heads.importers import sparsify
 from splare_plugins.machine.files import read_json, write_json
+from splare_plugins.machine.quiet import importing_saelens
 from tests.heads.test_labels import write_lines
 
 TEXTS = ("Sparse autoencoders turn states into latents.", "A fox jumps over a dog.")
@@ -32,8 +33,8 @@ def sparsify_sae(folder: Path) -> Path:
 
 
 def saelens_sae(folder: Path, kind: str, **options: Any) -> Path:
-    pytest.importorskip("sae_lens", reason="the extra saelens is not installed")
-    from sae_lens import saes
+    with importing_saelens():
+        from sae_lens import saes
 
     torch.manual_seed(2)
     config = getattr(saes, f"{kind}SAEConfig")(d_in=D, d_sae=M, **options)

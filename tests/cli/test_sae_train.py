@@ -48,7 +48,6 @@ def test_from_texts_to_a_run(splare, tiny_folder, tmp_path):
 
 @pytest.mark.parametrize("activation", ["batchtopk", "jumprelu"])
 def test_other_activations_become_models(splare, tiny_folder, tmp_path, activation):
-    pytest.importorskip("sae_lens", reason="the extra saelens is not installed")
     corpus = write(tmp_path / "corpus.jsonl", texts(60))
     backbone, sae, model = tiny_folder / "backbone", tmp_path / "sae", tmp_path / "model"
     command = ["sae", "train", corpus, "--backbone", backbone, "--layer", 1, "--width", 64, "--k", 8, "-o", sae]

@@ -292,8 +292,6 @@ def test_a_model_takes_over_how_texts_were_read(settings, corpus, tmp_path, capl
 
 @pytest.mark.parametrize("activation", ["topk", "batchtopk", "jumprelu"])
 def test_states_that_are_all_alike_are_refused(settings, tmp_path, activation):
-    if activation != "topk":
-        pytest.importorskip("sae_lens", reason="the extra saelens is not installed")
     alike = replace(settings, width=8, k=1, batch=16, buffer=32, tokens=64, activation=activation)
     with pytest.raises(SplareError, match=r"the states of the first \d+ tokens are all alike"):
         train_sae(alike, write(tmp_path / "corpus.jsonl", ["a"] * 60), tmp_path / "sae", device="cpu")

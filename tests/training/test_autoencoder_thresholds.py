@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from splare_plugins.config import HEAD_CARD
 from splare_plugins.heads.record import TENSORS
 from splare_plugins.machine.files import read_json
+from splare_plugins.machine.quiet import importing_saelens
 from splare_plugins.training.autoencoder.run import train_sae
 from splare_plugins.training.autoencoder.settings import SaeSettings
 from tests.training.test_autoencoder import Killed, corpus, opened, settings  # noqa: F401
 
-pytest.importorskip("sae_lens", reason="the extra saelens is not installed")
 KINDS = ("batchtopk", "jumprelu")
 
 
@@ -54,7 +54,8 @@ def test_the_head_is_the_library_s_autoencoder(
     tmp_path: Path,
     factor: float,
 ) -> None:
-    from sae_lens import SAE
+    with importing_saelens():
+        from sae_lens import SAE
 
     from splare_plugins.training.autoencoder.thresholds import ThresholdLearner
 

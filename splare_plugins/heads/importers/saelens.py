@@ -29,6 +29,7 @@ from splare_plugins.heads.importers.fold import Hints
 from splare_plugins.heads.importers.tensors import TensorFile, open_tensors
 from splare_plugins.heads.sae import SparseAutoencoder
 from splare_plugins.machine.files import read_json
+from splare_plugins.machine.quiet import importing_saelens
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +119,8 @@ def open_library(folder: Path, hints: Hints) -> Callable[[Tensor], Tensor]:
 
     What its runner does to states before the SAE sees them, scaling and centring, is done to them here too.
     """
-    # It imports bitsandbytes, where that is installed, which says that a processor is slow for it.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    from sae_lens import SAE
+    with importing_saelens():
+        from sae_lens import SAE
 
     config = read_json(folder / "cfg.json")
     norm, centred = _input_norm(config, folder, hints), _centred(config, folder, hints)

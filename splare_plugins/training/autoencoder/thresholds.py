@@ -6,7 +6,6 @@ with; its trainer takes states from anywhere, so it is given ours. Both kinds en
 
 from __future__ import annotations
 
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,21 @@ from torch import Tensor
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.heads.importers import saelens
 from splare_plugins.heads.importers.fold import Hints
+from splare_plugins.machine.quiet import importing_saelens
 from splare_plugins.training.autoencoder.learner import Learner, require_finite_loss
 from splare_plugins.training.autoencoder.settings import BATCHTOPK, SaeSettings
 
-# It imports bitsandbytes, where that is installed, which says that a processor is slow for it.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-from sae_lens.config import SAETrainerConfig  # noqa: E402
-from sae_lens.saes import (  # noqa: E402
-    BatchTopKTrainingSAE,
-    BatchTopKTrainingSAEConfig,
-    JumpReLUTrainingSAE,
-    JumpReLUTrainingSAEConfig,
-    TrainingSAE,
-)
-from sae_lens.saes.sae import SAEMetadata  # noqa: E402
-from sae_lens.training.sae_trainer import SAETrainer  # noqa: E402
+with importing_saelens():
+    from sae_lens.config import SAETrainerConfig
+    from sae_lens.saes import (
+        BatchTopKTrainingSAE,
+        BatchTopKTrainingSAEConfig,
+        JumpReLUTrainingSAE,
+        JumpReLUTrainingSAEConfig,
+        TrainingSAE,
+    )
+    from sae_lens.saes.sae import SAEMetadata
+    from sae_lens.training.sae_trainer import SAETrainer
 
 _DECAY = 5
 """The learning rate falls to nothing over the last of so many parts."""

@@ -20,8 +20,6 @@ LEFT = "saelens, finetuned"
     "case", [case for case in CASES if case.split(",")[0] in ("saelens", "sparsify") and case != LEFT]
 )
 def test_the_library_computes_the_same_from_the_same_files(case, tmp_path):
-    if case.startswith("saelens"):
-        pytest.importorskip("sae_lens", reason="the extra saelens is not installed")
     replica = CASES[case](tmp_path / "published")
     folder = import_sae(str(replica.folder), output=tmp_path / "head")
     located, library = files_of(folder)
@@ -33,7 +31,6 @@ def test_the_library_computes_the_same_from_the_same_files(case, tmp_path):
 
 
 def test_what_the_library_no_longer_reads_is_one_sentence(tmp_path):
-    pytest.importorskip("sae_lens", reason="the extra saelens is not installed")
     folder = import_sae(str(CASES[LEFT](tmp_path / "published").folder), output=tmp_path / "head")
     with pytest.raises(InputError, match=r"the package sae_lens does not read .* \(.*finetuning_scaling_factor"):
         open_library(*files_of(folder))
