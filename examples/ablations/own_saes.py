@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Mapping
@@ -114,10 +115,11 @@ def measured(
         nDCG@10 by collection, and how well the SAE rebuilds states that it did not learn from.
     """
     asked = [asdict(settings), source_identity(corpus), {name: asdict(each) for name, each in collections.items()}]
+    digest = hashlib.sha256(json.dumps([*asked, sample.name, budgets]).encode()).hexdigest()[:12]
     sae = folder / f"layer-{settings.layer}-width-{settings.width}-{corpus.stem}"
-    known = folder / f"{sae.name}-{sample.name}-{budgets[0]}-{budgets[1]}.json"
-    if known.is_file() and (found := json.loads(known.read_text()))["asked"] == json.loads(json.dumps(asked)):
-        return found["figures"]
+    known = folder / f"{sae.name}-{digest}.json"
+    if known.is_file():
+        return json.loads(known.read_text(encoding="utf-8"))
     if not trained_so(sae, settings, corpus):
         train_sae(settings, corpus, sae, device="cpu", overwrite=True)
     with TemporaryDirectory() as place:
@@ -128,7 +130,7 @@ def measured(
     card = json.loads((sae / HEAD_CARD).read_text(encoding="utf-8"))
     figures = {name: ndcg(model, each, data, budgets) for name, each in collections.items()}
     figures |= {name: card[name] for name in ("explained_variance", "dead_share")}
-    known.write_text(json.dumps({"asked": asked, "figures": figures}, indent=1) + "\n", encoding="utf-8")
+    known.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
 
 
