@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -12,6 +12,9 @@ from typer.core import TyperGroup
 from splare_plugins.cli.options import Device, Json, Overwrite
 from splare_plugins.cli.train_data import embed, mine, score
 from splare_plugins.errors import splare_command
+
+if TYPE_CHECKING:
+    from splare_plugins.machine import Progress
 
 Config = Annotated[Path, typer.Argument(help="YAML file with the settings; see docs/training.md.")]
 
@@ -67,6 +70,38 @@ def run(
         "next": splare_command("train", "finish", outcome.folder, "BEIR-FOLDER"),
     }
     report_model("trained", outcome.folder, outcome.config, facts, as_json=as_json)
+
+
+@train.command()
+def static(
+    config: Config,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train a table from tokens to latents, which encodes queries without a transformer."""
+    from contextlib import ExitStack
+
+    from splare_plugins.cli.console import progress, report
+    from splare_plugins.training.static.run import train_static
+    from splare_plugins.training.static.settings import StaticSettings
+
+    settings = StaticSettings.from_yaml(config)
+    with ExitStack() as shown:
+
+        def begin(what: str, count: int) -> Progress:
+            shown.close()  # one bar after the other
+            return shown.enter_context(progress(what, count))
+
+        encoder = train_static(settings, device=device, overwrite=overwrite, steps=begin)
+    table = encoder.table
+    facts = {
+        "model": encoder.config.name,
+        "tokens": len(table),
+        "latents_a_token": round(len(table.latents) / len(table), 1),
+        "megabytes": round((table.latents.nbytes + table.weights.nbytes + table.starts.nbytes) / 1e6, 1),
+    }
+    report(f"trained {settings.output}", facts, as_json=as_json)
 
 
 @train.command()

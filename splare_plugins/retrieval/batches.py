@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from scipy.sparse import csr_array
 
@@ -14,7 +14,32 @@ from splare_plugins.corpus.documents import as_queries
 from splare_plugins.machine import Progress
 
 if TYPE_CHECKING:
+    from splare_plugins.impacts import Quantizer
     from splare_plugins.model.encoder import EncodedWindow, Encoder
+
+
+class QueryEncoder(Protocol):
+    """What encodes queries: a model, or the table that takes its place."""
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """Of the model."""
+
+    def encode_queries(
+        self, texts: Sequence[str], *, top_k: TopK = "model", on_progress: Progress | None = None
+    ) -> csr_array:
+        """Latent weights; see ``splare_plugins.model.encoder.Encoder.encode``."""
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        side: Literal["query"],
+        *,
+        top_k: TopK = "model",
+        on_progress: Progress | None = None,
+        on_truncated: Progress | None = None,
+    ) -> csr_array:
+        """Likewise, and how many texts were cut to the model's length."""
 
 
 def document_batches(
@@ -58,7 +83,7 @@ def quantised(model: Encoder, windows: Iterable[EncodedWindow], *, store_text: b
 
 
 def query_impacts(
-    model: Encoder,
+    model: QueryEncoder,
     queries: Iterable[tuple[str, str]],
     *,
     top_k: TopK = "model",

@@ -35,6 +35,10 @@ def here(tmp_path, monkeypatch):
         (["search", "index", "c.jsonl", "-o", "run", "--columns", "id,text"], "omit --columns"),
         (["search", "index", "c.jsonl", "-o", "run", "--quoting", "none"], "omit --quoting"),
         (["search", "memory", "q.tsv", "-i", "index", "--engine", "lucene", "-o", "run"], "omit --engine lucene"),
+        (
+            ["search", "index", "q.tsv", "-o", "run", "--query-encoder", "static", "--dtype", "float32"],
+            "omit --device",
+        ),
         (["explain", "a", "b", "-M", "model", "--columns", "id,text"], "add that, or omit --columns"),
         (["explain", "a", "b", "-M", "model", "--query-id-field", "x"], "add that, or omit --query-id-field"),
         (["explain", "a", "d1", "-M", "model", "--corpus", "c.jsonl", "--columns", "id,text"], "omit --columns"),

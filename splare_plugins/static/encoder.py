@@ -1,0 +1,116 @@
+"""The query side of a model as a look-up: tokenise, pool, keep the largest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+from tokenizers import Tokenizer
+
+from splare_plugins.backbone.tokens import tokenise
+from splare_plugins.config import Side, SplareConfig, TopK, check_top_k
+from splare_plugins.errors import InputError
+from splare_plugins.impacts import Quantizer
+from splare_plugins.machine import Progress
+from splare_plugins.static.table import TokenTable
+
+
+class StaticQueryEncoder:
+    """Texts of queries to latent weights, without torch.
+
+    It takes the place of the model's own encoder where queries are encoded, for the indexes of that model.
+
+    Args:
+        config: of the model that it belongs to.
+        table: of the model's tokens.
+        tokenizer: the model's.
+
+    Attributes:
+        config: as given; what it encodes fits the indexes of this model.
+        table: as given.
+        tokenizer: as given.
+
+    Raises:
+        InputError: if the table has another number of latents than the model.
+    """
+
+    def __init__(self, config: SplareConfig, table: TokenTable, tokenizer: Tokenizer) -> None:
+        if table.width != config.width:
+            raise InputError(
+                f"a table of {table.width} latents cannot encode queries of {config.name}, which has {config.width}"
+            )
+        self.config = config
+        self.table = table
+        self.tokenizer = tokenizer
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """The model's quantiser."""
+        return Quantizer.from_config(self.config)
+
+    def encode_queries(
+        self, texts: Sequence[str], *, top_k: TopK = "model", on_progress: Progress | None = None
+    ) -> csr_array:
+        """Latent weights of queries; see :meth:`encode`."""
+        return self.encode(texts, "query", top_k=top_k, on_progress=on_progress)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        side: Side,
+        *,
+        top_k: TopK = "model",
+        on_progress: Progress | None = None,
+        on_truncated: Callable[[int], None] | None = None,
+    ) -> csr_array:
+        """Latent weights of queries.
+
+        Args:
+            texts: queries; an empty text gives an empty row.
+            side: ``"query"``; there is no other.
+            top_k: latents kept of a query; ``"model"`` is the model's own number, ``None`` keeps all.
+            on_progress: called with the number of texts just encoded.
+            on_truncated: called once with the number of texts that were cut to the model's length.
+
+        Returns:
+            float32, shape ``(len(texts), width)``, sorted column ids, no explicit zeros.
+
+        Raises:
+            InputError: for documents, a string instead of a list, or a text that is not valid Unicode.
+        """
+        if side != "query":
+            raise InputError(f"the static encoder of {self.config.name} is for queries; documents take the full one")
+        if isinstance(texts, str):
+            raise InputError("give a list of texts, not one string")
+        check_top_k(top_k)
+        kept = self.config.query.top_k if top_k == "model" else top_k
+        length = self.config.query.max_length
+        self.tokenizer.enable_truncation(length)
+        tokenised = tokenise(self._encodings, texts, "", length)
+        rows = []
+        for tokens in tokenised:
+            rows.append(self._row(tokens.ids[tokens.keep], kept))
+            if on_progress is not None:
+                on_progress(1)
+        if on_truncated is not None:
+            on_truncated(sum(tokens.truncated for tokens in tokenised))
+        bounds = np.cumsum([0, *(len(latents) for latents, _ in rows)])
+        latents = np.concatenate([latents for latents, _ in rows]) if rows else np.empty(0, np.int64)
+        weights = np.concatenate([weights for _, weights in rows]) if rows else np.empty(0, np.float32)
+        return csr_array((weights, latents, bounds), shape=(len(texts), self.config.width))
+
+    def _row(self, tokens: np.ndarray, kept: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """The largest latents of a text, of equal ones the lower, and their weights."""
+        latents, pooled = self.table.pool(tokens)
+        weights = pooled.astype(np.float32) * np.float32(self.table.unit)
+        if len(weights) and self.config.norm_power:
+            weights /= np.float32(np.linalg.norm(weights) ** self.config.norm_power)
+        if kept is not None and len(latents) > kept:
+            largest = np.sort(np.argsort(-weights, kind="stable")[:kept])
+            latents, weights = latents[largest], weights[largest]
+        return latents, weights
+
+    def _encodings(self, heads: list[str]) -> list[Any]:
+        return list(self.tokenizer.encode_batch(heads))

@@ -1,0 +1,1 @@
+"""Trains the table of a static query encoder: the query side of a model without its transformer."""

@@ -1,0 +1,56 @@
+"""All settings of the training of a static query encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splare_plugins.errors import InputError
+from splare_plugins.model.builtin import BUILTIN_MODEL
+from splare_plugins.training.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticSettings(Settings):
+    """What a static query encoder is trained on and how.
+
+    Attributes:
+        texts: texts that stand for queries, sources as ``splare search`` reads queries: any text in any language that
+            the model reads will do.
+        output: folder to make; ``static`` in the model's own is where ``--query-encoder static`` looks.
+        model: whose query side it becomes: a folder, hub id or built-in name.
+        latents: kept of a token.
+        limit: most texts, the first after shuffling; all if left out.
+        epochs: times that each text is seen; 0 leaves the tokens as they are alone.
+        batch: texts of a step.
+        learning_rate: of the states of tokens.
+        shared_rate: of what all tokens share.
+        offset_rate: of offsets.
+        contrast: weight of the cross-entropy among the texts of a batch, beside the distance to the full vector.
+        scale: of the cosines in it.
+        seed: of the order of texts.
+    """
+
+    texts: tuple[str, ...]
+    output: str
+    model: str = BUILTIN_MODEL
+    latents: int = 40
+    limit: int | None = None
+    epochs: float = 2.0
+    batch: int = 64
+    learning_rate: float = 5e-3
+    shared_rate: float = 1e-3
+    offset_rate: float = 2e-2
+    contrast: float = 0.1
+    scale: float = 20.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise InputError("texts must name at least one source of texts")
+        for name in ("latents", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be a number from 1, not {getattr(self, name)}")
+        if self.limit is not None and self.limit < self.batch:
+            raise InputError(f"limit must be at least a batch of {self.batch} texts, not {self.limit}")
+        if self.epochs < 0:
+            raise InputError(f"epochs must be a number from 0, not {self.epochs}")

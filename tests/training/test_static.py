@@ -1,0 +1,143 @@
+"""Static query encoders: trained, written, used by ``splare search`` without torch; and what cannot be trained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from splare_plugins import SplareModel
+from splare_plugins.errors import InputError, SplareError
+from splare_plugins.static import load_static
+from splare_plugins.training.static.run import train_static
+from splare_plugins.training.static.settings import StaticSettings
+from splare_plugins.training.static.start import states_alone
+from tests.cli.conftest import splare  # noqa: F401
+from tests.tiny import TEXTS, save_tiny_model
+
+WORDS = ["fox", "river", "bread", "stone", "Haus", "Fluss", "搜索", "文档"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("static") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    pairs = [f"{one} {other}" for one in WORDS for other in WORDS]
+    path.write_text("".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, text in enumerate(pairs)))
+    return str(path)
+
+
+def options(folder: Path, source: str, output: Path, **changed: object) -> StaticSettings:
+    values = {
+        "model": str(folder),
+        "texts": (source,),
+        "output": str(output),
+        "latents": 60,
+        "batch": 16,
+        "epochs": 20,
+    }
+    return StaticSettings(**{**values, **changed})
+
+
+def cosines(model: Path, folder: Path) -> np.ndarray:
+    """Of the vectors of both encoders."""
+    full = SplareModel.load(model, device="cpu")
+    asked = [f"{one} {other}" for one in WORDS[:4] for other in WORDS[4:]]
+    one = full.encode_queries(asked, top_k=None).toarray()
+    other = load_static(full.config, folder).encode_queries(asked, top_k=None).toarray()
+    return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+
+
+def test_a_token_alone_is_encoded_as_a_query_of_it(model: Path) -> None:
+    loaded = SplareModel.load(model, device="cpu")
+    alone = states_alone(loaded)
+    (token,) = loaded.backbone.tokenize(["x"], loaded.config.query.prompt, 128)
+    states, _ = loaded.backbone([token])
+    torch.testing.assert_close(alone[token.ids[token.keep][0]], states[token.keep][0].float())
+
+
+@pytest.mark.slow
+def test_training_brings_the_table_near_the_full_encoder(model: Path, texts: str, tmp_path: Path) -> None:
+    train_static(options(model, texts, tmp_path / "start", epochs=0), device="cpu")
+    train_static(options(model, texts, tmp_path / "trained"), device="cpu")
+    train_static(options(model, texts, tmp_path / "again"), device="cpu")
+    before, after = cosines(model, tmp_path / "start").mean(), cosines(model, tmp_path / "trained").mean()
+    assert after > before + 0.05
+    table = "table.safetensors"
+    assert (tmp_path / "trained" / table).read_bytes() == (tmp_path / "again" / table).read_bytes()
+    card = json.loads((tmp_path / "trained" / "static.json").read_text())
+    assert (card["trained"]["texts"], card["trained"]["steps"]) == (64, 80)
+
+
+def test_what_cannot_be_trained(model: Path, texts: str, tmp_path: Path) -> None:
+    topk = save_tiny_model(tmp_path / "topk", k=8)
+    for changed, message in (
+        ({"model": str(topk)}, "splare calibrate --standardise makes"),
+        ({"batch": 65}, "64 texts have a vector, fewer than a batch of 65; give more texts"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train_static(options(model, texts, tmp_path / "out", **changed), device="cpu")
+        assert not (tmp_path / "out").exists()
+    for changed, message in (
+        ({"texts": ()}, "texts must name"),
+        ({"latents": 0}, "latents must be"),
+        ({"epochs": -1}, "epochs must be"),
+        ({"limit": 3}, "limit must be at least a batch of 16"),
+    ):
+        with pytest.raises(InputError, match=message):
+            options(model, texts, tmp_path / "out", **changed)
+    with pytest.raises(SplareError, match="step 1: the loss is nan; lower learning_rate"):
+        train_static(options(model, texts, tmp_path / "out", scale=float("nan")), device="cpu")
+
+
+def test_the_program_trains_and_searches_with_it(splare, model: Path, texts: str, tmp_path: Path) -> None:  # noqa: F811
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"id": f"d{n}", "text": text}) + "\n" for n, text in enumerate(TEXTS)))
+    index, run = tmp_path / "index", tmp_path / "run.trec"
+    assert splare("index", "memory", corpus, "-o", index, "-M", model).status == 0
+    missing = splare("search", index, texts, "-o", run, "--query-encoder", "static")
+    assert (missing.status, "has no static query encoder" in missing.err) == (2, True)
+    config = tmp_path / "static.yaml"
+    values = {"model": str(model), "texts": [texts], "output": str(model / "static"), "batch": 16, "epochs": 1}
+    config.write_text(yaml.safe_dump(values))
+    facts = splare("train", "static", config, "--json").facts
+    assert (facts["model"], facts["tokens"]) == ("tiny", 260)
+    assert splare("train", "static", config).status == 2  # it is there
+    searched = splare("search", index, texts, "-o", run, "--query-encoder", "static", "--json")
+    assert searched.status == 0, searched.err
+    loaded = SplareModel.load(model, device="cpu")
+    table = load_static(loaded.config, model / "static")
+    documents = loaded.quantizer.documents(loaded.encode_documents(TEXTS)).impacts
+    best = (table.quantizer.queries(table.encode_queries(["fox fox"])).impacts @ documents.T).toarray()[0]
+    rows = [line.split() for line in run.read_text().splitlines() if line.startswith("0 ")]
+    assert {row[2]: int(float(row[4])) for row in rows} == {f"d{n}": score for n, score in enumerate(best) if score}
+    other = splare("search", index, texts, "-o", run, "--query-encoder", tmp_path / "nowhere")
+    assert (other.status, "--query-encoder full" in other.err) == (2, True)
+
+
+def test_a_search_with_it_imports_neither_torch_nor_transformers(model: Path, texts: str, tmp_path: Path) -> None:
+    if not (model / "static").exists():
+        train_static(options(model, texts, model / "static", epochs=0), device="cpu")
+    code = """
+import sys
+from splare_plugins.config import SplareConfig
+from splare_plugins.retrieval.indexing import query_impacts
+from splare_plugins.static import load_static
+from pathlib import Path
+folder = Path(sys.argv[1])
+encoder = load_static(SplareConfig.load(folder), folder / "static")
+heavy = [name for name in ("torch", "transformers") if name in sys.modules]
+print(query_impacts(encoder, [("q", "a fox")]).nnz > 0, heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=1) == ["True", "[]\n"]
