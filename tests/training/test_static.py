@@ -77,6 +77,7 @@ def test_training_brings_the_table_near_the_full_encoder(model: Path, texts: str
     assert (tmp_path / "trained" / table).read_bytes() == (tmp_path / "again" / table).read_bytes()
     card = json.loads((tmp_path / "trained" / "static.json").read_text())
     assert (card["trained"]["texts"], card["trained"]["steps"]) == (64, 80)
+    assert str(tmp_path) not in json.dumps(card) and card["settings"]["texts"] == ["texts.jsonl"]
 
 
 def test_what_cannot_be_trained(model: Path, texts: str, tmp_path: Path) -> None:

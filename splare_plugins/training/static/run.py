@@ -87,8 +87,9 @@ def train_static(
         advance(1)
     rows = _rows(bag, settings.latents, steps("tokens become rows", len(alone)))
     encoder = StaticQueryEncoder(model.config, TokenTable.from_weights(rows, settings.latents), tokenizer)
+    places = {"texts": [Path(source).name for source in settings.texts], "model": model.config.name}
     trained = {"texts": len(usable), "steps": total, "cosine": round(cosines[-1], 4)}
-    save_static(encoder, output, settings={**asdict(settings), "output": output.name}, trained=trained)
+    save_static(encoder, output, settings={**asdict(settings), **places, "output": output.name}, trained=trained)
     return encoder
 
 
