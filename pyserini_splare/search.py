@@ -124,7 +124,8 @@ def _weights(
 def _encoded(
     options: argparse.Namespace, queries: Sequence[Query], searcher: LuceneSearcher
 ) -> list[dict[str, float]]:
-    from splare_plugins.cli.options import Loading, load_index_model
+    from splare_plugins.cli.index_model import load_index_model
+    from splare_plugins.cli.options import Loading
     from splare_plugins.impacts import to_dicts
     from splare_plugins.retrieval.indexing import query_impacts
 

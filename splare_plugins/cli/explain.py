@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from splare_plugins.cli.index_model import IndexModel, load_index_model
 from splare_plugins.cli.options import (
     QUOTING,
     DocumentFields,
-    IndexModel,
     Json,
     Loading,
     Marks,
     expand_options,
     fields_option,
-    load_index_model,
     parse_top_k,
     to_fields,
 )

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from splare_plugins.cli.index_model import FULL, IndexModel, load_index_model, load_static_encoder
 from splare_plugins.cli.options import (
-    FULL,
-    IndexModel,
     Json,
     Loading,
     QueryFields,
     TopKOption,
     expand_options,
-    load_index_model,
-    load_static_encoder,
     parse_settings,
     parse_top_k,
 )

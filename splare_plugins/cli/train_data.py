@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from splare_plugins.cli.options import Device, IndexModel, Json, Loading, expand_options, load_index_model
+from splare_plugins.cli.index_model import IndexModel, load_index_model
+from splare_plugins.cli.options import Device, Json, Loading, expand_options
 from splare_plugins.cli.places import engine_of
 from splare_plugins.errors import InputError, splare_command
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from splare_plugins.cli.options import IndexModel, Json, Loading, QueryFields, expand_options, load_index_model
+from splare_plugins.cli.index_model import IndexModel, load_index_model
+from splare_plugins.cli.options import Json, Loading, QueryFields, expand_options
 from splare_plugins.errors import InputError, splare_command
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ def standardised(model: Encoder, queries: Sequence[str], documents: Sequence[str
         "standardised": {"threshold": threshold, "queries": len(queries), "documents": len(documents)},
     }
     plain = SparseAutoencoder(head.W.data.cpu().float(), head.b.data.cpu().float(), card=card, labels=head.labels)
-    return SplareModel(model.config, model.backbone, plain.calibrated(center, gain).to(model.device))
+    return SplareModel(model.config, model.backbone, plain.calibrated(center, gain).place(model.device, head.W.dtype))
 
 
 def center_and_gain(

@@ -64,6 +64,14 @@ def test_a_latent_that_never_changes_stays_finite() -> None:
     assert made.encode_documents(DOCUMENTS, top_k=None)[:, [7]].nnz == 0
 
 
+def test_a_model_in_bfloat16_stays_in_it(tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    model = SplareModel.load(tmp_path / "model", device="cpu", dtype="bfloat16")
+    made = standardised(model, QUERIES, DOCUMENTS, threshold=0.5)
+    assert made.head.W.dtype == torch.bfloat16
+    assert made.encode_documents(DOCUMENTS).nnz
+
+
 def test_what_cannot_be_standardised() -> None:
     model = tiny_model()
     with pytest.raises(InputError, match="at least 2 texts of each side, not 1"):

@@ -40,9 +40,9 @@ class TokenBag(nn.Module):
         self.register_buffer("start", start)
         self.register_buffer("rarity", (rarity - rarity.mean()) / rarity.std().clamp_min(1e-6))
         # An offset is one more dimension of the state, which each latent reads with weight 1.
-        self.register_buffer("rows", torch.cat([head.W.detach().float(), torch.ones(head.width, 1)], dim=1))
-        self.register_buffer("b", head.b.detach().float())
-        self.register_buffer("theta", head.theta.detach().float())
+        self.register_buffer("rows", torch.cat([head.W.detach().float().cpu(), torch.ones(head.width, 1)], dim=1))
+        self.register_buffer("b", head.b.detach().float().cpu())
+        self.register_buffer("theta", head.theta.detach().float().cpu())
         self.map = nn.Parameter(torch.zeros(size, size))
         self.shift = nn.Parameter(torch.zeros(size))
         self.line = nn.Parameter(torch.zeros(2))
