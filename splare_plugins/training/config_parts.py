@@ -71,6 +71,8 @@ class LossSettings:
         margin_mse: weight of the squared error of margins.
         budgets: pairs of latents of a query and of a document; the ranking losses are the mean over scores of all
             latents and scores of the heaviest so many, so that what will be pruned is not needed.
+        unpruned: whether scores of all latents count beside those of the budgets; ``false`` trains as top-k pooling
+            does, with no gradient to what is cut.
         temperature: of the student's scores; ill-suited, it makes a run collapse. The paper: 80 for Llama Scope, 50
             for Gemma Scope, 10 for SPLADE-Llama, chosen from 1, 10, 20, 40, 50, 80, 100 by a dev set.
         lambda_query: weight of the queries' FLOPS.
@@ -83,6 +85,7 @@ class LossSettings:
     contrastive: float = 0.0
     margin_mse: float = 0.0
     budgets: tuple[tuple[int, int], ...] = ()
+    unpruned: bool = True
     temperature: float = 80.0
     lambda_query: float = 1e-4
     lambda_document: float = 1e-4
@@ -104,6 +107,8 @@ class LossSettings:
         )
         if not self.weights:
             raise InputError("the loss has no part that ranks; give kl, contrastive or margin_mse a weight")
+        if not (self.unpruned or self.budgets):
+            raise InputError("without budgets, all latents are all there is to rank by; set budgets or unpruned: true")
 
     @property
     def weights(self) -> dict[str, float]:

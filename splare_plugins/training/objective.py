@@ -102,12 +102,11 @@ class TrainingLoss(CachedLossMixin, nn.Module):
             return self._combine(queries.float(), documents.float(), labels)
 
     def _combine(self, queries: Tensor, documents: Tensor, labels: Tensor) -> Tensor:
-        parts = self._ranking(queries @ documents.T, labels)
+        scores = [queries @ documents.T] if self.settings.unpruned else []
         for query_top_k, document_top_k in self.settings.budgets:
-            pruned = keep_top_k(queries, query_top_k) @ keep_top_k(documents, document_top_k).T
-            for name, part in self._ranking(pruned, labels).items():
-                parts[name] = parts[name] + part
-        parts = {name: part / (1 + len(self.settings.budgets)) for name, part in parts.items()}
+            scores.append(keep_top_k(queries, query_top_k) @ keep_top_k(documents, document_top_k).T)
+        rankings = [self._ranking(each, labels) for each in scores]
+        parts = {name: torch.stack([ranking[name] for ranking in rankings]).mean() for name in rankings[0]}
         query_mean, document_mean = batch_mean(queries), batch_mean(documents)
         parts["flops_query"], parts["flops_document"] = flops(query_mean), flops(document_mean)
         factors = {

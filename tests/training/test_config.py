@@ -55,6 +55,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path) -> None:
         ("loss: {budgets: [[40, 0]]}\n", "'loss: budgets' cannot be"),
         ("norm_power: 2\n", "'norm_power' cannot be 2"),
         ("loss: {kl: 0}\n", "no part that ranks"),
+        ("loss: {unpruned: false}\n", "without budgets, all latents are all there is to rank by; set budgets"),
         ("loss: {kl: -1}\n", "'loss: kl' cannot be -1"),
         ("negatives: 0\n", "distillation compares candidates"),
         ("best: true\n", "best needs an evaluation"),

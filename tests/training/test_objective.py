@@ -49,18 +49,29 @@ def features(made: SplareEncoder) -> list[dict[str, Tensor]]:
     ]
 
 
-def loss_of(made: SplareEncoder, mini_batch: int | None = None, budgets: Budgets = ()) -> TrainingLoss:
+def loss_of(
+    made: SplareEncoder,
+    mini_batch: int | None = None,
+    budgets: Budgets = (),
+    unpruned: bool = True,
+    sparsity: tuple[float, float] = (LAMBDA_Q, LAMBDA_D),
+) -> TrainingLoss:
+    flops = dict(zip(("lambda_query", "lambda_document"), sparsity, strict=True))
     return TrainingLoss(
         made,
-        settings=LossSettings(
-            **KINDS, temperature=TAU, budgets=budgets, lambda_query=LAMBDA_Q, lambda_document=LAMBDA_D
-        ),
+        settings=LossSettings(**KINDS, temperature=TAU, budgets=budgets, unpruned=unpruned, **flops),
         mini_batch=mini_batch,
         width=256,
     )
 
 
-def reference(made: SplareEncoder, norm_power: float, budgets: Budgets) -> tuple[Tensor, dict[str, Tensor]]:
+def reference(
+    made: SplareEncoder,
+    norm_power: float,
+    budgets: Budgets,
+    unpruned: bool = True,
+    sparsity: tuple[float, float] = (LAMBDA_Q, LAMBDA_D),
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The same loss in float64, dense, written out."""
     double = copy.deepcopy(made).double()
     head = double[1].head.double()
@@ -78,11 +89,11 @@ def reference(made: SplareEncoder, norm_power: float, budgets: Budgets) -> tuple
         weights = torch.log1p(z.clamp(min=0))
         vectors.append(weights / weights.square().sum(1, keepdim=True) ** (norm_power / 2))
     queries, documents = vectors
-    rankings = [reference_ranking(queries, documents)]
+    rankings = [reference_ranking(queries, documents)] if unpruned else []
     for query_top_k, document_top_k in budgets:
         rankings.append(reference_ranking(pruned(queries, query_top_k), pruned(documents, document_top_k)))
-    sparsity = LAMBDA_Q * queries.mean(0).square().sum() + LAMBDA_D * documents.mean(0).square().sum()
-    loss = torch.stack(rankings).mean() + sparsity
+    flops = [weight * side.mean(0).square().sum() for weight, side in zip(sparsity, vectors, strict=True)]
+    loss = torch.stack(rankings).mean() + sum(flops)
     loss.backward()
     return loss, {name: p.grad for name, p in double.named_parameters() if p.grad is not None}
 
@@ -119,6 +130,21 @@ def test_loss_and_gradients_equal_a_dense_float64_reference(
     loss = loss_of(made, mini_batch, budgets)(features(made), LABELS)
     loss.backward()
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    compare_gradients(made, wanted_grads)
+
+
+@pytest.mark.parametrize("mini_batch", [None, 2])
+def test_top_k_alone_gives_no_gradient_to_what_it_cuts_and_none_for_sparsity(mini_batch: int | None) -> None:
+    made = encoder()
+    alone = {"unpruned": False, "sparsity": (0.0, 0.0)}
+    wanted, wanted_grads = reference(made, 0.0, ((7, 20),), **alone)
+    loss = loss_of(made, mini_batch, ((7, 20),), **alone)(features(made), LABELS)
+    loss.backward()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    compare_gradients(made, wanted_grads)
+
+
+def compare_gradients(made: SplareEncoder, wanted_grads: dict[str, Tensor]) -> None:
     grads = {name: p.grad for name, p in made.named_parameters() if p.grad is not None}
     assert grads.keys() == wanted_grads.keys()
     assert any("lora_A" in name for name in grads) and any(name.endswith("head.W") for name in grads)
