@@ -19,7 +19,17 @@ from tests.model.test_assemble import save_llama
 from tests.training.conftest import rows
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = ["-m", "splare_plugins"]
+PROGRAM = "splare_plugins"
+IN_ONE_PROCESS = """
+import json, runpy, sys
+for module, *words in json.loads(sys.argv[1]):
+    sys.argv = [module, *words]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        if stop.code:
+            sys.exit(f"{words} ended with status {stop.code}")
+"""
 
 
 def stderr_of(folder: Path, *words: object) -> str:
@@ -31,30 +41,40 @@ def stderr_of(folder: Path, *words: object) -> str:
     return done.stderr
 
 
+def stderr_of_all(folder: Path, *commands: list[object]) -> str:
+    """Likewise of programs one after the other, each a module and its words, in one process: torch is imported once.
+
+    What a library says once in a process, it has said by the end.
+    """
+    return stderr_of(folder, "-c", IN_ONE_PROCESS, json.dumps([[str(word) for word in words] for words in commands]))
+
+
 @pytest.mark.slow
 def test_a_corpus_to_a_run(tiny_folder, small_data, tmp_path):
     corpus = small_data / "xquad" / "en"
-    for words in (
-        ["encode", corpus, "-o", "encoded", "-M", tiny_folder],
-        ["index", "memory", "encoded", "-o", "index"],
-        ["search", "index", corpus, "-o", "run"],
-        ["evaluate", corpus, "run"],
-        ["explain", "one", "two one", "-M", tiny_folder],
-    ):
-        assert stderr_of(tmp_path, *PROGRAM, *words) == "", words
+    said = stderr_of_all(
+        tmp_path,
+        [PROGRAM, "encode", corpus, "-o", "encoded", "-M", tiny_folder],
+        [PROGRAM, "index", "memory", "encoded", "-o", "index"],
+        [PROGRAM, "search", "index", corpus, "-o", "run"],
+        [PROGRAM, "evaluate", corpus, "run"],
+        [PROGRAM, "explain", "one", "two one", "-M", tiny_folder],
+    )
+    assert said == ""
 
 
 @pytest.mark.slow
 def test_an_sae_to_a_model(small_data, tmp_path):
     save_llama(tmp_path / "backbone")
     replica = replicas.llama_scope(tmp_path / "published")
-    for words in (
-        ["sae", "import", replica.folder, "-o", "sae"],
-        ["sae", "inspect", "sae", "--backbone", "backbone", "--text", "some prose"],
-        ["assemble", "--backbone", "backbone", "--sae", "sae", "-o", "model"],
-        ["calibrate", "model", small_data / "xquad" / "en"],
-    ):
-        assert stderr_of(tmp_path, *PROGRAM, *words) == "", words
+    said = stderr_of_all(
+        tmp_path,
+        [PROGRAM, "sae", "import", replica.folder, "-o", "sae"],
+        [PROGRAM, "sae", "inspect", "sae", "--backbone", "backbone", "--text", "some prose"],
+        [PROGRAM, "assemble", "--backbone", "backbone", "--sae", "sae", "-o", "model"],
+        [PROGRAM, "calibrate", "model", small_data / "xquad" / "en"],
+    )
+    assert said == ""
 
 
 @pytest.mark.slow
@@ -68,13 +88,14 @@ def test_training(tiny_folder, small_data, tmp_path):
         **{"lora": {"rank": 4}, "loss": {"temperature": 5.0}, "query_length": 24, "document_length": 32},
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    for words in (
-        ["train", "embed", "rows.jsonl", "-t", "bm25", "-o", "bm25.safetensors"],
-        ["train", "run.yaml"],
-        ["train", "finish", "run/model", small_data / "xquad" / "en"],
-        ["train", "merge", "run/model", "-o", "merged"],
-    ):
-        assert stderr_of(tmp_path, *PROGRAM, *words) == "", words
+    said = stderr_of_all(
+        tmp_path,
+        [PROGRAM, "train", "embed", "rows.jsonl", "-t", "bm25", "-o", "bm25.safetensors"],
+        [PROGRAM, "train", "run.yaml"],
+        [PROGRAM, "train", "finish", "run/model", small_data / "xquad" / "en"],
+        [PROGRAM, "train", "merge", "run/model", "-o", "merged"],
+    )
+    assert said == ""
 
 
 @pytest.mark.java
@@ -82,14 +103,20 @@ def test_training(tiny_folder, small_data, tmp_path):
 def test_pyserinis_commands(tiny_folder, small_data, tmp_path):
     corpus = small_data / "xquad" / "en"
     encoding = f"input --corpus {corpus}/corpus.jsonl.gz output --embeddings vectors encoder --encoder {tiny_folder}"
-    said = stderr_of(tmp_path, "-m", "pyserini_splare.encode", *encoding.split())
-    assert re.fullmatch(r"vectors/embeddings\.jsonl: 12 documents, \d+ truncated, \d+ weights clipped\n", said), said
     indexing = "--collection JsonVectorCollection --input vectors --index index"
-    said = stderr_of(tmp_path, "-m", "pyserini_splare.index", *indexing.split())
-    assert re.fullmatch(r"index: 12 documents, 0 of them empty, \d+ impacts\n", said), said
     searching = f"--index index --topics {corpus} --output run --encoder {tiny_folder}"
-    said = stderr_of(tmp_path, "-m", "pyserini_splare.search", *searching.split())
-    assert re.fullmatch(r"run: \d+ queries, 0 of them blank, 0 without hits\n", said), said
+    said = stderr_of_all(
+        tmp_path,
+        ["pyserini_splare.encode", *encoding.split()],
+        ["pyserini_splare.index", *indexing.split()],
+        ["pyserini_splare.search", *searching.split()],
+    )
+    lines = (
+        r"vectors/embeddings\.jsonl: 12 documents, \d+ truncated, \d+ weights clipped\n",
+        r"index: 12 documents, 0 of them empty, \d+ impacts\n",
+        r"run: \d+ queries, 0 of them blank, 0 without hits\n",
+    )
+    assert re.fullmatch("".join(lines), said), said
 
 
 def test_a_warning_of_ours_is_one_line(tiny_folder, tmp_path):
