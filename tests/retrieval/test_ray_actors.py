@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import ray
 
+from splare_plugins.cli.app import main
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.splare import SplareModel
@@ -85,12 +87,12 @@ def test_a_killed_actor_costs_no_part(tiny: SplareModel, tiny_folder: Path, corp
 
 def test_errors_of_actors_are_those_of_the_run(corpus: Path, tmp_path: Path) -> None:
     with (
-        ray_workers(Failing, "local", 2) as workers,
+        ray_workers(Failing, "local", 1) as workers,
         pytest.raises(InputError, match="document d33 cannot be encoded"),
     ):
         encode_shard(workers, corpus, tmp_path / "out", part_size=PART)
     with (
-        ray_workers(Fatal, "local", 2) as workers,
+        ray_workers(Fatal, "local", 1) as workers,
         pytest.raises(SplareError, match=r"^3 workers died encoding part 4 \(the last one: .+\); "),
     ):
         encode_shard(workers, corpus, tmp_path / "out", part_size=PART)
@@ -98,21 +100,30 @@ def test_errors_of_actors_are_those_of_the_run(corpus: Path, tmp_path: Path) -> 
         ray_workers(FakeModel, "local", 0)
 
 
-def test_the_program(tiny_folder: Path, corpus: Path, tmp_path: Path) -> None:
-    ray.shutdown()
-
-    def splare(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "splare_plugins", "encode", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    options = [corpus, "-M", tiny_folder, "--part-size", PART, "--json"]
-    one = splare(*options, "-o", tmp_path / "one")
-    actors = splare(*options, "-o", tmp_path / "all", "--ray", "local", "--workers", 2)
+def test_the_program(tiny: SplareModel, tiny_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    """In a process of its own, on the cluster that runs, by its address."""
+    with ray_workers(FakeModel, "local", 1):
+        address = ray.get_runtime_context().gcs_address
+    options = ["encode", str(corpus), "-M", str(tiny_folder), "--part-size", str(PART), "--json"]
+    actors = subprocess.run(
+        [sys.executable, "-m", "splare_plugins", *options, "-o", tmp_path / "all", "--ray", address, "--workers", "2"],
+        capture_output=True,
+        text=True,
+    )
     assert actors.returncode == 0, actors.stderr
-    assert actors.stdout == one.stdout
-    assert contents(tmp_path / "all") == contents(tmp_path / "one")
-    absent = splare(*options, "-o", tmp_path / "none", "--ray", "auto")
-    assert absent.returncode == 2
-    assert "error: there is no Ray at auto (" in absent.stderr
-    assert "take --ray local for one on this machine" in absent.stderr
+    one = encode_shard(tiny, corpus, tmp_path / "one", part_size=PART)
+    assert json.loads(actors.stdout) == one.to_dict()
+    whole, made = contents(tmp_path / "one"), contents(tmp_path / "all")
+    del whole["encoding.json"], made["encoding.json"]  # it names the model's folder, which the program knows
+    assert made == whole
+
+
+def test_where_no_ray_is(tiny_folder: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ray.shutdown()
+    with pytest.raises(SystemExit) as stop:
+        main(["encode", str(corpus), "-M", str(tiny_folder), "-o", str(tmp_path / "none"), "--ray", "auto"])
+    assert stop.value.code == 2
+    said = capfd.readouterr().err
+    assert "error: there is no Ray at auto (" in said
+    assert "take --ray local for one on this machine" in said
     assert not (tmp_path / "none").exists()
