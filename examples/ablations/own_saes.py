@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -54,20 +54,28 @@ def write_corpus(path: Path, texts: Mapping[str, str]) -> Path:
 
 
 def general_texts(
-    data: Path, folder: Path, *, abstracts: int = 1500, documents: int = 240, questions: int = 60
+    data: Path,
+    folder: Path,
+    *,
+    languages: Sequence[str] = (),
+    abstracts: int = 1500,
+    documents: int = 240,
+    questions: int = 60,
 ) -> tuple[Path, Sample]:
-    """XQuAD's paragraphs in all languages that are there and abstracts of SciFact; and a sample for statistics.
+    """XQuAD's paragraphs and abstracts of SciFact; and a sample for statistics.
 
     The sample's questions are in languages that no notebook asks in, and training claims of SciFact.
 
     Args:
         data: folder of the bundled collections.
         folder: to write the texts to.
+        languages: of the paragraphs; by default all that are there.
         abstracts: of SciFact.
         documents: of the sample, about so many.
         questions: of the sample, of each language, and as many claims.
     """
-    languages = sorted(path.name for path in (data / "xquad").iterdir())
+    name = "-".join(languages) or "general"
+    languages = languages or sorted(path.name for path in (data / "xquad").iterdir())
     texts = {
         f"{language}-{document.docid}": document.content
         for language in languages
@@ -84,8 +92,8 @@ def general_texts(
         for query in islice(read_queries(data / "xquad" / language), questions)
     ]
     every = max(1, len(texts) // documents)
-    sample = Sample(name="general", queries=[*claims[:questions], *asked], documents=list(texts.values())[::every])
-    return write_corpus(folder / "general.jsonl", texts), sample
+    sample = Sample(name=name, queries=[*claims[:questions], *asked], documents=list(texts.values())[::every])
+    return write_corpus(folder / f"{name}.jsonl", texts), sample
 
 
 def measured(
@@ -123,8 +131,8 @@ def measured(
     if not trained_so(sae, settings, corpus):
         train_sae(settings, corpus, sae, device="cpu", overwrite=True)
     with TemporaryDirectory() as place:
-        assemble(settings.backbone, str(sae), Path(place) / "model")
-        loaded = SplareModel.load(Path(place) / "model", device="cpu")
+        assemble(settings.backbone, str(sae), Path(place) / "model", bidirectional=settings.bidirectional)
+        loaded = SplareModel.load(Path(place) / "model", device="cpu", dtype=settings.dtype)
         model = standardised(loaded, sample.queries, sample.documents, threshold=THRESHOLD)
     model.calibrate(sample.queries, sample.documents)
     card = json.loads((sae / HEAD_CARD).read_text(encoding="utf-8"))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.cli.conftest import DATA, cut
 
 NOTEBOOKS = sorted(DATA.parent.glob("*.ipynb"))
 # They share what they encode, and the folder that it lies in.
 ABLATIONS = sorted(DATA.parent.glob("ablations/*.ipynb"))
-WITHOUT_JAVA = ("pyterrier", "balance", "depth", "width", "domains", "joint")
+WITHOUT_JAVA = ("pyterrier", "balance", "depth", "width", "domains", "joint", "sparsity", "decoder")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_are_notebooks() -> None:
     assert [notebook.name for notebook in NOTEBOOKS] == ["opensearch.ipynb", "pyterrier.ipynb"]
-    assert len(ABLATIONS) == 10
+    assert len(ABLATIONS) == 12
 
 
 def needing_java(notebook: Path) -> Any:
@@ -44,18 +47,39 @@ def needing_java(notebook: Path) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", [needing_java(notebook) for notebook in NOTEBOOKS])
 def test_a_notebook_runs_from_top_to_bottom(
-    notebook: Path, data: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    notebook: Path, data: Path, kernel: KernelManager, request: pytest.FixtureRequest
 ) -> None:
-    if notebook.stem == "opensearch":  # the session's node; by itself the notebook starts another
-        monkeypatch.setenv("OPENSEARCH_URL", request.getfixturevalue("opensearch_url"))
-    run(notebook, data.parent)
+    # The session's node; by itself the notebook starts another.
+    node = {"OPENSEARCH_URL": request.getfixturevalue("opensearch_url")} if notebook.stem == "opensearch" else {}
+    run(notebook, data.parent, kernel, node)
 
 
-def run(notebook: Path, folder: Path) -> None:
-    """All cells in order, of which one shows a plot."""
+@pytest.fixture(scope="module")
+def kernel(data: Path, work: Path) -> Iterator[KernelManager]:
+    """One process for all notebooks, since to import torch takes as long as most of them."""
+    manager = KernelManager(kernel_name="python3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FULL", raising=False)
+        patch.setenv("ABLATIONS_DATA", str(data))
+        patch.setenv("ABLATIONS_WORK", str(work))
+        manager.start_kernel()
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
+def execute(cells: nbformat.NotebookNode, kernel: KernelManager) -> None:
+    client = NotebookClient(cells, km=kernel, timeout=300)
+    client.execute()
+    assert client.kc is not None
+    client.kc.stop_channels()
+
+
+def run(notebook: Path, folder: Path, kernel: KernelManager, environment: dict[str, str]) -> None:
+    """All cells in order, of which one shows a plot; names of the notebook before are gone."""
+    begin = f"import os\nos.chdir({str(folder)!r})\nos.environ.update({environment!r})"
+    execute(new_notebook(cells=[new_code_cell("%reset -f"), new_code_cell(begin), new_code_cell("del os")]), kernel)
     cells = nbformat.read(notebook, as_version=4)
-    where = {"metadata": {"path": str(folder)}}
-    NotebookClient(cells, timeout=300, kernel_name="python3", resources=where).execute()
+    execute(cells, kernel)
     code = [cell for cell in cells.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     plots = [output for cell in code for output in cell.outputs if "image/png" in output.get("data", {})]
@@ -71,13 +95,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", [needing_java(notebook) for notebook in ABLATIONS])
-def test_an_ablation_runs_in_its_small_setting(
-    notebook: Path, data: Path, work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("FULL", raising=False)
-    monkeypatch.setenv("ABLATIONS_DATA", str(data))
-    monkeypatch.setenv("ABLATIONS_WORK", str(work))
-    run(notebook, notebook.parent)
+def test_an_ablation_runs_in_its_small_setting(notebook: Path, work: Path, kernel: KernelManager) -> None:
+    run(notebook, notebook.parent, kernel, {})
     assert {path.suffix for path in (work / "plots").glob(f"{notebook.stem}.*")} == {".pdf", ".png"}
 
 
