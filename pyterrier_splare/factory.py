@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyterrier_splare.explainer import SplareExplainer
     from pyterrier_splare.latent_rm3 import LatentRM3
     from pyterrier_splare.scorer import SplareScorer
+    from splare_plugins.steering import Weights
 
 
 class Splare(SplareSettings):
@@ -93,16 +94,19 @@ class Splare(SplareSettings):
 
         return SplareScorer(self._with(settings))
 
-    def explainer(self, *, top: int = 10, **settings: Unpack[Settings]) -> SplareExplainer:
-        """Results with texts to the latents that matched; ``settings`` as those of the factory.
+    def explainer(
+        self, *, top: int = 10, weights: Weights | None = None, **settings: Unpack[Settings]
+    ) -> SplareExplainer:
+        """Results with texts to explanations; ``settings`` as those of the factory.
 
         Args:
             top: most latents listed of a result.
+            weights: latents of all queries to switch off, turn up or put in, such as ``{"f7336": 0}``.
             **settings: as those of the factory.
         """
         from pyterrier_splare.explainer import SplareExplainer
 
-        return SplareExplainer(self._with(settings), top=top)
+        return SplareExplainer(self._with(settings), top=top, weights=weights)
 
     def rm3(self, *, fb_docs: int = 10, fb_terms: int = 10, original_query_weight: float = 0.5) -> LatentRM3:
         """Results with ``query_toks`` and ``toks`` to expanded queries; see :class:`LatentRM3`."""

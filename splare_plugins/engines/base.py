@@ -20,6 +20,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.ids import DistinctIds
+from splare_plugins.steering import Weights
 
 
 class Hits(NamedTuple):
@@ -98,16 +99,18 @@ class Searcher(ABC):
     num_docs: int
 
     @abstractmethod
-    def search(self, impacts: csr_array, k: int) -> list[Hits]:
+    def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
         """The best ``k`` documents for every query.
 
         Args:
             impacts: int32, shape ``(n, width)``; an empty row gets no hits.
             k: most documents per query, >= 1. Only documents with a positive score are returned; the order
                 within a tie is the engine's, but stable.
+            weights: changes to latents of all queries, made before they are asked: see :func:`steer`.
 
         Raises:
-            InputError: if ``k`` is below 1, or the queries are over another number of latents than ``config`` says.
+            InputError: if ``k`` is below 1, the queries are over another number of latents than ``config`` says, or
+                a weight names a latent that there is not or cannot be one.
         """
 
     def document(self, docid: str) -> str | None:
@@ -115,6 +118,14 @@ class Searcher(ABC):
 
         Returns:
             ``None`` if there is no such document, the index keeps no texts, or the engine does not give them.
+        """
+        return None
+
+    def vector(self, docid: str) -> Mapping[str, int] | None:
+        """What is indexed of a document: impacts by pseudo-term.
+
+        Returns:
+            ``None`` if there is no such document, or the engine does not give them.
         """
         return None
 

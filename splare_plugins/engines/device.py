@@ -88,6 +88,16 @@ class DeviceProduct:
             for own, numbers in zip(scores, documents, strict=True):
                 yield numbers[own > 0], own[own > 0]
 
+    def row(self, document: int) -> tuple[np.ndarray, np.ndarray]:
+        """Latents and impacts of a document."""
+        for block in self._blocks:
+            if document < len(block):
+                start, end = block.crow_indices()[document : document + 2].tolist()
+                latents, impacts = block.col_indices()[start:end], block.values()[start:end]
+                return latents.cpu().numpy(), impacts.cpu().numpy().astype(np.int64)
+            document -= len(block)
+        raise IndexError(document)
+
     @property
     def _lowest(self) -> int:
         return (1 << self._bits) - 1

@@ -19,7 +19,9 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
 from splare_plugins.engines.checks import check_batch, check_impacts, check_k
 from splare_plugins.errors import InputError
+from splare_plugins.impacts import latent_term
 from splare_plugins.machine.files import replacing
+from splare_plugins.steering import Weights, steer
 
 if TYPE_CHECKING:
     import torch
@@ -144,16 +146,28 @@ class MemorySearcher(Searcher):
         self.num_docs, self._width = matrix.shape
         self._product: _Product | None = _product(matrix, device)
 
-    def search(self, impacts: csr_array, k: int) -> list[Hits]:
+    def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
         """See :meth:`Searcher.search`."""
         check_k(k)
         check_impacts(impacts, self._width)
-        if self._product is None:
-            raise InputError("this index was closed; open it again")
         return [
             Hits([self._docids[document] for document in documents], scores.astype(float))
-            for documents, scores in self._product.best(impacts, k)
+            for documents, scores in self._opened.best(steer(impacts, weights), k)
         ]
+
+    def vector(self, docid: str) -> dict[str, int] | None:
+        """See :meth:`Searcher.vector`."""
+        try:
+            latents, impacts = self._opened.row(self._docids.index(docid))
+        except ValueError:
+            return None
+        return {latent_term(latent): impact for latent, impact in zip(latents.tolist(), impacts.tolist(), strict=True)}
+
+    @property
+    def _opened(self) -> _Product:
+        if self._product is None:
+            raise InputError("this index was closed; open it again")
+        return self._product
 
     def close(self) -> None:
         """Release the index."""
@@ -163,6 +177,9 @@ class MemorySearcher(Searcher):
 class _Product(Protocol):
     def best(self, queries: csr_array, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each query the numbers of its best ``k`` documents, and their scores."""
+
+    def row(self, document: int) -> tuple[np.ndarray, np.ndarray]:
+        """Latents and impacts of a document."""
 
 
 def _product(documents: csr_array, device: str | torch.device) -> _Product:
@@ -186,6 +203,10 @@ class _HostProduct:
             for start, end in pairwise(scores.indptr.tolist()):
                 best = _best(scores.data[start:end], k)
                 yield scores.indices[start:end][best], scores.data[start:end][best]
+
+    def row(self, document: int) -> tuple[np.ndarray, np.ndarray]:
+        column = self._latents_by_document[:, [document]].tocoo()
+        return column.coords[0], column.data
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:

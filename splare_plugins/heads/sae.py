@@ -20,7 +20,6 @@ from splare_plugins.heads.labels import LABELS, Label, read_labels, write_labels
 from splare_plugins.heads.record import read_record, require_finite, write_record
 from splare_plugins.impacts import latent_term
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
-from splare_plugins.pooling.chunked import argmax_tokens
 
 
 class SparseAutoencoder(Head):
@@ -79,15 +78,6 @@ class SparseAutoencoder(Head):
     def activate(self, pooled: Tensor) -> Tensor:  # noqa: D102
         # A TopK has its bias in what it compares.
         return activate(pooled, self.b if self.k is None else torch.zeros_like(self.b), self.theta)
-
-    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:  # noqa: D102
-        offsets = torch.tensor([0, len(states)], device=states.device)
-        keep = torch.ones(len(states), dtype=torch.bool, device=states.device)
-        if self.k is None:
-            rows = self.W[latents]
-            return argmax_tokens(states, rows, sae_max_pool(states, rows, offsets, keep)[0])
-        pooled = topk_max_pool(states, self.W, self.b, self.k, offsets, keep)[0, latents]
-        return argmax_tokens(states, self.W[latents], pooled, self.b[latents])
 
     def name(self, latent: int) -> str:  # noqa: D102
         label = self.labels.get(latent)

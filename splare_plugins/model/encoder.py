@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from splare_plugins.machine import Progress
 from splare_plugins.machine.overlap import overlapped
 from splare_plugins.model.batching import length_batches
 from splare_plugins.model.running import run_batches
+
+if TYPE_CHECKING:
+    from splare_plugins.model.explanation import Explanation
 
 Item = TypeVar("Item")
 
@@ -63,8 +66,8 @@ class LatentNames(Protocol):
     def name(self, latent: int) -> str:
         """What a person may call the latent; its pseudo-term where nothing better is known."""
 
-    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:
-        """The token of one text on which each latent reached its pooled value; see ``Head.peak_tokens``."""
+    def token_weights(self, states: Tensor, latents: Tensor) -> Tensor:
+        """What each token alone would give of ``latents``; see ``Head.token_weights``."""
 
 
 class Encoder(ABC):
@@ -106,7 +109,7 @@ class Encoder(ABC):
         """The tokens of one text that take part in the pool.
 
         Returns:
-            states as ``head.peak_tokens`` takes them, shape ``[tokens, d]``; and each token's first and last + 1
+            states as ``head.token_weights`` takes them, shape ``[tokens, d]``; and each token's first and last + 1
             character in ``text``, shape ``[tokens, 2]``.
         """
 
@@ -121,6 +124,18 @@ class Encoder(ABC):
     def quantizer(self) -> Quantizer:
         """The model's quantiser; raises ``InputError`` if it was never calibrated."""
         return Quantizer.from_config(self.config)
+
+    def explain(self, query: str, document: str, **options: Any) -> Explanation:
+        """Why a document matches a query; a notebook shows it as a page with both texts.
+
+        Args:
+            query: the query's text.
+            document: the document's text, as it is indexed (title and text joined by a blank).
+            **options: of :func:`splare_plugins.model.explanation.explain`.
+        """
+        from splare_plugins.model.explanation import explain
+
+        return explain(self, query, document, **options)
 
     def calibrate(self, queries: Sequence[str], documents: Sequence[str], percentile: float = 99.9) -> None:
         """Set the quantiser's scales from sample texts; :meth:`save_pretrained` keeps them.
