@@ -83,18 +83,18 @@ def explain_hit(
         InputError: if nothing at all is known of the document.
     """
     text = text_of(docid) if text_of else stored_text(searcher, docid)
-    if text is not None:
-        told = explainer(text, docid=docid)
-    elif (vector := searcher.vector(docid)) is not None:
-        told = explainer(None, docid=docid, impacts=from_dicts([vector], explainer.impacts.shape[1]))
-    elif score is not None:
+    vector = searcher.vector(docid)
+    if text is None and vector is None:
+        if score is None:
+            raise _nothing_known(docid)
         return explainer.scored(docid, score)
-    else:
-        raise _nothing_known(docid)
+    # What is indexed counts; a text that is encoded anew may differ from it by roundings.
+    impacts = None if vector is None else from_dicts([vector], explainer.impacts.shape[1])
+    told = explainer(text, docid=docid, impacts=impacts)
     if score is not None and told.score != score:
         note = (
-            f"The index scores this document {score:,}, and the text at hand makes {told.score:,}, so it was indexed "
-            "with another text or by another model."
+            f"The index scores this document {score:,}, and the text at hand {told.score:,}: a weight on the edge "
+            "between two impacts may come out as either, and a larger gap means that another text was indexed."
         )
         return replace(told, notes=[*told.notes, note])
     return told
