@@ -35,7 +35,7 @@ class Splare(SplareSettings):
         (splare.query_encoder() >> index.retriever()).search("how do plants make sugar")
 
     Args:
-        model: the built-in model's name, a folder, a hub id, or a loaded ``SplareModel``.
+        model: the built-in model's name, a folder, a hub id, or a loaded ``SplareModel`` or ``StaticQueryEncoder``.
         query_top_k: latents kept of a query; ``"model"`` is the model's own number, ``None`` keeps all.
         doc_top_k: likewise for a document.
         floats: give latent weights as they are instead of integer impacts.
@@ -48,6 +48,8 @@ class Splare(SplareSettings):
         dtype: of its weights; ``"auto"`` is bfloat16 on cuda and float32 elsewhere.
         runtime: what computes it on a processor: ``"torch"``, ``"openvino"``, or ``"auto"``.
         quantization: as ``SplareModel.from_pretrained`` takes it; ``"int8"`` is fast on a processor.
+        queries: what encodes queries: ``"full"``, the model; ``"static"``, its table of tokens, without torch;
+            the folder of such a table; ``"model"``, as the model says.
         revision: branch, tag or commit of a hub model.
         verbose: show progress bars.
 

@@ -74,7 +74,7 @@ class SplareIndex(AskedIndex):
             InputError: for a document that cannot be indexed, two with one id, or a cluster that stays away.
             IdentityError: if the index was made with another model.
         """
-        model = self._require_model()
+        model = self._require_encoder()
         return fill_index(
             self,
             lambda rest: document_batches(model, rest, top_k=top_k, store_text=True),
@@ -225,7 +225,7 @@ class SplareIndex(AskedIndex):
         Raises:
             InputError: if there is no such document.
         """
-        model = self._require_model()
+        model = self._require_encoder()
         check_count(top, "the number of latents to list")
         self.card.require_whole_texts(self.name, "an explanation")
         check_string(query, "the query")

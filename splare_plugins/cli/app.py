@@ -103,6 +103,12 @@ def main(arguments: list[str] | None = None) -> None:
         package = (error.name or "").partition(".")[0]
         if debug or package == "splare_plugins":
             raise
+        if package in ("torch", "transformers", "peft"):
+            _fail(
+                "encoding by a model needs torch, transformers and peft, and not all of them are installed; run pip "
+                "install 'splare-plugins[encode]', or search with --query-encoder static, which needs none",
+                2,
+            )
         missing = f"the package {package}, which is not installed" if package else f"a missing package ({error})"
         _fail(f"this needs {missing}; `splare doctor` lists the missing extras", 2)
     except BrokenPipeError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.index_model import FULL, IndexModel, load_index_model, load_static_encoder
+from splare_plugins.cli.index_model import IndexModel, QueryEncoderOption, load_query_encoder
 from splare_plugins.cli.options import (
     Json,
     Loading,
@@ -21,9 +21,6 @@ from splare_plugins.cli.options import (
 )
 from splare_plugins.cli.places import engine_of, hidden, require_index
 from splare_plugins.errors import InputError
-
-if TYPE_CHECKING:
-    from splare_plugins.retrieval.batches import QueryEncoder
 
 
 class QueryForm(StrEnum):
@@ -66,13 +63,7 @@ def search(
     ca_certs: Annotated[Path | None, typer.Option(help="OpenSearch: PEM file of certificates to trust.")] = None,
     aws_region: Annotated[str | None, typer.Option(help="OpenSearch: sign requests for AWS in this region.")] = None,
     model: IndexModel = None,
-    query_encoder: Annotated[
-        str,
-        typer.Option(
-            help="full; static: the table of `splare train static` in the model's folder, without a transformer; or "
-            "the folder of such a table."
-        ),
-    ] = FULL,
+    query_encoder: QueryEncoderOption = "model",
     engine: Annotated[
         str | None,
         typer.Option(help="Engine that the index was made with.", show_default="told by the index"),
@@ -132,18 +123,9 @@ def search(
         raise InputError(
             f"--form, --ca-certs and --aws-region are for OpenSearch, and the engine is {engine}; omit them"
         )
-    if query_encoder != FULL and loading != Loading():
-        raise InputError(
-            "a static query encoder is a table and no model is loaded; omit --device, --dtype, --runtime, --attention "
-            "and --quantize, or --query-encoder"
-        )
     shown = name or hidden(index)
     with get_engine(engine).searcher(index, **options, **settings) as searcher:
-        what = f"the index at {shown}"
-        if query_encoder == FULL:
-            loaded: QueryEncoder = load_index_model(searcher.config, model, loading, what)
-        else:
-            loaded = load_static_encoder(searcher.config, model, query_encoder, what)
+        loaded = load_query_encoder(searcher.config, model, query_encoder, loading, f"the index at {shown}")
         begin = time.perf_counter()
 
         with progress("encoding queries", len(asked)) as advance:

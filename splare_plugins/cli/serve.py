@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from splare_plugins.cli.index_model import QueryEncoderOption, require_no_loading
 from splare_plugins.cli.options import DEFAULT_MODEL, Computing, expand_options
-from splare_plugins.errors import MissingPartError
+from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.serving.limits import Limits, ServerOptions
+
+if TYPE_CHECKING:
+    from splare_plugins.serving.service import ServedEncoder
 
 
 @expand_options
@@ -20,6 +25,7 @@ def serve(
         ServerOptions.host
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = ServerOptions.port,
+    query_encoder: QueryEncoderOption = "model",
     device: Annotated[
         list[str] | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps; repeat it for one model on each.")
     ] = None,
@@ -52,8 +58,6 @@ def serve(
 
     The address goes to standard output, logs go to standard error, one JSON object a line.
     """
-    from splare_plugins.model import SplareModel
-
     try:
         from splare_plugins.serving.security import read_token
         from splare_plugins.serving.server import log_as_json
@@ -79,11 +83,29 @@ def serve(
         drain_seconds=drain_seconds,
         shutdown_seconds=shutdown_seconds,
     )
+    load = _loading(model, query_encoder, computing, device)
     log_as_json()
     serve_until_signal(
-        lambda on: SplareModel.from_pretrained(model, device=on, **computing.arguments()),
+        load,
         device or ["auto"],
         limits,
         options,
         lambda address: typer.echo(f"listening on {address}"),
     )
+
+
+def _loading(
+    model: str, query_encoder: str, computing: Computing, device: list[str] | None
+) -> Callable[[str], ServedEncoder]:
+    """What loads the model on a device; of a table, which encodes queries alone, there is one for all."""
+    from splare_plugins.model.queries import load_static_queries
+
+    table = load_static_queries(model, query_encoder)
+    if table is not None:
+        require_no_loading(computing)
+        if device:
+            raise InputError("a static query encoder is a table and runs on the processor; omit --device")
+        return lambda _: table
+    from splare_plugins.model import SplareModel
+
+    return lambda on: SplareModel.from_pretrained(model, device=on, **computing.arguments())

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import prometheus_client
-import torch
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.security import HTTPBearer
 from starlette.requests import ClientDisconnect
@@ -139,6 +138,10 @@ async def _encode(service: Service, request: Request, parsed: EncodeRequest) -> 
         raise HTTPException(
             409, f"this encoder runs {service.config.describe()}, not the model {parsed.fingerprint} that is asked for"
         )
+    if parsed.side not in service.sides:
+        raise HTTPException(
+            422, f"this encoder is a table for queries of {service.config.name}; documents take the model itself"
+        )
     try:
         job = service.submit(parsed.texts, parsed.side, parsed.top_k)
     except QueueFullError as full:
@@ -154,7 +157,7 @@ async def _encode(service: Service, request: Request, parsed: EncodeRequest) -> 
         # The texts were valid, so it is the model that cannot take them, or that made weights of no use.
         logger.error("the model failed: %s", error, extra={"fields": request.state.fields})
         raise HTTPException(500, str(error)) from None
-    except (torch.OutOfMemoryError, MemoryError):
+    except MemoryError:
         raise HTTPException(
             503, "the device ran out of memory; send fewer texts", headers={"Retry-After": "1"}
         ) from None

@@ -11,17 +11,20 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from splare_plugins.errors import InputError
-from splare_plugins.model.encoder import Encoder
 from splare_plugins.serving.app import create_app
 from splare_plugins.serving.connections import BoundedProtocol
 from splare_plugins.serving.limits import Limits, ServerOptions
 from splare_plugins.serving.metrics import Metrics
 from splare_plugins.serving.security import is_loopback, require_tls_files
 from splare_plugins.serving.service import Service
+
+if TYPE_CHECKING:
+    from splare_plugins.serving.service import ServedEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ _KEEP_ALIVE_SECONDS = 75
 
 
 def serve(
-    load: Callable[[str], Encoder],
+    load: Callable[[str], ServedEncoder],
     devices: Sequence[str],
     limits: Limits,
     options: ServerOptions,

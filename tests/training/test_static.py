@@ -54,7 +54,7 @@ def cosines(model: Path, folder: Path) -> np.ndarray:
     full = SplareModel.load(model, device="cpu")
     asked = [f"{one} {other}" for one in WORDS[:4] for other in WORDS[4:]]
     one = full.encode_queries(asked, top_k=None).toarray()
-    other = load_static(full.config, folder).encode_queries(asked, top_k=None).toarray()
+    other = load_static(folder, full.config).encode_queries(asked, top_k=None).toarray()
     return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
 
 
@@ -117,7 +117,7 @@ def test_the_program_trains_and_searches_with_it(splare, model: Path, texts: str
     searched = splare("search", index, texts, "-o", run, "--query-encoder", "static", "--json")
     assert searched.status == 0, searched.err
     loaded = SplareModel.load(model, device="cpu")
-    table = load_static(loaded.config, model / "static")
+    table = load_static(model / "static", loaded.config)
     documents = loaded.quantizer.documents(loaded.encode_documents(TEXTS)).impacts
     best = (table.quantizer.queries(table.encode_queries(["fox fox"])).impacts @ documents.T).toarray()[0]
     rows = [line.split() for line in run.read_text().splitlines() if line.startswith("0 ")]
@@ -136,7 +136,7 @@ from splare_plugins.retrieval.indexing import query_impacts
 from splare_plugins.static import load_static
 from pathlib import Path
 folder = Path(sys.argv[1])
-encoder = load_static(SplareConfig.load(folder), folder / "static")
+encoder = load_static(folder / "static")
 heavy = [name for name in ("torch", "transformers") if name in sys.modules]
 print(query_impacts(encoder, [("q", "a fox")]).nnz > 0, heavy)
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
 from splare_plugins.model.explanation.records import Firing
 
@@ -31,6 +30,8 @@ def fired_words(model: _Model, text: str, side: Side, latents: np.ndarray) -> li
         side: as what.
         latents: ids, shape ``[n]``.
     """
+    import torch
+
     if not len(latents):
         return []
     states, spans = model.pooled_tokens(text, side)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from splare_plugins.backbone.tokens import tokenise
+from splare_plugins.config import FULL
 from splare_plugins.corpus import read_queries
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.heads import SparseAutoencoder
@@ -72,7 +73,7 @@ def train_static(
     tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_padding()
     ids = [text.ids[text.keep] for text in _tokenised(tokenizer, texts, model.config.query.max_length)]
-    full = SplareModel.from_pretrained(settings.model, device=device)
+    full = SplareModel.from_pretrained(settings.model, device=device, query_encoder=FULL)
     targets = full.encode_queries(texts, top_k=None, on_progress=steps("the full encoder reads the texts", len(texts)))
     usable = [number for number, tokens in enumerate(ids) if len(tokens) and targets[[number]].nnz]
     if len(usable) < settings.batch:
