@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,18 @@ class LuceneSearcher(Searcher):
             return None
         raw = self._stored.document(number).get(RAW)
         return None if raw is None else str(raw)
+
+    def documents(self) -> Iterator[tuple[str, str]] | None:
+        """Id and stored JSON of every document; ``None`` for an index without stored texts."""
+        self._check()
+        if not self.num_docs or self._stored.document(0).get(RAW) is None:
+            return None
+        stored = map(self._stored.document, range(self._reader.maxDoc()))
+        return ((str(each.get(ID)), str(each.get(RAW))) for each in stored)
+
+    def num_impacts(self) -> int:
+        """Impacts of all documents together."""
+        return self.statistics()["postings"]
 
     def vector(self, docid: str) -> dict[str, int] | None:
         """The impacts of a document, from term vectors or from the ``vector`` of its stored JSON.

@@ -205,6 +205,13 @@ class FolderSearcher(Searcher):
         found = Store(self.location).document(docid)
         return json.dumps(found) if found and "text" in found else None
 
+    def documents(self) -> Iterator[tuple[str, str]] | None:
+        """See :meth:`Searcher.documents`."""
+        store = Store(self.location)
+        if "text" not in store.fields:
+            return None
+        return ((docno, json.dumps(texts)) for docno, texts in store.all_texts())
+
     def vector(self, docid: str) -> dict[str, int] | None:
         """See :meth:`Searcher.vector`; an index keeps them if ``indexer(store_vectors=True)`` built it."""
         width = self.config.width if self.config else self.meta["width"]

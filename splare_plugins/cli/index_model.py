@@ -57,7 +57,7 @@ def load_query_encoder(
     from splare_plugins.model.queries import MODEL, NAMES, load_static_queries
 
     # A folder says all that there is to know, so the model need not be on this machine.
-    model = _index_model_name(made_with, name, what) if query_encoder in NAMES else ""
+    model = index_model_name(made_with, name, what) if query_encoder in NAMES else ""
     if query_encoder not in (MODEL, FULL):
         require_no_loading(loading)
     table = load_static_queries(model, query_encoder)
@@ -98,13 +98,13 @@ def load_index_model(made_with: SplareConfig | None, name: str | None, loading: 
     own = name is None and made_with is not None and made_with.location is not None
     if own and loading.quantize == "model" and made_with is not None and made_with.quantization:
         loading = replace(loading, quantize=made_with.quantization)
-    loaded = load_model(_index_model_name(made_with, name, what), loading)
+    loaded = load_model(index_model_name(made_with, name, what), loading)
     if made_with is not None:
         loaded.config.require_same_index(made_with, what)
     return loaded
 
 
-def _index_model_name(made_with: SplareConfig | None, name: str | None, what: str) -> str:
+def index_model_name(made_with: SplareConfig | None, name: str | None, what: str) -> str:
     """The model that is named, or else the one that made an index, where that still is."""
     if name is not None or made_with is None:
         return name or DEFAULT_MODEL

@@ -7,7 +7,7 @@ with the largest integer dot products. ``tests/contract`` is the suite that hold
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import signature
 from types import TracebackType
@@ -93,10 +93,12 @@ class Searcher(ABC):
     Attributes:
         config: the model that made the index, or ``None`` for vectors of unknown origin.
         num_docs: documents in the index, those without any impact included.
+        narrows: whether :meth:`narrowed` gives anything.
     """
 
     config: SplareConfig | None
     num_docs: int
+    narrows: bool = False
 
     @abstractmethod
     def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
@@ -127,6 +129,22 @@ class Searcher(ABC):
         Returns:
             ``None`` if there is no such document, or the engine does not give them.
         """
+        return None
+
+    def documents(self) -> Iterator[tuple[str, str]] | None:
+        """Id and stored JSON of every document, as :meth:`document` gives it; ``None`` where the engine cannot."""
+        return None
+
+    def document_frequency(self, term: str) -> int | None:
+        """In how many documents a pseudo-term occurs; ``None`` where the engine does not tell."""
+        return None
+
+    def num_impacts(self) -> int | None:
+        """Impacts of all documents together; ``None`` where the engine does not tell."""
+        return None
+
+    def narrowed(self, top_k: int) -> Searcher | None:
+        """The same index with the ``top_k`` largest impacts of each document; ``None`` where that takes a new one."""
         return None
 
     @abstractmethod

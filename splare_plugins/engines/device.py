@@ -98,6 +98,14 @@ class DeviceProduct:
             document -= len(block)
         raise IndexError(document)
 
+    def frequency(self, latent: int) -> int:
+        """How many documents have a latent."""
+        return sum(int((block.col_indices() == latent).sum()) for block in self._blocks)
+
+    def size(self) -> int:
+        """Impacts of all documents."""
+        return sum(block.values().numel() for block in self._blocks)
+
     @property
     def _lowest(self) -> int:
         return (1 << self._bits) - 1

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +20,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
 from splare_plugins.engines.checks import check_batch, check_impacts, check_k
 from splare_plugins.errors import InputError
-from splare_plugins.impacts import latent_term
+from splare_plugins.impacts import keep_largest, latent_id, latent_term
 from splare_plugins.machine.files import replacing
 from splare_plugins.steering import Weights, steer
 
@@ -145,6 +146,7 @@ class MemorySearcher(Searcher):
         self.config = SplareConfig.from_dict(card["config"]) if card["config"] else None
         self.num_docs, self._width = matrix.shape
         self._product: _Product | None = _product(matrix, device)
+        self.narrows = isinstance(self._product, _HostProduct)
 
     def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
         """See :meth:`Searcher.search`."""
@@ -163,6 +165,22 @@ class MemorySearcher(Searcher):
             return None
         return {latent_term(latent): impact for latent, impact in zip(latents.tolist(), impacts.tolist(), strict=True)}
 
+    def document_frequency(self, term: str) -> int:
+        """See :meth:`Searcher.document_frequency`."""
+        return self._opened.frequency(latent_id(term))
+
+    def num_impacts(self) -> int:
+        """See :meth:`Searcher.num_impacts`."""
+        return self._opened.size()
+
+    def narrowed(self, top_k: int) -> MemorySearcher | None:
+        """See :meth:`Searcher.narrowed`; takes as much memory as the index, and not on a GPU."""
+        if not isinstance(self._opened, _HostProduct):
+            return None
+        smaller = copy(self)
+        smaller._product = self._opened.narrowed(top_k)
+        return smaller
+
     @property
     def _opened(self) -> _Product:
         if self._product is None:
@@ -180,6 +198,12 @@ class _Product(Protocol):
 
     def row(self, document: int) -> tuple[np.ndarray, np.ndarray]:
         """Latents and impacts of a document."""
+
+    def frequency(self, latent: int) -> int:
+        """How many documents have a latent."""
+
+    def size(self) -> int:
+        """Impacts of all documents."""
 
 
 def _product(documents: csr_array, device: str | torch.device) -> _Product:
@@ -207,6 +231,16 @@ class _HostProduct:
     def row(self, document: int) -> tuple[np.ndarray, np.ndarray]:
         column = self._latents_by_document[:, [document]].tocoo()
         return column.coords[0], column.data
+
+    def frequency(self, latent: int) -> int:
+        start, end = self._latents_by_document.indptr[latent : latent + 2].tolist()
+        return int(end - start)
+
+    def size(self) -> int:
+        return int(self._latents_by_document.nnz)
+
+    def narrowed(self, top_k: int) -> _HostProduct:
+        return _HostProduct(keep_largest(csr_array(self._latents_by_document.T.tocsr()), top_k))
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from splare_plugins.config import Side, SplareConfig
 from splare_plugins.impacts import Quantizer
 from splare_plugins.serving.limits import Limits
 from splare_plugins.serving.metrics import Metrics
-from splare_plugins.serving.queue import Job, TokenQueue, estimate_tokens
+from splare_plugins.serving.queue import Job, Task, TokenQueue, estimate_tokens
 
 if TYPE_CHECKING:  # torch
     from splare_plugins.model.encoder import Encoder
@@ -94,6 +94,18 @@ class Service:
         self._queue.put(job)
         return job
 
+    def submit_work(self, work: Callable[[Any], Any], texts: Sequence[str]) -> Task:
+        """Put other work of a model in the queue, which will read ``texts``; only when ready.
+
+        Raises:
+            QueueFullError: if there is no room.
+            UnicodeEncodeError: for a lone surrogate.
+        """
+        how = self.config.document
+        task = Task((), "document", None, sum(estimate_tokens(text, how) for text in texts), work=work)
+        self._queue.put(task)
+        return task
+
     def discard(self, job: Job) -> None:
         """Forget a job whose client went away."""
         self._queue.discard(job)
@@ -138,6 +150,12 @@ class Service:
 
     def _run(self, model: ServedEncoder, jobs: list[Job]) -> None:
         """Answer jobs of one kind with one call of the encoder."""
+        if isinstance(jobs[0], Task):
+            try:
+                jobs[0].answer.set_result(jobs[0].work(model))
+            except Exception as error:
+                jobs[0].answer.set_exception(_without_torch(error))
+            return
         side, top_k = jobs[0].kind
         texts = [text for job in jobs for text in job.texts]
         tokens = sum(job.tokens for job in jobs)
@@ -149,9 +167,7 @@ class Service:
             )
         except Exception as error:
             if len(jobs) == 1:
-                # torch's error by its name, for torch is not imported where a table serves.
-                memory = type(error).__name__ == "OutOfMemoryError"
-                jobs[0].answer.set_exception(MemoryError(str(error)) if memory else error)
+                jobs[0].answer.set_exception(_without_torch(error))
                 return
             # What breaks one request must not break those that happened to come along.
             for job in jobs:
@@ -165,3 +181,8 @@ class Service:
         bounds = accumulate((len(job.texts) for job in jobs), initial=0)
         for job, (begin, end) in zip(jobs, pairwise(bounds), strict=True):
             job.answer.set_result(weights[begin:end])
+
+
+def _without_torch(error: Exception) -> Exception:
+    """torch's error by its name, for torch is not imported where a table serves."""
+    return MemoryError(str(error)) if type(error).__name__ == "OutOfMemoryError" else error

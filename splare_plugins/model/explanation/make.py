@@ -52,6 +52,7 @@ class Explainer:
     Attributes:
         query: the query's text.
         impacts: of the query, after steering; int32, shape ``(1, width)``.
+        notes: sentences about the query.
 
     Raises:
         InputError: for weights that cannot be, or a model that was never calibrated.
@@ -76,8 +77,8 @@ class Explainer:
         plain = model.quantizer.queries(encoded).impacts
         self.impacts = steer(plain, weights)
         self._words = dict(zip(self.impacts.indices.tolist(), self._fired(query, "query", self.impacts), strict=True))
-        self._notes = ["The query is longer than the model reads; only its beginning counts."] if sum(cut) else []
-        self._notes += [
+        self.notes = ["The query is longer than the model reads; only its beginning counts."] if sum(cut) else []
+        self.notes += [
             f"The query lacks {term}, so its factor changes nothing; {term}=@80 would put it in with the impact 80."
             for term in without_effect(plain, weights)
         ]
@@ -95,7 +96,7 @@ class Explainer:
         Raises:
             InputError: if neither is given.
         """
-        notes = list(self._notes)
+        notes = list(self.notes)
         encoded = None
         if document is not None:
             cut: list[int] = []
@@ -151,7 +152,7 @@ class Explainer:
             document=None,
             docid=docid,
             steered=self._steered,
-            notes=[*self._notes, note],
+            notes=[*self.notes, note],
         )
 
     def latents(self) -> list[LatentMatch]:
