@@ -39,6 +39,7 @@ __all__ = [
     "explain_ranking",
     "require_told",
     "stored_text",
+    "text_of_stored",
 ]
 
 TextOf = Callable[[str], str | None]
@@ -119,8 +120,11 @@ def _nothing_known(docid: str) -> InputError:
 def stored_text(searcher: Searcher, docid: str) -> str | None:
     """The text that an index keeps of a document, title and text joined as they were encoded."""
     raw = searcher.document(docid)
-    if raw is None:
-        return None
+    return None if raw is None else text_of_stored(docid, raw)
+
+
+def text_of_stored(docid: str, raw: str) -> str:
+    """The text of what :meth:`Searcher.document` and :meth:`Searcher.documents` give."""
     values = json.loads(raw)
     text, title = values.get("text") or values.get("contents") or "", values.get("title") or ""
     return Document(docid, text, title).content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, Searcher
 from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.impacts import from_dicts, to_dicts
-from splare_plugins.retrieval.explain import stored_text
+from splare_plugins.retrieval.explain import stored_text, text_of_stored
 from splare_plugins.serving.words import MOST_DOCUMENTS, WordIndex
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,6 @@ class SearchIndex:
             "impacts": searcher.num_impacts(),
             "document_top_k": top_k,
             "document_budget": searcher.narrows and top_k is not None,
-            "texts": self._texts is not None or self._stored() is not None,
             "words": self._has_words(),
             "version": self._version,
         }
@@ -195,20 +194,18 @@ class SearchIndex:
     def _text(self, searcher: Searcher, docid: str) -> str | None:
         return self._texts.get(docid) if self._texts is not None else stored_text(searcher, docid)
 
-    def _stored(self) -> Iterator[tuple[str, str]] | None:
-        return self._current().documents()
-
     def _has_words(self) -> bool:
         few = self._current().num_docs <= MOST_DOCUMENTS
-        return few and (self._texts is not None or self._stored() is not None)
+        return few and (self._texts is not None or self._current().documents() is not None)
 
     def _by_words(self, query: str, k: int) -> list[tuple[str, float]] | None:
         if not self._has_words():
             return None
         if self._words is None:
-            searcher = self._current()
-            docids = list(self._texts) if self._texts is not None else [docid for docid, _ in self._stored() or ()]
-            self._words = WordIndex(docids, [self._text(searcher, docid) or "" for docid in docids])
+            texts = self._texts
+            if texts is None:
+                texts = {docid: text_of_stored(docid, raw) for docid, raw in self._current().documents() or ()}
+            self._words = WordIndex(list(texts), list(texts.values()))
         return self._words.search(query, k)
 
     def _current(self) -> Searcher:

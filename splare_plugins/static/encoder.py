@@ -125,6 +125,19 @@ class StaticQueryEncoder:
         weights = np.concatenate([weights for _, weights in rows]) if rows else np.empty(0, np.float32)
         return csr_array((weights, latents, bounds), shape=(len(texts), self.config.width))
 
+    def token_weights(self, text: str, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each token of a query alone would give of ``latents``, float32, shape ``[tokens, len(latents)]``.
+
+        And first and last + 1 character of each token in ``text``, shape ``[tokens, 2]``.
+        """
+        (tokens,) = tokenise(self._encodings, [text], "", self.config.query.max_length)
+        known = tokens.keep & (tokens.ids < len(self.table))
+        starts, weights = self.table.starts, np.zeros((int(known.sum()), self.table.width), np.float32)
+        for row, token in enumerate(tokens.ids[known].tolist()):
+            held = slice(starts[token], starts[token + 1])
+            weights[row, self.table.latents[held]] = self.table.weights[held] * np.float32(self.table.unit)
+        return weights[:, latents], tokens.spans[known]
+
     def _row(self, tokens: np.ndarray, kept: int | None) -> tuple[np.ndarray, np.ndarray]:
         """The largest latents of a text, of equal ones the lower, and their weights."""
         latents, pooled = self.table.pool(tokens)

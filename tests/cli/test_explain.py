@@ -116,3 +116,17 @@ def test_what_is_missing_or_too_much_is_told(splare, tiny_folder, tmp_path, monk
     (tmp_path / "here.html").mkdir()
     outcome = splare("explain", *words, "-M", tiny_folder)
     assert outcome.status == 2 and said in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--corpus", "c.tsv"], "add --index, or omit --corpus"),
+        (["--index", "nowhere"], "there is no Lucene index at nowhere"),
+        (["--index", "nowhere", "--query-encoder", "static"], "omit --query-encoder or --index"),
+    ],
+)
+def test_a_page_that_cannot_be_is_one_sentence(splare, tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    outcome = splare("serve", *options)
+    assert outcome.status == 2 and said in outcome.err

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from copy import copy
 from html.parser import HTMLParser
 
 import pytest
 
 from splare_plugins.errors import InputError
+from splare_plugins.impacts import Quantizer, to_dicts
 from splare_plugins.model.explanation import Comparison, Explainer, RankingExplanation, compare, explain
 from splare_plugins.model.explanation.words import widen
 from splare_plugins.steering import steer
+from tests.model.test_queries import table_of
 
 QUERY = "the quick fox"
 DOCUMENT = "A quick brown fox jumps over the lazy dog"
@@ -71,6 +74,26 @@ def test_every_word_on_which_a_latent_fired_is_named(tiny):
             assert firings[0].strength == 1
             several += len(firings) > 1
     assert several
+
+
+def test_words_of_a_query_that_a_table_encodes_are_the_table_s(tiny):
+    model = copy(tiny)
+    model.static = table_of(tiny)
+    explainer = Explainer(model, QUERY, top=None)
+    (row,) = to_dicts(model.quantizer.queries(model.static.encode_queries([QUERY])).impacts)
+    latents = explainer.latents()
+    assert {each.term: each.query_impact for each in latents} == row
+    for each in latents:
+        # A word has a latent if one of its bytes has it.
+        own = {
+            word for word in QUERY.split() for byte in word if each.term in to_dicts(quantized(model.static, byte))[0]
+        }
+        assert own and own <= {firing.word for firing in each.query_words}
+    assert explainer(DOCUMENT).matches[0].document_words
+
+
+def quantized(table, text):
+    return Quantizer(1e6, 1e6).queries(table.encode_queries([text], top_k=None)).impacts
 
 
 def test_texts_that_share_nothing(tiny):

@@ -17,7 +17,7 @@ TEXTS = {
     "zh": "搜索引擎 找到 文档 和 狐狸 🦊 快速",
     f"markup{SCRIPT}": f"A quick fox {SCRIPT} <img src=x onerror=alert(1)> & a dog",
     **{f"d{n}": f"Document {n} tells of foxes, dogs and {'rivers ' * (n % 4)}number {n * n}." for n in range(5)},
-    "long": "A fox. " + "many words of a long text follow here " * 12,
+    "long": "A fox." + " Many words of a long text follow here." * 12,
     "empty": "",
 }
 QUERY = "the quick fox"

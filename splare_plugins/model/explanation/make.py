@@ -18,10 +18,13 @@ from splare_plugins.steering import Weights, steer, without_effect
 
 if TYPE_CHECKING:
     from splare_plugins.config import Side
+    from splare_plugins.static import StaticQueryEncoder
 
 
 class Explainable(Protocol):
     """What is asked of a model: :class:`splare_plugins.model.encoder.Encoder`."""
+
+    static: StaticQueryEncoder | None
 
     @property
     def head(self) -> Any:

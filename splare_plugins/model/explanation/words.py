@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from splare_plugins.config import Side
+    from splare_plugins.static import StaticQueryEncoder
 
 
 class _Model(Protocol):
+    static: StaticQueryEncoder | None
+
     @property
     def head(self) -> Any: ...
 
@@ -30,17 +33,25 @@ def fired_words(model: _Model, text: str, side: Side, latents: np.ndarray) -> li
         side: as what.
         latents: ids, shape ``[n]``.
     """
-    import torch
-
     if not len(latents):
         return []
+    weights, spans = _token_weights(model, text, side, latents)
+    words = [widen(text, *span) for span in spans.tolist()]
+    return [_firings(text, words, column) for column in weights.T]
+
+
+def _token_weights(model: _Model, text: str, side: Side, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each token gives of each latent, and where it stands."""
+    if side == "query" and model.static is not None:
+        return model.static.token_weights(text, latents)
+    import torch
+
     states, spans = model.pooled_tokens(text, side)
     if not len(states):
-        return [[] for _ in latents]
+        return np.zeros((0, len(latents)), np.float32), spans
     with torch.inference_mode():
         weights = model.head.token_weights(states, torch.from_numpy(latents).long().to(states.device))
-    words = [widen(text, *span) for span in spans.tolist()]
-    return [_firings(text, words, column) for column in weights.float().cpu().numpy().T]
+    return weights.float().cpu().numpy(), spans
 
 
 def _firings(text: str, words: list[tuple[int, int]], weights: np.ndarray) -> list[Firing]:

@@ -6,6 +6,7 @@ import { element, hitRow, Keys, latentRow, light, showEvidence } from "./view.js
 
 const FEW = 12;
 const HITS = 10;
+const GROUP = 3;
 const at = (id) => document.getElementById(id);
 let state = fromHash(location.hash);
 let facts = null;
@@ -138,17 +139,18 @@ function turn(term, value) {
   soon();
 }
 
-// Each hit on its own, so that the first can be read while the last is explained.
+// In small groups, so that the first can be read while the last are explained.
 async function explainHits(found, signal) {
   const keys = new Keys(found.latents);
-  for (const hit of found.hits) {
-    const row = at("hits").querySelector(`[data-docid="${CSS.escape(hit.docid)}"]`);
+  for (let start = 0; start < found.hits.length; start += start ? GROUP : 1) {
+    const docids = found.hits.slice(start, start + (start ? GROUP : 1)).map((hit) => hit.docid);
+    const row = (docid) => at("hits").querySelector(`[data-docid="${CSS.escape(docid)}"]`);
     try {
-      const [told] = await (await ask("explain", { ...body(), docids: [hit.docid], top: 24, version: found.version }, signal)).json();
-      showEvidence(row, told, keys);
+      const told = await (await ask("explain", { ...body(), docids, top: 24, version: found.version }, signal)).json();
+      for (const each of told) showEvidence(row(each.docid), each, keys);
     } catch (error) {
       if (error.status !== 422) throw error;
-      row.append(element("p", { className: "soft", textContent: error.message }));
+      for (const docid of docids) row(docid).append(element("p", { className: "soft", textContent: error.message }));
     }
   }
   at("hits").dataset.explained = found.hits.length;
