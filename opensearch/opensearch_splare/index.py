@@ -193,11 +193,12 @@ class SplareIndex(AskedIndex):
         weight: float = 0.7,
         filter: Body | None = None,
         top_k: TopK = "model",
+        weights: Weights | None = None,
     ) -> list[Hits]:
         """SPLARE and BM25 together: the scores of each are scaled to 0..1 and added.
 
         Args:
-            queries: texts; ``k``, ``filter`` and ``top_k`` are as for :meth:`search`.
+            queries: texts; ``k``, ``filter``, ``top_k`` and ``weights`` are as for :meth:`search`.
             weight: of SPLARE's score, 0..1; BM25 has the rest.
 
         Returns:
@@ -207,7 +208,8 @@ class SplareIndex(AskedIndex):
         size = self._size(k)
         pipeline = hybrid_pipeline([weight, 1 - weight])
         bodies: list[Body | None] = []
-        for text, query in zip(queries, self._queries(self._encode(queries, top_k), size), strict=True):
+        impacts = steer(self._encode(queries, top_k), weights)
+        for text, query in zip(queries, self._queries(impacts, size), strict=True):
             # By words, a document counts with its better field.
             words = {"multi_match": {"query": text, "fields": list(TEXT_FIELDS)}}
             parts = [query or {"match_none": {}}, words]

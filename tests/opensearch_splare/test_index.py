@@ -147,6 +147,10 @@ def test_hybrid_search(index):
     # All weight on BM25: only words count.
     (words,) = index.search_hybrid(["Suchindex"], 6, weight=0)
     assert words.scores.tolist()[1:] == [0.0] * (len(words.docids) - 1)
+    # Without the latents of the query, only words are left.
+    off = dict.fromkeys((f"f{latent}" for latent in range(512)), 0)
+    (words,) = index.search_hybrid(["Suchindex"], 6, weight=0.9, weights=off)
+    assert words.docids == ["d2"]
     with pytest.raises(InputError, match="add up to 1"):
         index.search_hybrid(["fox"], 3, weight=1.5)
 
