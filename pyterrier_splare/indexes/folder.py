@@ -212,6 +212,10 @@ class FolderSearcher(Searcher):
             return None
         return ((docno, json.dumps(texts)) for docno, texts in store.all_texts())
 
+    def num_impacts(self) -> int:
+        """See :meth:`Searcher.num_impacts`."""
+        return int(self.meta["impacts"])
+
     def vector(self, docid: str) -> dict[str, int] | None:
         """See :meth:`Searcher.vector`; an index keeps them if ``indexer(store_vectors=True)`` built it."""
         width = self.config.width if self.config else self.meta["width"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -68,7 +69,7 @@ class SearchIndex:
         self._open_searcher = open_searcher
         self._texts = texts
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
-        self._waiting = 0
+        self._room = threading.BoundedSemaphore(_MOST_WAITING)
         self._searcher: Searcher | None = None
         self._version = ""
         self._narrowed: dict[int, Searcher] = {}
@@ -115,15 +116,11 @@ class SearchIndex:
         return self._submit(lambda: self._known(docids, version, document_top_k))
 
     def _submit(self, work: Callable[[], Answer]) -> Future[Answer]:
-        if self._waiting >= _MOST_WAITING:
+        if not self._room.acquire(blocking=False):
             raise SearchBusyError
-        self._waiting += 1
         future = self._thread.submit(work)
-        future.add_done_callback(self._done)
+        future.add_done_callback(lambda _: self._room.release())
         return future
-
-    def _done(self, _: object) -> None:
-        self._waiting -= 1
 
     def _facts(self) -> dict[str, Any]:
         searcher = self._current()

@@ -156,6 +156,14 @@ def test_what_is_indexed_of_a_document_is_told_or_not(engine: Engine, location: 
     build(engine, location, names(3), documents)
     with engine.searcher(location) as searcher:
         told = [searcher.vector(docid) for docid in ("d0", "d1", "d2", "nobody")]
+        assert searcher.num_impacts() in (None, 3)
+        assert searcher.document_frequency("f3") in (None, 1)
+        assert searcher.documents() is None
+        narrower = searcher.narrowed(1)
+        assert (narrower is not None) == searcher.narrows
+        if narrower is not None:
+            (hits,) = narrower.search(impacts_from([{3: 1, 8: 1}]), 5)
+            assert (hits.docids, hits.scores.tolist()) == (["d0"], [200.0])
         if engine.name == "memory":
             assert told == [{"f3": 9, "f8": 200}, {}, {"f2": 1}, None]
         else:  # these keep vectors only where they are told to

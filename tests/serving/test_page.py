@@ -169,6 +169,19 @@ def test_the_limits_of_the_service_hold(tiny, place):
         assert one["hits"] == other["hits"]
 
 
+def test_more_searches_than_wait_are_sent_away(tiny, place, monkeypatch):
+    monkeypatch.setattr("splare_plugins.serving.searching._MOST_WAITING", 1)
+    index = opened(place)
+    with running(lambda device: tiny, index=index) as client:
+        gate = threading.Event()
+        held = index._submit(lambda: gate.wait(20))
+        refused = ask(client, "search")
+        assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
+        gate.set()
+        assert held.result()
+        assert ask(client, "search").status_code == 200
+
+
 def test_a_token_is_asked_for_by_all_but_the_empty_page(tiny, place):
     with running(lambda device: tiny, index=opened(place), token="secret") as client:
         assert client.get("/").status_code == client.get("/static/page.js").status_code == 200

@@ -263,7 +263,7 @@ def _rule(name: str, term: str) -> str:
     """Hovering over a latent or one of its words marks all its words."""
     return (
         f'.{name}:has([data-l="{term}"]:is(:hover,:focus)) :is([data-all~="{term}"],tr[data-l="{term}"])'
-        "{outline:2px solid var(--ink)}"
+        "{outline:2px solid currentcolor}"
     )
 
 
