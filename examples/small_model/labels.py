@@ -3,7 +3,7 @@
 DATA holds BEIR folders and parallel sentences (``ntrex``), as for ``pool.py``. Contexts come from openly licensed text
 alone, each corpus by its language: news in parallel (NTREX, CC BY-SA 4.0), sentences of Tatoeba (CC BY 2.0 FR),
 medicine (MedQuAD, CC BY 4.0), abstracts (SciFact, ODC-By 1.0) and books in the public domain. Which context is whose
-stands in the table; its attribution is in the model card. ``--ship`` puts the table into the package.
+stands in the table. ``--ship`` puts the table into the package.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="splare-e5-small")
-    parser.add_argument("--sample", type=int, default=15_000)
+    parser.add_argument("--sample", type=int, default=5_000)
     parser.add_argument("--ship", action="store_true", help="copy the table to where the package keeps it")
     options = parser.parse_args()
     with TemporaryDirectory() as scratch:

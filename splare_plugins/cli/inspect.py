@@ -12,6 +12,7 @@ from splare_plugins.cli.options import Json
 from splare_plugins.cli.sae import labels_of
 from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
 from splare_plugins.errors import InputError, SplareError
+from splare_plugins.heads.labels import IDENTITY, LABELS, about_labels, require_own_labels
 
 
 def inspect(
@@ -61,6 +62,9 @@ def _model_facts(name: str) -> dict[str, Any]:
     from splare_plugins.model.describe import describe_model
 
     config, about, folder = describe_model(name)
+    table = folder / config.head / LABELS
+    if table.is_file():
+        require_own_labels(about_labels(table).get(IDENTITY), config, table)
     return {
         "kind": "a model",
         **_identity(config),

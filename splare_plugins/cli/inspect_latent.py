@@ -1,4 +1,4 @@
-"""``splare inspect MODEL --latent``: what one latent stands for."""
+"""``splare inspect MODEL --latent LATENT``: what one latent stands for."""
 
 from __future__ import annotations
 

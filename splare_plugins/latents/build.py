@@ -19,11 +19,11 @@ from splare_plugins.heads.labels import LABELS
 from splare_plugins.latents.contexts import Context, Source, sample_contexts
 from splare_plugins.latents.examples import strongest
 from splare_plugins.latents.firing import Firing, fire
-from splare_plugins.latents.judge import centred, decide, draw_choices, read_meanings, words_found
 from splare_plugins.latents.llm import Writer
-from splare_plugins.latents.naming import Vocabulary, alone, best_words, spell
+from splare_plugins.latents.naming import name_latents
 from splare_plugins.latents.neighbours import co_firing
 from splare_plugins.latents.table import LatentLabel, Shown, write_table
+from splare_plugins.latents.trial import put_to_test
 from splare_plugins.machine import Progress
 from splare_plugins.model.card import write_card
 from splare_plugins.model.encoder import Encoder
@@ -34,8 +34,6 @@ MOST_USED = 2000
 """Latents that the share of right choices is about."""
 NAMED_FROM = 0.8
 """Share of right choices from which a label is a name; others are examples."""
-RARE = 3
-"""Contexts without which a latent has no label."""
 SHOWN = 3
 """Contexts kept of each latent, and twice as many of the most used ones."""
 NEIGHBOURS = 5
@@ -129,7 +127,7 @@ def build_labels(
     asked = [context.text for context in sample_contexts(queries, count=len(texts) // 4, seed=seed)] if queries else []
     in_queries = fire(model, asked, "query", on_progress=on_progress).weights if asked else None
     held_out = np.array([context.held_out for context in contexts])
-    names = _names(model, texts, firing.weights, held_out, on_progress)
+    names = name_latents(model, texts, firing, held_out, on_progress=on_progress)
     use = np.bincount(firing.weights[~held_out].indices, minlength=model.config.width)
     most = [int(each) for each in np.argsort(-use, kind="stable")[:MOST_USED] if names[each]]
     shown = _shown(contexts, firing, names)
@@ -138,7 +136,8 @@ def build_labels(
         for latent in most[:written]:
             if text := writer.label(shown[latent]):
                 names[latent], author[latent] = text, writer.name
-    scores, share = _test(model, texts, firing.weights, held_out, names, most, seed, on_progress)
+    verdict = put_to_test(model, texts, firing, held_out, names, most, seed=seed, on_progress=on_progress)
+    scores = verdict.scores
     in_documents = np.bincount(firing.weights.indices, minlength=model.config.width) / len(texts)
     by_latent = csc_array(firing.weights)
     queried = (
@@ -169,35 +168,12 @@ def build_labels(
         "seed": seed,
         "named": named,
         "examples": len(rows) - named,
-        "forced_choice": share,
+        "forced_choice": verdict.share,
+        "forced_choice_marked": verdict.marked,
         "asked_latents": len(most),
         "written_by": dict(Counter(row.source for row in rows)),
     }
     return Labels(rows, about)
-
-
-def _names(
-    model: Encoder, texts: Sequence[str], weights: csr_array, held_out: np.ndarray, on_progress: Progress | None
-) -> list[str]:
-    """A label of each latent from the contexts that are not held out; empty where it fired too seldom."""
-    seen = np.flatnonzero(~held_out)
-    own = csr_array(weights[seen])
-    vocabulary = Vocabulary.of([texts[row] for row in seen.tolist()])
-    enough = np.bincount(own.indices, minlength=own.shape[1]) >= RARE
-    best = [words if enough[latent] else [] for latent, words in enumerate(best_words(own, vocabulary))]
-    used = sorted({word for words in best for word, _ in words})
-    place = {word: row for row, word in enumerate(used)}
-    spelt = [vocabulary.names[word] for word in used]
-    vectors = alone(spelt, lambda names: fire(model, names, on_progress=on_progress).weights) if spelt else None
-    names = []
-    for words in best:
-        if not words or vectors is None:
-            names.append("")
-            continue
-        rows = [place[word] for word, _ in words]
-        block = vectors[rows]
-        names.append(spell([spelt[row] for row in rows], [score for _, score in words], (block @ block.T).toarray()))
-    return names
 
 
 def _shown(contexts: Sequence[Context], firing: Firing, names: Sequence[str]) -> list[list[Shown]]:
@@ -218,40 +194,6 @@ def _languages(contexts: Sequence[Context], by_latent: csc_array, latent: int) -
 
 def _where(weights: csr_array) -> csr_array:
     return csr_array((np.ones_like(weights.data), weights.indices, weights.indptr), shape=weights.shape)
-
-
-def _test(
-    model: Encoder,
-    texts: Sequence[str],
-    weights: csr_array,
-    held_out: np.ndarray,
-    names: Sequence[str],
-    most: Sequence[int],
-    seed: int,
-    on_progress: Progress | None,
-) -> tuple[dict[int, float], float | None]:
-    """Each latent's share of right choices against all others, and that of the most used ones against one another."""
-    rows = np.flatnonzero(held_out)
-    labelled = [latent for latent, name in enumerate(names) if name]
-    if not len(rows) or len(labelled) < 2:
-        return {}, None
-    contexts = read_meanings(model, [texts[row] for row in rows.tolist()], on_progress=on_progress)
-    labels = read_meanings(model, [names[latent] for latent in labelled], on_progress=on_progress)
-    contexts, labels = (centred(each, each.mean(0)) for each in (contexts, labels))
-    found = words_found([names[latent] for latent in labelled], [texts[row] for row in rows.tolist()])
-    fired = csr_array(weights[rows][:, labelled])
-    everywhere = draw_choices(fired, seed=seed)
-    right = decide(everywhere, found, contexts, labels)
-    asked = np.bincount(everywhere.right, minlength=len(labelled))
-    shares = np.bincount(everywhere.right, weights=right, minlength=len(labelled)) / np.maximum(asked, 1)
-    scores = {latent: float(shares[number]) for number, latent in enumerate(labelled) if asked[number]}
-    place = {latent: number for number, latent in enumerate(labelled)}
-    columns = [place[latent] for latent in most]
-    choices = draw_choices(csr_array(fired[:, columns]), seed=seed)
-    if not len(choices.right):
-        return scores, None
-    among = decide(choices, found[:, columns], contexts, labels[columns])
-    return scores, round(float(among.mean()), 4)
 
 
 def save_labelled(model: Encoder, output: Path, made: Labels) -> None:

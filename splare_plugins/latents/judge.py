@@ -4,6 +4,9 @@ The judge is a reader that knows no latents. It counts the words of both labels 
 that has more. Where both have as many, mostly none, it compares meanings: the mean of the backbone's token states, of
 the label and of the context, each without the mean of its kind. It never sees the head, so what X and Y did in the
 context is not known to it. A coin would be right in half of the choices.
+
+The context is whole and plain in the one test; in the other the word at the latent's peak is marked, as it is where a
+person is shown the context, and what is compared is the meaning of the marked word and of four tokens on either side.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from splare_plugins.latents.words import words
 from splare_plugins.machine import Progress
 from splare_plugins.model.encoder import Encoder
 
+WINDOW = 4
+"""Tokens on either side of the marked one."""
 TRIALS = 20
 """Choices a latent: held-out contexts, each with another latent that did not fire there."""
 
@@ -57,18 +62,16 @@ def draw_choices(fired: csr_array, *, trials: int = TRIALS, seed: int) -> Choice
     return Choices(*table.T)
 
 
-def decide(choices: Choices, found: np.ndarray, contexts: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def decide(choices: Choices, found: np.ndarray, nearer: np.ndarray) -> np.ndarray:
     """1 where the right latent's label fits the context better, 0.5 where both fit as well, else 0.
 
     Args:
         choices: the questions.
         found: how many words of each latent's label are in each context, shape ``[contexts, latents]``.
-        contexts: meanings of the contexts, shape ``[contexts, d]``, of length 1.
-        labels: of the labels, shape ``[latents, d]``, of length 1.
+        nearer: by how much the right latent's label is nearer to the context in meaning, shape ``[choices]``.
     """
     row, right, wrong = choices
     more = found[row, right].astype(np.int64) - found[row, wrong]
-    nearer = ((labels[right] - labels[wrong]) * contexts[row]).sum(1)
     ahead = np.where(more != 0, more, nearer)
     return np.where(ahead > 0, 1.0, np.where(ahead < 0, 0.0, 0.5))
 
@@ -106,3 +109,53 @@ def read_meanings(
             on_progress(1)
     size = next((len(mean) for mean in means if mean is not None), 1)
     return np.stack([np.zeros(size, np.float32) if mean is None else mean for mean in means])
+
+
+def compare(choices: Choices, contexts: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """By how much the right label is nearer to the context, as :func:`decide` takes it.
+
+    Args:
+        choices: the questions.
+        contexts: meanings of the contexts, shape ``[contexts, d]``, of length 1.
+        labels: of the labels, shape ``[latents, d]``, of length 1.
+    """
+    row, right, wrong = choices
+    ahead: np.ndarray = ((labels[right] - labels[wrong]) * contexts[row]).sum(1)
+    return ahead
+
+
+@torch.inference_mode()
+def compare_marked(
+    model: Encoder,
+    texts: Sequence[str],
+    choices: Choices,
+    starts: np.ndarray,
+    labels: np.ndarray,
+    centre: np.ndarray,
+    *,
+    on_progress: Progress | None = None,
+) -> np.ndarray:
+    """Likewise, of the surroundings of the token that begins at the ``starts`` of each choice.
+
+    Args:
+        model: the reader.
+        texts: the contexts.
+        choices: the questions.
+        starts: character at which the marked token begins, shape ``[choices]``.
+        labels: meanings of the labels, shape ``[latents, d]``, of length 1.
+        centre: what is taken from every meaning, shape ``[d]``.
+        on_progress: called with 1 after each context.
+    """
+    ahead = np.zeros(len(starts))
+    order = np.argsort(choices.contexts, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(choices.contexts[order])) + 1) if len(order) else []:
+        states, spans = model.pooled_tokens(texts[int(choices.contexts[group[0]])], "document")
+        read = states.float().cpu().numpy()
+        for choice in group.tolist():
+            token = int(np.abs(spans[:, 0] - starts[choice]).argmin())
+            near = read[max(0, token - WINDOW) : token + WINDOW + 1].mean(0, keepdims=True)
+            unlike = labels[choices.right[choice]] - labels[choices.wrong[choice]]
+            ahead[choice] = float(centred(near, centre)[0] @ unlike)
+        if on_progress is not None:
+            on_progress(1)
+    return ahead

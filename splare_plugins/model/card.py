@@ -258,7 +258,8 @@ def _labels(folder: Path, config: SplareConfig) -> list[str]:
     share, asked = about.get("forced_choice"), about.get("asked_latents")
     tested = (
         f"Told by its label alone, a held-out context of one of the {asked:,} most used latents was given to it and "
-        f"not to another of them in {share:.1%} of choices (a coin: 50 %)."
+        f"not to another of them in {share:.1%} of choices, and in {about['forced_choice_marked']:.1%} with the word "
+        "at the latent's peak marked (a coin: 50 %)."
         if share is not None
         else "They were not tested: too few of the contexts were held out."
     )
