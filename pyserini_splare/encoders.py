@@ -35,14 +35,21 @@ class SplareQueryEncoder(QueryEncoder):
         model: a ``SplareModel``, or a name or path to load one from.
         device: where a model that is loaded here runs.
         runtime: what computes it there; see ``SplareModel.from_pretrained``.
+        query_encoder: likewise; ``"static"`` is the model's table of tokens.
         top_k: latents kept of a text; by default the model's number.
     """
 
     def __init__(
-        self, model: Any = None, *, device: str = "auto", runtime: str = "auto", top_k: int | str | None = "model"
+        self,
+        model: Any = None,
+        *,
+        device: str = "auto",
+        runtime: str = "auto",
+        query_encoder: str = "model",
+        top_k: int | str | None = "model",
     ) -> None:
         # The base class's __init__ loads vectors encoded beforehand and its argument changed its name in 2.0.
-        self.model = _load(model, device, runtime)
+        self.model = _load_queries(model, device, runtime, query_encoder)
         self._top_k = top_k
 
     def encode(self, query: str, **_: Any) -> dict[str, int]:
@@ -84,10 +91,20 @@ class SplareDocumentEncoder(DocumentEncoder):
         return to_dicts(self.model.quantizer.documents(weights).impacts)
 
 
+def _load_queries(model: Any, device: str, runtime: str, query_encoder: str) -> Any:
+    from splare_plugins.model.builtin import BUILTIN_MODEL
+    from splare_plugins.model.queries import load_static_queries
+
+    table = None
+    if not hasattr(model, "encode_queries"):
+        table = load_static_queries(BUILTIN_MODEL if model is None else model, query_encoder)
+    return table or _load(model, device, runtime)
+
+
 def _load(model: Any, device: str, runtime: str) -> Any:
     if hasattr(model, "encode_queries"):
         return model
-    from splare_plugins.model.splare import SplareModel
+    from splare_plugins.model import SplareModel
 
     arguments = () if model is None else (model,)
     return SplareModel.from_pretrained(*arguments, device=device, runtime=runtime)

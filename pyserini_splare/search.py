@@ -81,6 +81,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--model",
         help="SPLARE model, or a file of queries encoded beforehand; by default the model that made the index",
     )
+    parser.add_argument(
+        "--query-encoder",
+        default="model",
+        help="full: the model; static: its table of tokens, without a transformer; the folder of such a table; or as "
+        "the model says",
+    )
     parser.add_argument("--output", required=True, help="run to write")
     parser.add_argument("--output-format", choices=["trec", "msmarco"], default="trec")
     parser.add_argument("--hits", type=int, default=1000, help="documents a query")
@@ -124,13 +130,14 @@ def _weights(
 def _encoded(
     options: argparse.Namespace, queries: Sequence[Query], searcher: LuceneSearcher
 ) -> list[dict[str, float]]:
-    from splare_plugins.cli.index_model import load_index_model
+    from splare_plugins.cli.index_model import load_query_encoder
     from splare_plugins.cli.options import Loading
     from splare_plugins.impacts import to_dicts
     from splare_plugins.retrieval.indexing import query_impacts
 
     loading = Loading(device=options.device, runtime=options.runtime)
-    model = load_index_model(searcher.config, options.encoder, loading, f"the index {searcher.location}")
+    what = f"the index {searcher.location}"
+    model = load_query_encoder(searcher.config, options.encoder, options.query_encoder, loading, what)
     cut: list[int] = []
     weights: list[dict[str, float]] = []
     for start in range(0, len(queries), options.batch_size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from splare_plugins.engines.base import Hits, Searcher
 from splare_plugins.engines.checks import check_k, check_width
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
+from splare_plugins.steering import Weights, steer
 
 
 class LuceneSearcher(Searcher):
@@ -71,18 +72,19 @@ class LuceneSearcher(Searcher):
             self.close()
             raise
 
-    def search(self, impacts: csr_array, k: int) -> list[Hits]:
+    def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
         """The best ``k`` documents for every query.
 
         Args:
             impacts: integers or floats, shape ``(n, width)``; weights of 0 or less are ignored.
             k: most documents per query.
+            weights: changes to latents of all queries; see :meth:`Searcher.search`.
 
         Raises:
             InputError: if ``k`` is below 1, a weight is not finite, or the model of the index has another width.
         """
         check_width(impacts, None if self.config is None else self.config.width)
-        return self.search_dicts(to_dicts(impacts), k)
+        return self.search_dicts(to_dicts(steer(impacts, weights)), k)
 
     def search_dicts(self, queries: Sequence[Mapping[str, float]], k: int) -> list[Hits]:
         """Search for queries given as terms with weights, of any vocabulary.
@@ -102,6 +104,18 @@ class LuceneSearcher(Searcher):
             return None
         raw = self._stored.document(number).get(RAW)
         return None if raw is None else str(raw)
+
+    def documents(self) -> Iterator[tuple[str, str]] | None:
+        """Id and stored JSON of every document; ``None`` for an index without stored texts."""
+        self._check()
+        if not self.num_docs or self._stored.document(0).get(RAW) is None:
+            return None
+        stored = map(self._stored.document, range(self._reader.maxDoc()))
+        return ((str(each.get(ID)), str(each.get(RAW))) for each in stored)
+
+    def num_impacts(self) -> int:
+        """Impacts of all documents together."""
+        return self.statistics()["postings"]
 
     def vector(self, docid: str) -> dict[str, int] | None:
         """The impacts of a document, from term vectors or from the ``vector`` of its stored JSON.

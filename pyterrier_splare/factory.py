@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyterrier_splare.explainer import SplareExplainer
     from pyterrier_splare.latent_rm3 import LatentRM3
     from pyterrier_splare.scorer import SplareScorer
+    from splare_plugins.steering import Weights
 
 
 class Splare(SplareSettings):
@@ -34,7 +35,7 @@ class Splare(SplareSettings):
         (splare.query_encoder() >> index.retriever()).search("how do plants make sugar")
 
     Args:
-        model: the built-in model's name, a folder, a hub id, or a loaded ``SplareModel``.
+        model: the built-in model's name, a folder, a hub id, or a loaded ``SplareModel`` or ``StaticQueryEncoder``.
         query_top_k: latents kept of a query; ``"model"`` is the model's own number, ``None`` keeps all.
         doc_top_k: likewise for a document.
         floats: give latent weights as they are instead of integer impacts.
@@ -47,6 +48,8 @@ class Splare(SplareSettings):
         dtype: of its weights; ``"auto"`` is bfloat16 on cuda and float32 elsewhere.
         runtime: what computes it on a processor: ``"torch"``, ``"openvino"``, or ``"auto"``.
         quantization: as ``SplareModel.from_pretrained`` takes it; ``"int8"`` is fast on a processor.
+        queries: what encodes queries: ``"full"``, the model; ``"static"``, its table of tokens, without torch;
+            the folder of such a table; ``"model"``, as the model says.
         revision: branch, tag or commit of a hub model.
         verbose: show progress bars.
 
@@ -93,16 +96,19 @@ class Splare(SplareSettings):
 
         return SplareScorer(self._with(settings))
 
-    def explainer(self, *, top: int = 10, **settings: Unpack[Settings]) -> SplareExplainer:
-        """Results with texts to the latents that matched; ``settings`` as those of the factory.
+    def explainer(
+        self, *, top: int = 10, weights: Weights | None = None, **settings: Unpack[Settings]
+    ) -> SplareExplainer:
+        """Results with texts to explanations; ``settings`` as those of the factory.
 
         Args:
             top: most latents listed of a result.
+            weights: latents of all queries to switch off, turn up or put in, such as ``{"f7336": 0}``.
             **settings: as those of the factory.
         """
         from pyterrier_splare.explainer import SplareExplainer
 
-        return SplareExplainer(self._with(settings), top=top)
+        return SplareExplainer(self._with(settings), top=top, weights=weights)
 
     def rm3(self, *, fb_docs: int = 10, fb_terms: int = 10, original_query_weight: float = 0.5) -> LatentRM3:
         """Results with ``query_toks`` and ``toks`` to expanded queries; see :class:`LatentRM3`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
 
 import pyterrier as pt
 from scipy.sparse import csr_array, vstack
@@ -18,6 +18,7 @@ from splare_plugins.model.builtin import BUILTIN_MODEL
 
 if TYPE_CHECKING:
     from splare_plugins.model import Encoder
+    from splare_plugins.static import StaticQueryEncoder
 
 
 class Settings(TypedDict, total=False):
@@ -33,7 +34,14 @@ class Settings(TypedDict, total=False):
     verbose: bool
 
 
-_AS_IT_IS = {"revision": None, "device": "auto", "dtype": "auto", "runtime": "auto", "quantization": "model"}
+_AS_IT_IS = {
+    "revision": None,
+    "device": "auto",
+    "dtype": "auto",
+    "runtime": "auto",
+    "quantization": "model",
+    "queries": "model",
+}
 
 
 class LazyModel:
@@ -44,7 +52,7 @@ class LazyModel:
         **options: of ``SplareModel.from_pretrained``.
     """
 
-    def __init__(self, source: str | Path | Encoder, **options: Any) -> None:
+    def __init__(self, source: str | Path | Encoder | StaticQueryEncoder, **options: Any) -> None:
         self._source = source
         self._options = options
 
@@ -52,17 +60,32 @@ class LazyModel:
     def model(self) -> Encoder:
         """The model."""
         if not isinstance(self._source, str | Path):
-            return self._source
+            # A table, if it is one, refuses documents itself.
+            return cast("Encoder", self._source)
         from splare_plugins.model import SplareModel
 
         return SplareModel.from_pretrained(self._source, **self._options)
+
+    @cached_property
+    def table(self) -> StaticQueryEncoder | None:
+        """What encodes queries in the model's place, if that is asked for; no model is loaded for it."""
+        from splare_plugins.model.queries import load_static_queries
+        from splare_plugins.static import StaticQueryEncoder
+
+        if not isinstance(self._source, str | Path):
+            return self._source if isinstance(self._source, StaticQueryEncoder) else None
+
+        query_encoder, revision = self._options["query_encoder"], self._options["revision"]
+        config = None if self._options["quantization"] == "model" else self._described
+        return load_static_queries(self._source, query_encoder, config=config, revision=revision)
 
     @property
     def config(self) -> SplareConfig:
         """Its configuration; the model is not loaded for it where a file holds it."""
         # A model that is loaded may have been calibrated since.
-        loaded = not isinstance(self._source, str | Path) or "model" in vars(self)
-        return self.model.config if loaded else self._described
+        if not isinstance(self._source, str | Path) or "model" in vars(self):
+            return self.model.config
+        return self._described if self.table is None else self.table.config
 
     @cached_property
     def _described(self) -> SplareConfig:
@@ -92,7 +115,7 @@ class SplareSettings(pt.Transformer):
 
     def __init__(
         self,
-        model: str | Path | Encoder = BUILTIN_MODEL,
+        model: str | Path | Encoder | StaticQueryEncoder = BUILTIN_MODEL,
         *,
         query_top_k: TopK = "model",
         doc_top_k: TopK = "model",
@@ -105,6 +128,7 @@ class SplareSettings(pt.Transformer):
         dtype: str = "auto",
         runtime: str = "auto",
         quantization: str | None = "model",
+        queries: str = "model",
         revision: str | None = None,
         verbose: bool = False,
     ) -> None:
@@ -118,6 +142,7 @@ class SplareSettings(pt.Transformer):
             "dtype": dtype,
             "runtime": runtime,
             "quantization": quantization,
+            "queries": queries,
         }
         if not isinstance(model, str | Path) and loading != _AS_IT_IS:
             raise InputError(f"{model} is loaded already; choose its {', '.join(_AS_IT_IS)} when loading it")
@@ -133,9 +158,10 @@ class SplareSettings(pt.Transformer):
         self.dtype = dtype
         self.runtime = runtime
         self.quantization = quantization
+        self.queries = queries
         self.revision = revision
         self.verbose = verbose
-        self._lazy = LazyModel(model, **loading)
+        self._lazy = LazyModel(model, query_encoder=loading.pop("queries"), **loading)
 
     @property
     def model(self) -> Encoder:
@@ -155,15 +181,17 @@ class SplareSettings(pt.Transformer):
             side: which of the two.
             ids: names of them, for messages.
         """
-        quantizer = None if self.floats else self._quantizer()
+        table = self._lazy.table if side == "query" else None
+        encode = (
+            table.encode if table is not None else partial(self.model.encode, tokens_per_batch=self.tokens_per_batch)
+        )
+        quantizer = None if self.floats else self._quantizer(table)
         top_k = self.query_top_k if side == "query" else self.doc_top_k
         rows = []
         with pt.tqdm(total=len(texts), desc=f"SPLARE {PLURALS[side]}", leave=False, disable=not self.verbose) as bar:
             for start in range(0, len(texts), self.batch_size):
                 window = slice(start, start + self.batch_size)
-                weights = self.model.encode(
-                    texts[window], side, top_k=top_k, tokens_per_batch=self.tokens_per_batch, on_progress=bar.update
-                )
+                weights = encode(texts[window], side, top_k=top_k, on_progress=bar.update)
                 if quantizer is not None:
                     weights = quantizer.quantize(weights, side, None if ids is None else ids[window]).impacts
                 rows.append(weights)
@@ -208,9 +236,9 @@ class SplareSettings(pt.Transformer):
     def _with(self, settings: Settings) -> Self:
         return self.apply_attributes(**settings) if settings else self
 
-    def _quantizer(self) -> Quantizer:
+    def _quantizer(self, table: StaticQueryEncoder | None) -> Quantizer:
         """The model's quantiser, asked for before hours of encoding."""
         try:
-            return self.model.quantizer
+            return (table or self.model).quantizer
         except InputError as error:
             raise InputError(f"{error}, or ask for float weights with Splare(..., floats=True)") from error

@@ -18,9 +18,19 @@ if TYPE_CHECKING:
     from splare_plugins.errors import SplareError
     from splare_plugins.impacts import Quantizer
     from splare_plugins.model.splare import SplareModel
+    from splare_plugins.static import StaticQueryEncoder, load_static
 
 __version__ = "0.1.0"
-__all__ = ["Quantizer", "SideConfig", "SplareConfig", "SplareError", "SplareModel", "__version__"]
+__all__ = [
+    "Quantizer",
+    "SideConfig",
+    "SplareConfig",
+    "SplareError",
+    "SplareModel",
+    "StaticQueryEncoder",
+    "__version__",
+    "load_static",
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -30,6 +40,8 @@ __getattr__, __dir__ = lazy_names(
         "SplareConfig": "config",
         "SplareError": "errors",
         "SplareModel": "model",
+        "StaticQueryEncoder": "static",
+        "load_static": "static",
     },
 )
 

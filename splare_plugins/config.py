@@ -23,6 +23,8 @@ INT8 = "int8"
 Side = Literal["query", "document"]
 SIDES: tuple[Side, Side] = ("query", "document")
 PLURALS: dict[Side, str] = {"query": "queries", "document": "documents"}
+FULL, STATIC = "full", "static"
+"""What encodes queries: the model itself, or a table in its folder."""
 TopK = int | None | Literal["model"]
 """Latents kept of a text: a number, ``None`` for all, ``"model"`` for the model's own number."""
 
@@ -106,6 +108,8 @@ class SplareConfig:
             without a token of its own still has an empty row.
         location: where the model was loaded from, as ``SplareModel.from_pretrained`` takes it, so that an index can
             say which model it wants; no part of the model.
+        query_encoder: what encodes queries where nothing else is asked for: ``"full"``, the model itself, or
+            ``"static"``, the table in its folder ``static``; an index takes queries of both.
         query: prompt, length, top-k and scale of queries.
         document: likewise for documents.
     """
@@ -129,6 +133,7 @@ class SplareConfig:
     norm_power: float = 0.0
     pool_all_tokens: bool = False
     location: str | None = field(default=None, compare=False)
+    query_encoder: str = field(default=FULL, compare=False)
     query: SideConfig = field(default_factory=lambda: SideConfig(top_k=40))
     document: SideConfig = field(default_factory=lambda: SideConfig(top_k=400))
 
@@ -147,6 +152,8 @@ class SplareConfig:
         values = {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
         if self.location is None:
             del values["location"]
+        if self.query_encoder == FULL:
+            del values["query_encoder"]
         return values
 
     @classmethod
@@ -164,9 +171,15 @@ class SplareConfig:
             )
         try:
             sides: dict[str, Any] = {side: SideConfig(**values.pop(side)) for side in SIDES}
-            return cls(**sides, **values)
+            config = cls(**sides, **values)
         except (KeyError, TypeError) as error:
             raise InputError(f"this SPLARE config does not have the fields of format 1: {error}") from error
+        if config.query_encoder not in (FULL, STATIC):
+            raise InputError(
+                f"the query_encoder of a model is {FULL!r} or {STATIC!r}, not {config.query_encoder!r}; correct its "
+                f"{CONFIG_FILE}"
+            )
+        return config
 
     def save(self, folder: Path) -> None:
         """Write ``splare_config.json`` into ``folder``, with the fingerprint that :meth:`load` compares."""
@@ -242,7 +255,7 @@ class SplareConfig:
         local = ["backbone"] if self.backbone_sha256 else []
         # Absent where they are off, so that fingerprints from before these options stay what they were.
         off = [key for key in ("norm_power", "pool_all_tokens", "quantization") if not values[key]]
-        for key in ["name", "revision", "head", "adapter", "location", *local, *off]:
+        for key in ["name", "revision", "head", "adapter", "location", "query_encoder", *local, *off]:
             del values[key]
         for side in SIDES:
             values[side] = {key: values[side][key] for key in ("prompt", "max_length")}

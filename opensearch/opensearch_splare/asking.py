@@ -23,6 +23,7 @@ from splare_plugins.retrieval.indexing import encode_queries
 
 if TYPE_CHECKING:  # torch
     from splare_plugins.model.encoder import Encoder
+    from splare_plugins.static import StaticQueryEncoder
 
 
 class AskedIndex(IndexHandle):
@@ -32,7 +33,7 @@ class AskedIndex(IndexHandle):
         self,
         client: OpenSearch,
         name: str,
-        model: Encoder | SplareConfig | None = None,
+        model: Encoder | StaticQueryEncoder | SplareConfig | None = None,
         *,
         form: QueryForm = "neural_sparse",
     ) -> None:
@@ -41,10 +42,22 @@ class AskedIndex(IndexHandle):
         self._model = None if isinstance(model, SplareConfig) else model
         self._preference = secrets.token_hex(8)
 
-    def _require_model(self) -> Encoder:
+    def _require_model(self) -> Encoder | StaticQueryEncoder:
         if self._model is None:
             raise InputError(f"texts need a model; open the index {self.name!r} with one: SplareIndex(..., model=...)")
         return self._model
+
+    def _require_encoder(self) -> Encoder:
+        """The model itself, for documents."""
+        from splare_plugins.static import StaticQueryEncoder
+
+        model = self._require_model()
+        if isinstance(model, StaticQueryEncoder):
+            raise InputError(
+                f"the index {self.name!r} was opened with a table for queries, and documents need "
+                f"{model.config.name} itself; open it with SplareIndex(..., model=SplareModel.from_pretrained(...))"
+            )
+        return model
 
     def _encode(self, queries: Sequence[str], top_k: TopK) -> csr_array:
         if isinstance(queries, str):

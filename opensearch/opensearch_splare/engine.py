@@ -12,6 +12,7 @@ from opensearch_splare.location import split_location
 from opensearch_splare.mapping import TEXT_FIELDS
 from opensearch_splare.writer import OpenSearchWriter
 from splare_plugins.engines.base import Hits, Searcher
+from splare_plugins.steering import Weights
 
 
 class OpenSearchSearcher(Searcher):
@@ -32,9 +33,9 @@ class OpenSearchSearcher(Searcher):
         self.config = self.index.card.config
         self.num_docs = self.index.count()
 
-    def search(self, impacts: Any, k: int) -> list[Hits]:
+    def search(self, impacts: Any, k: int, *, weights: Weights | None = None) -> list[Hits]:
         """See :meth:`Searcher.search`; impacts of queries may go up to 256."""
-        return self.index.search_impacts(impacts, k)
+        return self.index.search_impacts(impacts, k, weights=weights)
 
     def document(self, docid: str) -> str | None:
         """See :meth:`Searcher.document`."""

@@ -4,72 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opensearchpy import NotFoundError, OpenSearch
-from scipy.sparse import csr_array
 
 from opensearch_splare.mapping import TEXT_FIELDS
 from opensearch_splare.queries import Body
 from splare_plugins.corpus import Document
 from splare_plugins.errors import InputError
-from splare_plugins.impacts import latent_id, to_dicts
-from splare_plugins.retrieval.explain import Explanation, LatentMatch, explain
-
-if TYPE_CHECKING:  # torch
-    from splare_plugins.model.encoder import Encoder
+from splare_plugins.impacts import from_dicts
+from splare_plugins.retrieval.explain import Explainer, Explanation
 
 # What Lucene calls a clause: "Linear function on the splare field for the f12 feature, computed as w * S from:".
 _FEATURE = re.compile(r"Linear function on the \S+ field for the (f\d+) feature")
 
 
-def explain_hit(
-    client: OpenSearch,
-    index: str,
-    body: Body | None,
-    docid: str,
-    model: Encoder,
-    query: str,
-    impacts: csr_array,
-    top: int,
-) -> Explanation:
+def explain_hit(client: OpenSearch, index: str, body: Body | None, docid: str, explainer: Explainer) -> Explanation:
     """The contributions are the server's, of what is indexed; the words are the model's, from the stored text.
 
-    ``impacts`` are the query's, shape ``(1, width)``, and ``body`` asks for them; ``None`` if there are none.
+    ``body`` asks for the query's impacts; ``None`` if there are none.
 
     Raises:
         InputError: if there is no such document, or its text is not stored.
     """
     text = _stored_text(client, index, docid)
-    now = explain(model, query, text, top=model.config.width)
-    words = {match.term: (match.query_word, match.document_word) for match in now.matches}
     indexed: dict[str, int] = {}  # of the latents that query and document share
     if body is not None:
         answer = client.explain(index=index, id=docid, body={"query": body})
         indexed = dict(_features(answer.get("explanation", {})))
-    (asked,) = to_dicts(impacts)
-    parts = {term: asked[term] * impact for term, impact in indexed.items()}
-    score = sum(parts.values())
-    best = sorted(parts, key=lambda term: -parts[term])[:top]
-    return Explanation(
-        score=score,
-        query_latents=len(asked),
-        document_latents=now.document_latents,
-        shared_latents=len(parts),
-        matches=[
-            LatentMatch(
-                term=term,
-                name=model.head.name(latent_id(term)),
-                contribution=parts[term],
-                share=parts[term] / score,
-                query_impact=asked[term],
-                document_impact=indexed[term],
-                query_word=words.get(term, ("", ""))[0],
-                document_word=words.get(term, ("", ""))[1],
-            )
-            for term in best
-        ],
-    )
+    shared = from_dicts([indexed], explainer.impacts.shape[1])
+    return explainer(text, docid=docid, impacts=shared)
 
 
 def _stored_text(client: OpenSearch, index: str, docid: str) -> str:

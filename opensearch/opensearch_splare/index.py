@@ -14,6 +14,7 @@ from opensearch_splare.filling import IndexReport, OnError, fill_index
 from opensearch_splare.hit_explanation import explain_hit
 from opensearch_splare.mapping import TEXT_FIELDS
 from opensearch_splare.msearch import run_raw_searches, run_searches
+from opensearch_splare.payload import check_string
 from opensearch_splare.queries import (
     IMPACT_UNIT,
     Body,
@@ -28,8 +29,9 @@ from splare_plugins.corpus import Document, EncodedBatch
 from splare_plugins.engines.base import Hits
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
-from splare_plugins.retrieval.explain import Explanation
+from splare_plugins.retrieval.explain import Explainer, Explanation
 from splare_plugins.retrieval.indexing import document_batches
+from splare_plugins.steering import Weights, steer
 
 
 class SplareIndex(AskedIndex):
@@ -72,7 +74,7 @@ class SplareIndex(AskedIndex):
             InputError: for a document that cannot be indexed, two with one id, or a cluster that stays away.
             IdentityError: if the index was made with another model.
         """
-        model = self._require_model()
+        model = self._require_encoder()
         return fill_index(
             self,
             lambda rest: document_batches(model, rest, top_k=top_k, store_text=True),
@@ -105,6 +107,7 @@ class SplareIndex(AskedIndex):
         filter: Body | None = None,
         two_phase: bool = False,
         top_k: TopK = "model",
+        weights: Weights | None = None,
     ) -> list[Hits]:
         """The best documents of each query.
 
@@ -114,6 +117,8 @@ class SplareIndex(AskedIndex):
             filter: a query that hits must match.
             two_phase: find with the strong latents and rescore with all: faster, made for few hits, no longer exact.
             top_k: latents kept of a query; ``None`` keeps all.
+            weights: latents of all queries to switch off, turn up or put in; see
+                :data:`splare_plugins.steering.Weights`.
 
         Returns:
             For each query ids and scores, best first; scores are integer dot products.
@@ -122,10 +127,17 @@ class SplareIndex(AskedIndex):
             InputError: if there is no such index, or the server refuses.
             IdentityError: if the index was made with another model.
         """
-        return self.search_impacts(self._encode(queries, top_k), k, filter=filter, two_phase=two_phase)
+        impacts = self._encode(queries, top_k)
+        return self.search_impacts(impacts, k, filter=filter, two_phase=two_phase, weights=weights)
 
     def search_impacts(
-        self, impacts: csr_array, k: int = 10, *, filter: Body | None = None, two_phase: bool = False
+        self,
+        impacts: csr_array,
+        k: int = 10,
+        *,
+        filter: Body | None = None,
+        two_phase: bool = False,
+        weights: Weights | None = None,
     ) -> list[Hits]:
         """Like :meth:`search`, for queries that are impacts already: int32, shape ``(n, width)``."""
         size, pipeline = self._size(k), None
@@ -133,7 +145,7 @@ class SplareIndex(AskedIndex):
             require("the two-phase processor", self.version)
             check_two_phase_window(size)
             pipeline = two_phase_pipeline()
-        queries = self._queries(impacts, size)
+        queries = self._queries(steer(impacts, weights), size)
         bodies = [None if query is None else self._body(query, size, filter, pipeline) for query in queries]
         answers = run_searches(self.client, self.name, bodies, preference=self._preference)
         return [Hits(hits.docids, hits.scores * IMPACT_UNIT) for hits in answers]
@@ -148,11 +160,12 @@ class SplareIndex(AskedIndex):
         highlight: Sequence[str] = (),
         after: Sequence[Any] | None = None,
         top_k: TopK = "model",
+        weights: Weights | None = None,
     ) -> list[list[Body]]:
         """Like :meth:`search`, with each hit as the server gives it, but for its ``_score``, an integer dot product.
 
         Args:
-            queries: texts; ``k``, ``filter`` and ``top_k`` are as for :meth:`search`.
+            queries: texts; ``k``, ``filter``, ``top_k`` and ``weights`` are as for :meth:`search`.
             source: fields of ``_source`` to return, ``True`` for all.
             highlight: text fields in which the words of a query are marked, under ``highlight``; latents have no
                 words of their own, so a hit may have none.
@@ -165,7 +178,8 @@ class SplareIndex(AskedIndex):
             raise InputError(f"pages go through the hits of one query, not of {len(queries)}; ask for each on its own")
         size = self._size(k)
         bodies: list[Body | None] = []
-        for text, query in zip(queries, self._queries(self._encode(queries, top_k), size), strict=True):
+        impacts = steer(self._encode(queries, top_k), weights)
+        for text, query in zip(queries, self._queries(impacts, size), strict=True):
             more = hit_options(text, source=source, highlight=highlight, after=after)
             bodies.append(query and {**self._body(query, size, filter, None), **more})
         answers = run_raw_searches(self.client, self.name, bodies, preference=self._preference)
@@ -179,11 +193,12 @@ class SplareIndex(AskedIndex):
         weight: float = 0.7,
         filter: Body | None = None,
         top_k: TopK = "model",
+        weights: Weights | None = None,
     ) -> list[Hits]:
         """SPLARE and BM25 together: the scores of each are scaled to 0..1 and added.
 
         Args:
-            queries: texts; ``k``, ``filter`` and ``top_k`` are as for :meth:`search`.
+            queries: texts; ``k``, ``filter``, ``top_k`` and ``weights`` are as for :meth:`search`.
             weight: of SPLARE's score, 0..1; BM25 has the rest.
 
         Returns:
@@ -193,7 +208,8 @@ class SplareIndex(AskedIndex):
         size = self._size(k)
         pipeline = hybrid_pipeline([weight, 1 - weight])
         bodies: list[Body | None] = []
-        for text, query in zip(queries, self._queries(self._encode(queries, top_k), size), strict=True):
+        impacts = steer(self._encode(queries, top_k), weights)
+        for text, query in zip(queries, self._queries(impacts, size), strict=True):
             # By words, a document counts with its better field.
             words = {"multi_match": {"query": text, "fields": list(TEXT_FIELDS)}}
             parts = [query or {"match_none": {}}, words]
@@ -203,18 +219,19 @@ class SplareIndex(AskedIndex):
             bodies.append(self._body(hybrid(parts), size, None, pipeline))
         return run_searches(self.client, self.name, bodies, preference=self._preference)
 
-    def explain(self, query: str, docid: str, *, top: int = 10) -> Explanation:
+    def explain(self, query: str, docid: str, *, top: int = 10, weights: Weights | None = None) -> Explanation:
         """Take the score of a query's text and an indexed document apart, by what the index holds.
 
-        At most ``top`` latents are listed.
+        At most ``top`` latents are listed; ``weights`` are as for :meth:`search`.
 
         Raises:
             InputError: if there is no such document.
         """
-        model = self._require_model()
+        model = self._require_encoder()
         check_count(top, "the number of latents to list")
         self.card.require_whole_texts(self.name, "an explanation")
-        impacts = self._encode([query], "model")
-        (body,) = self._queries(impacts, 1)
+        check_string(query, "the query")
+        explainer = Explainer(model, query, top=top, weights=weights)
+        (body,) = self._queries(explainer.impacts, 1)
         with server_errors(self.client, self.name):
-            return explain_hit(self.client, self.name, body, docid, model, query, impacts, top)
+            return explain_hit(self.client, self.name, body, docid, explainer)

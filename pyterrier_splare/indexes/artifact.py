@@ -19,6 +19,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Engine, Searcher
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
+from splare_plugins.steering import Weights
 
 # Searchers of one index with different options; tuning makes many, of which each may hold the index in memory.
 _OPEN_AT_ONCE = 4
@@ -163,18 +164,21 @@ class FolderIndex(pt.Artifact, pt.Indexer):
             for row, (docno, toks) in enumerate(zip(docnos, cells, strict=True)):
                 yield {"docno": docno, "toks": toks, **{name: values[row] for name, values in texts.items()}}
 
-    def retriever(self, *, num_results: int = 1000, verbose: bool = False) -> SplareRetriever:
+    def retriever(
+        self, *, num_results: int = 1000, weights: Weights | None = None, verbose: bool = False
+    ) -> SplareRetriever:
         """Queries with ``query_toks`` to results.
 
         Args:
             num_results: most documents per query.
+            weights: latents of all queries to switch off, turn up or put in, such as ``{"f7336": 0}``.
             verbose: show a progress bar.
 
         Raises:
             IdentityError: if the index was made with another model than the one that was named.
         """
         self.require_own_model()
-        return SplareRetriever(self, num_results=num_results, verbose=verbose)
+        return SplareRetriever(self, num_results=num_results, weights=weights, verbose=verbose)
 
     def searcher(self, **options: Any) -> Searcher:
         """The open index, for sparse matrices instead of frames; opened once for all retrievers.

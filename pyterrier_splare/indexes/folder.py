@@ -23,6 +23,8 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
 from splare_plugins.engines.checks import check_batch, check_impacts, check_k
 from splare_plugins.errors import InputError
+from splare_plugins.impacts import to_dicts
+from splare_plugins.steering import Weights, steer
 
 PACKAGE_HINT = "splare-plugins[pyterrier]"
 META_VERSION = 1
@@ -183,12 +185,13 @@ class FolderSearcher(Searcher):
         self.config = SplareConfig.from_dict(config) if config else None
         self.num_docs = int(self.meta["documents"])
 
-    def search(self, impacts: csr_array, k: int) -> list[Hits]:
+    def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
         """See :meth:`Searcher.search`."""
         if not self._open:
             raise InputError(f"the searcher of {self.location} is closed; open a new one")
         check_k(k)
         check_impacts(impacts, self.config.width if self.config else None)
+        impacts = steer(impacts, weights)
         answers = [Hits([], np.zeros(0)) for _ in range(impacts.shape[0])]
         asked = np.flatnonzero(np.diff(impacts.indptr)).tolist()
         if asked and self.meta["impacts"]:
@@ -201,6 +204,23 @@ class FolderSearcher(Searcher):
         """See :meth:`Searcher.document`; an index keeps texts if ``indexer(store_text=True)`` built it."""
         found = Store(self.location).document(docid)
         return json.dumps(found) if found and "text" in found else None
+
+    def documents(self) -> Iterator[tuple[str, str]] | None:
+        """See :meth:`Searcher.documents`."""
+        store = Store(self.location)
+        if "text" not in store.fields:
+            return None
+        return ((docno, json.dumps(texts)) for docno, texts in store.all_texts())
+
+    def num_impacts(self) -> int:
+        """See :meth:`Searcher.num_impacts`."""
+        return int(self.meta["impacts"])
+
+    def vector(self, docid: str) -> dict[str, int] | None:
+        """See :meth:`Searcher.vector`; an index keeps them if ``indexer(store_vectors=True)`` built it."""
+        width = self.config.width if self.config else self.meta["width"]
+        found = Store(self.location).vector(docid, width)
+        return None if found is None else to_dicts(found)[0]
 
     def close(self) -> None:
         """See :meth:`Searcher.close`; a second time does nothing."""

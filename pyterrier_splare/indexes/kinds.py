@@ -18,6 +18,7 @@ from pyterrier_splare.indexes.terrier import TerrierEngine, TerrierSearcher
 from pyterrier_splare.indexes.wrapped import MemoryFolderEngine, MemoryFolderSearcher
 from pyterrier_splare.terrier_java import start_terrier
 from splare_plugins.errors import InputError
+from splare_plugins.steering import Weights
 
 # Settings of every indexer; all others are Seismic's.
 _INDEXER = ("batch_size", "store_text", "store_vectors", "verbose")
@@ -85,6 +86,7 @@ class PisaSplareIndex(SplareIndex):
         num_results: int = 1000,
         threads: int = 1,
         algorithm: str = ALGORITHMS[0],
+        weights: Weights | None = None,
         verbose: bool = False,
     ) -> PisaRetriever:
         """Queries with ``query_toks`` to results.
@@ -93,10 +95,13 @@ class PisaSplareIndex(SplareIndex):
             num_results: most documents per query.
             threads: queries answered at the same time.
             algorithm: one of :data:`ALGORITHMS`, which differ in speed only, or of :data:`CONJUNCTIVE`.
+            weights: latents of all queries to switch off, turn up or put in, such as ``{"f7336": 0}``.
             verbose: show a progress bar.
         """
         self.require_own_model()
-        return PisaRetriever(self, num_results=num_results, threads=threads, algorithm=algorithm, verbose=verbose)
+        return PisaRetriever(
+            self, num_results=num_results, threads=threads, algorithm=algorithm, weights=weights, verbose=verbose
+        )
 
     def native(self) -> Any:
         """The same folder as a ``pyterrier_pisa.PisaIndex``; ask it for ``.quantized(toks_scale=1.)``."""
@@ -175,6 +180,7 @@ class SeismicSplareIndex(SplareIndex):
         query_cut: int | None = None,
         heap_factor: float | None = None,
         threads: int = 1,
+        weights: Weights | None = None,
         verbose: bool = False,
     ) -> SeismicRetriever:
         """Queries with ``query_toks`` to results.
@@ -186,6 +192,7 @@ class SeismicSplareIndex(SplareIndex):
             heap_factor: clusters that promise less than this share of the worst hit so far are skipped: 0 skips
                 none; instead of the preset's.
             threads: queries answered at the same time.
+            weights: latents of all queries to switch off, turn up or put in, such as ``{"f7336": 0}``.
             verbose: show a progress bar.
         """
         self.require_own_model()
@@ -196,6 +203,7 @@ class SeismicSplareIndex(SplareIndex):
             query_cut=query_cut,
             heap_factor=heap_factor,
             threads=threads,
+            weights=weights,
             verbose=verbose,
         )
 
@@ -242,17 +250,25 @@ class MemorySplareIndex(SplareIndex):
             path = Path(self._temporary.name) / "index"
         super().__init__(path, model=model, overwrite=overwrite)
 
-    def retriever(self, *, num_results: int = 1000, device: str = "cpu", verbose: bool = False) -> MemoryRetriever:
+    def retriever(
+        self,
+        *,
+        num_results: int = 1000,
+        device: str = "cpu",
+        weights: Weights | None = None,
+        verbose: bool = False,
+    ) -> MemoryRetriever:
         """Queries with ``query_toks`` to results.
 
         Args:
             num_results: most documents per query.
             device: where they are looked for: ``"cpu"``, ``"cuda"``, another device of torch, or ``"auto"``; the
                 results are the same.
+            weights: latents of all queries to switch off, turn up or put in, such as ``{"f7336": 0}``.
             verbose: show a progress bar.
         """
         self.require_own_model()
-        return MemoryRetriever(self, num_results=num_results, device=device, verbose=verbose)
+        return MemoryRetriever(self, num_results=num_results, device=device, weights=weights, verbose=verbose)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._temporary is not None:

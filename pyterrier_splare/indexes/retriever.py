@@ -17,6 +17,7 @@ from splare_plugins.engines.base import Hits, Searcher
 from splare_plugins.engines.checks import check_k
 from splare_plugins.errors import InputError
 from splare_plugins.retrieval.indexing import search_queries
+from splare_plugins.steering import Weights
 
 
 class Source(Protocol):
@@ -52,6 +53,7 @@ class SplareRetriever(pt.Transformer):
     Args:
         index: the index to search; opened when the first query comes.
         num_results: most documents per query.
+        weights: latents of all queries to switch off, turn up or put in; see :data:`splare_plugins.steering.Weights`.
         verbose: show a progress bar.
 
     Raises:
@@ -64,9 +66,12 @@ class SplareRetriever(pt.Transformer):
     # Attributes that are options of the back end's searcher, unless they are None.
     _options: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, index: Source, *, num_results: int = 1000, verbose: bool = False) -> None:
+    def __init__(
+        self, index: Source, *, num_results: int = 1000, weights: Weights | None = None, verbose: bool = False
+    ) -> None:
         self.index = index
         self.num_results = num_results
+        self.weights = weights
         self.verbose = verbose
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -115,11 +120,15 @@ class SplareRetriever(pt.Transformer):
         impacts = query_impacts(queries, self.index)
         searcher = self.index.searcher(**self.options)
         with pt.tqdm(total=len(qids), desc=repr(self.index), unit="q", disable=not self.verbose) as bar:
-            run = search_queries(searcher, qids, impacts, self.num_results, on_progress=bar.update)
+            run = search_queries(
+                searcher, qids, impacts, self.num_results, weights=self.weights, on_progress=bar.update
+            )
         return list(run.values())
 
     def __repr__(self) -> str:
         settings = {"num_results": self.num_results, **self.options}
+        if self.weights:
+            settings["weights"] = dict(self.weights)
         return f"{self.index!r}.retriever({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
 
@@ -157,9 +166,10 @@ class PisaRetriever(SplareRetriever):
         num_results: int = 1000,
         threads: int = 1,
         algorithm: str = pisa.ALGORITHMS[0],
+        weights: Weights | None = None,
         verbose: bool = False,
     ) -> None:
-        super().__init__(index, num_results=num_results, verbose=verbose)
+        super().__init__(index, num_results=num_results, weights=weights, verbose=verbose)
         self.threads = threads
         self.algorithm = algorithm
 
@@ -174,8 +184,16 @@ class MemoryRetriever(SplareRetriever):
 
     _options = ("device",)
 
-    def __init__(self, index: Source, *, num_results: int = 1000, device: str = "cpu", verbose: bool = False) -> None:
-        super().__init__(index, num_results=num_results, verbose=verbose)
+    def __init__(
+        self,
+        index: Source,
+        *,
+        num_results: int = 1000,
+        device: str = "cpu",
+        weights: Weights | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(index, num_results=num_results, weights=weights, verbose=verbose)
         self.device = device
 
 
@@ -193,9 +211,10 @@ class SeismicRetriever(SplareRetriever):
         query_cut: int | None = None,
         heap_factor: float | None = None,
         threads: int = 1,
+        weights: Weights | None = None,
         verbose: bool = False,
     ) -> None:
-        super().__init__(index, num_results=num_results, verbose=verbose)
+        super().__init__(index, num_results=num_results, weights=weights, verbose=verbose)
         self.preset = preset
         self.query_cut = query_cut
         self.heap_factor = heap_factor

@@ -121,6 +121,18 @@ class Store:
         """Impacts, int32, shape ``(len(docnos), width)``."""
         return _matrix(self._table.select([_LATENTS, _IMPACTS]).take(self._rows(docnos)), width)
 
+    def all_texts(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Docno and texts of every document."""
+        for batch in self._table.to_batches():
+            columns = [batch[_FIELD + name].to_pylist() for name in self.fields]
+            for docno, *texts in zip(batch[_DOCNO].to_pylist(), *columns, strict=True):
+                yield docno, dict(zip(self.fields, texts, strict=True))
+
+    def vector(self, docno: str, width: int) -> csr_array | None:
+        """Impacts of a document, shape ``(1, width)``; ``None`` if none are kept, or there is no such document."""
+        kept = _IMPACTS in self._table.column_names and docno in self._numbers
+        return self.vectors([docno], width) if kept else None
+
     def batches(self, width: int) -> Iterator[tuple[list[str], csr_array, dict[str, list[str]]]]:
         """All documents in the order in which they were indexed: docnos, impacts and texts."""
         for batch in self._table.to_batches():

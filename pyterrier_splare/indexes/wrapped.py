@@ -75,6 +75,11 @@ class WrappedSearcher(FolderSearcher):
         super().__init__(location)
         self._inner = self.inner().searcher(str(location), **options)
 
+    def vector(self, docid: str) -> dict[str, int] | None:
+        """See :meth:`Searcher.vector`."""
+        own = self._inner.vector(docid)
+        return super().vector(docid) if own is None else dict(own)
+
     def close(self) -> None:
         """See :meth:`Searcher.close`."""
         super().close()

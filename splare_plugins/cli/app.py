@@ -27,6 +27,7 @@ from splare_plugins.cli.export import export
 from splare_plugins.cli.fuse import fuse
 from splare_plugins.cli.index import index
 from splare_plugins.cli.inspect import inspect
+from splare_plugins.cli.labels import labels
 from splare_plugins.cli.sae import sae
 from splare_plugins.cli.search import search
 from splare_plugins.cli.serve import serve
@@ -53,6 +54,7 @@ for command in VERBS:
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(experiment, name="experiment")
+app.add_typer(labels, name="labels")
 app.add_typer(sae, name="sae")
 app.add_typer(train, name="train")
 # What adapters bring: commands under `splare index`, and groups of their own.
@@ -103,6 +105,12 @@ def main(arguments: list[str] | None = None) -> None:
         package = (error.name or "").partition(".")[0]
         if debug or package == "splare_plugins":
             raise
+        if package in ("torch", "transformers", "peft"):
+            _fail(
+                "encoding by a model needs torch, transformers and peft, and not all of them are installed; run pip "
+                "install 'splare-plugins[encode]', or search with --query-encoder static, which needs none",
+                2,
+            )
         missing = f"the package {package}, which is not installed" if package else f"a missing package ({error})"
         _fail(f"this needs {missing}; `splare doctor` lists the missing extras", 2)
     except BrokenPipeError:

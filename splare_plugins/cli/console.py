@@ -68,6 +68,11 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
         yield advance
 
 
+def warn(message: str) -> None:
+    """A line on stderr about what is likely not meant."""
+    console.print(Text.assemble(("warning:", "yellow"), " ", message), highlight=False, soft_wrap=True)
+
+
 def print_json(values: Any) -> None:
     """One line of JSON on standard output."""
     typer.echo(json.dumps(values, ensure_ascii=False))

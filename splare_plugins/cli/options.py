@@ -31,6 +31,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 TopKOption = Annotated[
     str, typer.Option("--top-k", help="Latents kept of a text: a number, 'model' for the model's own, 'none' for all.")
 ]
+Steer = Annotated[
+    str,
+    typer.Option(
+        "--steer",
+        help="Change latents of the query: f7336=0 switches one off, f2499=2 doubles it, f12=@80 puts it in with that "
+        "impact; parted by commas.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
 
 

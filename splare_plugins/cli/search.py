@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.index_model import FULL, IndexModel, load_index_model, load_static_encoder
+from splare_plugins.cli.index_model import IndexModel, QueryEncoderOption, load_query_encoder
 from splare_plugins.cli.options import (
     Json,
     Loading,
     QueryFields,
+    Steer,
     TopKOption,
     expand_options,
     parse_settings,
@@ -20,9 +21,6 @@ from splare_plugins.cli.options import (
 )
 from splare_plugins.cli.places import engine_of, hidden, require_index
 from splare_plugins.errors import InputError
-
-if TYPE_CHECKING:
-    from splare_plugins.retrieval.batches import QueryEncoder
 
 
 class QueryForm(StrEnum):
@@ -65,13 +63,7 @@ def search(
     ca_certs: Annotated[Path | None, typer.Option(help="OpenSearch: PEM file of certificates to trust.")] = None,
     aws_region: Annotated[str | None, typer.Option(help="OpenSearch: sign requests for AWS in this region.")] = None,
     model: IndexModel = None,
-    query_encoder: Annotated[
-        str,
-        typer.Option(
-            help="full; static: the table of `splare train static` in the model's folder, without a transformer; or "
-            "the folder of such a table."
-        ),
-    ] = FULL,
+    query_encoder: QueryEncoderOption = "model",
     engine: Annotated[
         str | None,
         typer.Option(help="Engine that the index was made with.", show_default="told by the index"),
@@ -87,6 +79,7 @@ def search(
         bool, typer.Option("--remove-query", help="Leave out the document with the query's id (ArguAna, Quora).")
     ] = False,
     top_k: TopKOption = "model",
+    steering: Steer = "",
     tag: Annotated[str, typer.Option(help="Name of the run, its last column.")] = "splare",
     as_json: Json = False,
 ) -> None:
@@ -97,18 +90,19 @@ def search(
     """
     import time
 
-    from splare_plugins.cli.console import progress, report
+    from splare_plugins.cli.console import progress, report, warn
     from splare_plugins.corpus import ReadCounts, read_queries, write_run
     from splare_plugins.engines import get_engine
     from splare_plugins.machine.folders import require_no_input
     from splare_plugins.retrieval.indexing import most_left_out, query_impacts, search_queries, without_left_out
+    from splare_plugins.steering import parse_steering, without_effect
 
     if output.is_dir():
         raise InputError(f"{output} is a folder; name the file of the run, such as {output / 'run.trec'}")
     require_no_input(output, queries)
     if name is None and Path(index).is_dir() and output.resolve().is_relative_to(Path(index).resolve()):
         raise InputError(f"{output} lies in the index {index}, where only its own files belong; choose another place")
-    kept, counts, cut = parse_top_k(top_k), ReadCounts(), list[int]()
+    kept, counts, cut, weights = parse_top_k(top_k), ReadCounts(), list[int](), parse_steering(steering)
     asked = read_queries(queries, counts=counts, fields=fields.names)
     if url is not None and name is None:
         raise InputError("--url names a cluster and wants --index, the name of the index there")
@@ -129,18 +123,9 @@ def search(
         raise InputError(
             f"--form, --ca-certs and --aws-region are for OpenSearch, and the engine is {engine}; omit them"
         )
-    if query_encoder != FULL and loading != Loading():
-        raise InputError(
-            "a static query encoder is a table and no model is loaded; omit --device, --dtype, --runtime, --attention "
-            "and --quantize, or --query-encoder"
-        )
     shown = name or hidden(index)
     with get_engine(engine).searcher(index, **options, **settings) as searcher:
-        what = f"the index at {shown}"
-        if query_encoder == FULL:
-            loaded: QueryEncoder = load_index_model(searcher.config, model, loading, what)
-        else:
-            loaded = load_static_encoder(searcher.config, model, query_encoder, what)
+        loaded = load_query_encoder(searcher.config, model, query_encoder, loading, f"the index at {shown}")
         begin = time.perf_counter()
 
         with progress("encoding queries", len(asked)) as advance:
@@ -148,7 +133,8 @@ def search(
         encoded = time.perf_counter()
         with progress("searching", len(asked)) as advance:
             depth = k + most_left_out(asked, remove_query=remove_query)
-            run = search_queries(searcher, [query.qid for query in asked], impacts, depth, on_progress=advance)
+            qids = [query.qid for query in asked]
+            run = search_queries(searcher, qids, impacts, depth, weights=weights, on_progress=advance)
         searched = time.perf_counter()
     run = without_left_out(run, asked, k, remove_query=remove_query)
     write_run(output, run, tag)
@@ -161,4 +147,6 @@ def search(
         "encoding_seconds": round(encoded - begin, 3),
         "search_seconds": round(searched - encoded, 3),
     }
+    if idle := without_effect(impacts, weights):
+        warn(f"no query has {', '.join(idle)}, so this part of --steer changes nothing; @80 would put a latent in")
     report(f"run written to {output}", facts, as_json=as_json)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from splare_plugins.cli.index_model import IndexModel, load_index_model
+from splare_plugins.cli.index_model import IndexModel, QueryEncoderOption, load_query_encoder
 from splare_plugins.cli.options import Json, Loading, QueryFields, expand_options
 from splare_plugins.errors import InputError, splare_command
 
@@ -35,6 +35,7 @@ def tune(
         typer.Option(min=1, help="Try queries of so many latents; may be repeated.", show_default="by the engine"),
     ] = None,
     model: IndexModel = None,
+    query_encoder: QueryEncoderOption = "model",
     engine: Annotated[
         str | None,
         typer.Option(help="Engine that the index was made with.", show_default="told by the index"),
@@ -59,7 +60,7 @@ def tune(
     asked = asked[:: -(-len(asked) // sample)] if asked else asked
     chosen = get_engine(engine or engine_of(index))
     with chosen.searcher(index) as searcher:
-        loaded = load_index_model(searcher.config, model, loading, f"the index at {hidden(index)}")
+        loaded = load_query_encoder(searcher.config, model, query_encoder, loading, f"the index at {hidden(index)}")
     impacts = query_impacts(loaded, asked)
     with progress("trying settings") as advance:
         trials = tune(chosen, index, impacts, k=k, cuts=cut, on_progress=advance)

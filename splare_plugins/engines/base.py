@@ -7,7 +7,7 @@ with the largest integer dot products. ``tests/contract`` is the suite that hold
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import signature
 from types import TracebackType
@@ -20,6 +20,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine import Progress
 from splare_plugins.machine.ids import DistinctIds
+from splare_plugins.steering import Weights
 
 
 class Hits(NamedTuple):
@@ -92,22 +93,26 @@ class Searcher(ABC):
     Attributes:
         config: the model that made the index, or ``None`` for vectors of unknown origin.
         num_docs: documents in the index, those without any impact included.
+        narrows: whether :meth:`narrowed` gives anything.
     """
 
     config: SplareConfig | None
     num_docs: int
+    narrows: bool = False
 
     @abstractmethod
-    def search(self, impacts: csr_array, k: int) -> list[Hits]:
+    def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
         """The best ``k`` documents for every query.
 
         Args:
             impacts: int32, shape ``(n, width)``; an empty row gets no hits.
             k: most documents per query, >= 1. Only documents with a positive score are returned; the order
                 within a tie is the engine's, but stable.
+            weights: changes to latents of all queries, made before they are asked: see :func:`steer`.
 
         Raises:
-            InputError: if ``k`` is below 1, or the queries are over another number of latents than ``config`` says.
+            InputError: if ``k`` is below 1, the queries are over another number of latents than ``config`` says, or
+                a weight names a latent that there is not or cannot be one.
         """
 
     def document(self, docid: str) -> str | None:
@@ -116,6 +121,30 @@ class Searcher(ABC):
         Returns:
             ``None`` if there is no such document, the index keeps no texts, or the engine does not give them.
         """
+        return None
+
+    def vector(self, docid: str) -> Mapping[str, int] | None:
+        """What is indexed of a document: impacts by pseudo-term.
+
+        Returns:
+            ``None`` if there is no such document, or the engine does not give them.
+        """
+        return None
+
+    def documents(self) -> Iterator[tuple[str, str]] | None:
+        """Id and stored JSON of every document, as :meth:`document` gives it; ``None`` where the engine cannot."""
+        return None
+
+    def document_frequency(self, term: str) -> int | None:
+        """In how many documents a pseudo-term occurs; ``None`` where the engine does not tell."""
+        return None
+
+    def num_impacts(self) -> int | None:
+        """Impacts of all documents together; ``None`` where the engine does not tell."""
+        return None
+
+    def narrowed(self, top_k: int) -> Searcher | None:
+        """The same index with the ``top_k`` largest impacts of each document; ``None`` where that takes a new one."""
         return None
 
     @abstractmethod

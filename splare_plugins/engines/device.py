@@ -88,6 +88,24 @@ class DeviceProduct:
             for own, numbers in zip(scores, documents, strict=True):
                 yield numbers[own > 0], own[own > 0]
 
+    def row(self, document: int) -> tuple[np.ndarray, np.ndarray]:
+        """Latents and impacts of a document."""
+        for block in self._blocks:
+            if document < len(block):
+                start, end = block.crow_indices()[document : document + 2].tolist()
+                latents, impacts = block.col_indices()[start:end], block.values()[start:end]
+                return latents.cpu().numpy(), impacts.cpu().numpy().astype(np.int64)
+            document -= len(block)
+        raise IndexError(document)
+
+    def frequency(self, latent: int) -> int:
+        """How many documents have a latent."""
+        return sum(int((block.col_indices() == latent).sum()) for block in self._blocks)
+
+    def size(self) -> int:
+        """Impacts of all documents."""
+        return sum(block.values().numel() for block in self._blocks)
+
     @property
     def _lowest(self) -> int:
         return (1 << self._bits) - 1

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +20,9 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.engines.base import Hits, IndexWriter, Searcher
 from splare_plugins.engines.checks import check_batch, check_impacts, check_k
 from splare_plugins.errors import InputError
+from splare_plugins.impacts import keep_largest, latent_id, latent_term
 from splare_plugins.machine.files import replacing
+from splare_plugins.steering import Weights, steer
 
 if TYPE_CHECKING:
     import torch
@@ -143,17 +146,46 @@ class MemorySearcher(Searcher):
         self.config = SplareConfig.from_dict(card["config"]) if card["config"] else None
         self.num_docs, self._width = matrix.shape
         self._product: _Product | None = _product(matrix, device)
+        self.narrows = isinstance(self._product, _HostProduct)
 
-    def search(self, impacts: csr_array, k: int) -> list[Hits]:
+    def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
         """See :meth:`Searcher.search`."""
         check_k(k)
         check_impacts(impacts, self._width)
-        if self._product is None:
-            raise InputError("this index was closed; open it again")
         return [
             Hits([self._docids[document] for document in documents], scores.astype(float))
-            for documents, scores in self._product.best(impacts, k)
+            for documents, scores in self._opened.best(steer(impacts, weights), k)
         ]
+
+    def vector(self, docid: str) -> dict[str, int] | None:
+        """See :meth:`Searcher.vector`."""
+        try:
+            latents, impacts = self._opened.row(self._docids.index(docid))
+        except ValueError:
+            return None
+        return {latent_term(latent): impact for latent, impact in zip(latents.tolist(), impacts.tolist(), strict=True)}
+
+    def document_frequency(self, term: str) -> int:
+        """See :meth:`Searcher.document_frequency`."""
+        return self._opened.frequency(latent_id(term))
+
+    def num_impacts(self) -> int:
+        """See :meth:`Searcher.num_impacts`."""
+        return self._opened.size()
+
+    def narrowed(self, top_k: int) -> MemorySearcher | None:
+        """See :meth:`Searcher.narrowed`; takes as much memory as the index, and not on a GPU."""
+        if not isinstance(self._opened, _HostProduct):
+            return None
+        smaller = copy(self)
+        smaller._product = self._opened.narrowed(top_k)
+        return smaller
+
+    @property
+    def _opened(self) -> _Product:
+        if self._product is None:
+            raise InputError("this index was closed; open it again")
+        return self._product
 
     def close(self) -> None:
         """Release the index."""
@@ -163,6 +195,15 @@ class MemorySearcher(Searcher):
 class _Product(Protocol):
     def best(self, queries: csr_array, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each query the numbers of its best ``k`` documents, and their scores."""
+
+    def row(self, document: int) -> tuple[np.ndarray, np.ndarray]:
+        """Latents and impacts of a document."""
+
+    def frequency(self, latent: int) -> int:
+        """How many documents have a latent."""
+
+    def size(self) -> int:
+        """Impacts of all documents."""
 
 
 def _product(documents: csr_array, device: str | torch.device) -> _Product:
@@ -186,6 +227,20 @@ class _HostProduct:
             for start, end in pairwise(scores.indptr.tolist()):
                 best = _best(scores.data[start:end], k)
                 yield scores.indices[start:end][best], scores.data[start:end][best]
+
+    def row(self, document: int) -> tuple[np.ndarray, np.ndarray]:
+        column = self._latents_by_document[:, [document]].tocoo()
+        return column.coords[0], column.data
+
+    def frequency(self, latent: int) -> int:
+        start, end = self._latents_by_document.indptr[latent : latent + 2].tolist()
+        return int(end - start)
+
+    def size(self) -> int:
+        return int(self._latents_by_document.nnz)
+
+    def narrowed(self, top_k: int) -> _HostProduct:
+        return _HostProduct(keep_largest(csr_array(self._latents_by_document.T.tocsr()), top_k))
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:

@@ -20,7 +20,7 @@ _BUDGETS = ("query_top_k", "document_top_k")
 _TAKES: dict[str, tuple[str, ...]] = {
     "bm25": (),
     "dense": ("model",),
-    "splare": ("model", *_BUDGETS, "bits"),
+    "splare": ("model", "query_encoder", *_BUDGETS, "bits"),
     "splade": ("model", *_BUDGETS, "bits"),
     "fused": ("of", "method", "weights"),
     "rerank": ("of", "by", "depth", "model"),
@@ -28,7 +28,7 @@ _TAKES: dict[str, tuple[str, ...]] = {
 _TAKES_BY: dict[str, tuple[str, ...]] = {
     "cross": ("batch", "max_length"),
     "dense": (),
-    "splare": (*_BUDGETS, "bits"),
+    "splare": ("query_encoder", *_BUDGETS, "bits"),
     "splade": (*_BUDGETS, "bits"),
 }
 # Kinds that have no model of their own.
@@ -49,6 +49,8 @@ class SystemSettings:
             ``fused`` the runs of systems above it; ``rerank`` the first documents of one system above it, ranked anew.
         model: built-in name, folder or hub id; the built-in one if left out, which ``splade`` and a cross-encoder
             cannot.
+        query_encoder: of ``splare``: ``full``, the model; ``static``, its table of tokens; the folder of such a table;
+            ``model``, as the model says.
         query_top_k: latents kept of a query: a number, ``model`` for the model's own, ``null`` for all.
         document_top_k: likewise of a document.
         bits: of an impact, on both sides; fewer than 8 make the scale coarser.
@@ -64,6 +66,7 @@ class SystemSettings:
     name: str
     kind: Kind
     model: str | None = None
+    query_encoder: str = "model"
     query_top_k: int | Literal["model"] | None = "model"
     document_top_k: int | Literal["model"] | None = "model"
     bits: int = _MOST_BITS

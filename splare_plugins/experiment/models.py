@@ -25,6 +25,7 @@ def open_models(config: ExperimentConfig, folder: Path, steps: Steps) -> dict[st
             if name not in models:
                 models[name] = Encodings(name, config, folder, steps)
             known = replace(models[name].config, location=name)
+            models[name].table(system.query_encoder)  # refuses one that is missing or another model's
             if system.way == "dense":
                 require_dense(known)
             else:

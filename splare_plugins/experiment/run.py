@@ -198,6 +198,8 @@ class _Work:
         if system.way in ("dense", "splare", "splade"):
             encodings = self._models[system.model_name]
             parts.append(encodings.key)
+            if encodings.table(system.query_encoder) is not None:
+                parts.append(encodings.query_key(system.query_encoder))
             if system.way != "dense":
                 budgets = (query_budget(system, encodings.config), document_budget(system, encodings.config))
                 parts += [self._config.engine, *budgets, encodings.most]

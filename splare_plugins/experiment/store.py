@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array, load_npz, save_npz
 
-from splare_plugins.config import Side, SplareConfig
+from splare_plugins.config import FULL, Side, SplareConfig
 from splare_plugins.corpus import EncodedFolder
 from splare_plugins.experiment.collection import Collection
 from splare_plugins.experiment.config import ExperimentConfig, SystemSettings
 from splare_plugins.machine import Progress
 from splare_plugins.machine.files import replacing
 from splare_plugins.model.find import lasting_name
+from splare_plugins.model.queries import load_static_queries
 
 if TYPE_CHECKING:
     from splare_plugins.model.encoder import Encoder
+    from splare_plugins.static import StaticQueryEncoder
 
 Steps = Callable[[str], Progress]
 """Is told what begins, and gives what is told of its progress."""
@@ -48,6 +50,7 @@ class Encodings:
         self._settings = config
         self._folder = folder
         self._steps = steps
+        self._tables: dict[str, StaticQueryEncoder | None] = {}
         self.most = _most(name, config, self.config)
 
     @cached_property
@@ -64,7 +67,7 @@ class Encodings:
 
         settings = self._settings
         model = SplareModel.from_pretrained(
-            self.name, device=settings.device, dtype=settings.dtype, runtime=settings.runtime
+            self.name, device=settings.device, dtype=settings.dtype, runtime=settings.runtime, query_encoder=FULL
         )
         model.config = replace(model.config, location=lasting_name(self.name))
         return model
@@ -93,13 +96,26 @@ class Encodings:
             )
         return EncodedFolder(folder)
 
-    def queries(self, collection: Collection) -> csr_array:
+    def table(self, query_encoder: str) -> StaticQueryEncoder | None:
+        """What encodes queries in the model's place, if that is asked for."""
+        if query_encoder not in self._tables:
+            known = replace(self.config, location=self.name)
+            self._tables[query_encoder] = load_static_queries(self.name, query_encoder, config=known)
+        return self._tables[query_encoder]
+
+    def query_key(self, query_encoder: str) -> str:
+        """Tells what encodes queries, as :attr:`key` tells what encodes documents."""
+        table = self.table(query_encoder)
+        return self.key if table is None else f"{self.config.index_fingerprint()}-static-{table.fingerprint}"
+
+    def queries(self, collection: Collection, query_encoder: str = "model") -> csr_array:
         """Weights of queries, all of them."""
-        path = self._folder / f"{self.key}-{collection.asked}-queries.npz"
+        path = self._folder / f"{self.query_key(query_encoder)}-{collection.asked}-queries.npz"
         if not path.is_file():
             advance = self._steps(f"{self.name} encodes the queries of {collection.name}")
             texts = [query.text for query in collection.queries]
-            made = self.model.encode_queries(texts, top_k=None, on_progress=advance)
+            encoder = self.table(query_encoder) or self.model
+            made = encoder.encode_queries(texts, top_k=None, on_progress=advance)
             with replacing(path) as beside, beside.open("wb") as stream:
                 save_npz(stream, made)
         return csr_array(load_npz(path))

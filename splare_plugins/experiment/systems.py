@@ -136,7 +136,7 @@ def fused(system: SystemSettings, runs: Sequence[Mapping[str, Hits]], depth: int
 
 def query_impacts(system: SystemSettings, encodings: Encodings, collection: Collection) -> csr_array:
     """Queries cut to the system's budget, one a row."""
-    weights = keep_largest(encodings.queries(collection), query_budget(system, encodings.config))
+    weights = keep_largest(encodings.queries(collection, system.query_encoder), query_budget(system, encodings.config))
     qids = [query.qid for query in collection.queries]
     return with_bits(Quantizer.from_config(encodings.config).queries(weights, qids).impacts, system.bits)
 

@@ -9,6 +9,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+# A wide head has 100,000 values a token.
+_TOKENS_AT_ONCE = 64
+
 
 class Head(nn.Module, ABC):
     """Token states in, latent weights out.
@@ -59,17 +62,18 @@ class Head(nn.Module, ABC):
     def activate(self, pooled: Tensor) -> Tensor:
         """Latent weights of texts from the maxima of their tokens' :meth:`token_values`, shape ``[texts, width]``."""
 
-    @abstractmethod
-    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:
-        """The token of one text on which each of ``latents`` reached its pooled value.
+    def token_weights(self, states: Tensor, latents: Tensor) -> Tensor:
+        """What each token alone would give of ``latents``: a text has the largest of its tokens.
 
         Args:
-            states: the text's kept tokens, shape ``[tokens, state_size]``.
+            states: the kept tokens of a text, shape ``[tokens, state_size]``.
             latents: latent ids, shape ``[n]``.
 
         Returns:
-            Token positions, shape ``[n]``.
+            Non-negative, shape ``[tokens, n]``.
         """
+        parts = states.to(self.W.dtype).split(_TOKENS_AT_ONCE)
+        return torch.cat([self.activate(self.token_values(part))[:, latents] for part in parts])
 
     @abstractmethod
     def name(self, latent: int) -> str:

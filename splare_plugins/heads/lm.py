@@ -83,9 +83,6 @@ class LanguageModelHead(Head):
             logits, bias = self.softcap * torch.tanh((logits + bias) / self.softcap), zero
         return activate(logits, bias, zero)
 
-    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:  # noqa: D102
-        return (self.transform(states) @ self.W[latents].T).argmax(0)
-
     def name(self, latent: int) -> str:  # noqa: D102
         return self.tokens[latent] if latent < len(self.tokens) else latent_term(latent)
 

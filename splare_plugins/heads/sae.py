@@ -16,11 +16,10 @@ from torch.nn import functional
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
-from splare_plugins.heads.labels import LABELS, Label, read_labels, write_labels
+from splare_plugins.heads.labels import IDENTITY, LABELS, Label, about_labels, read_labels, write_labels
 from splare_plugins.heads.record import read_record, require_finite, write_record
 from splare_plugins.impacts import latent_term
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
-from splare_plugins.pooling.chunked import argmax_tokens
 
 
 class SparseAutoencoder(Head):
@@ -33,6 +32,9 @@ class SparseAutoencoder(Head):
         k: keep only the ``k`` largest latents of each token (TopK SAEs), exactly; ``None`` keeps all.
         card: where the SAE comes from: source, sha256, licence, layer, scale; kept as JSON beside the tensors.
         labels: what latents stand for, where somebody found out; kept as a table beside the tensors.
+
+    Attributes:
+        labels_of: the model for which the labels were made, by its identity; they are not taken along to another.
     """
 
     kind = "sae"
@@ -63,6 +65,7 @@ class SparseAutoencoder(Head):
         self.k = k
         self.card = dict(card or {})
         self.labels = dict(labels or {})
+        self.labels_of: str | None = None
 
     def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:  # noqa: D102
         if self.k is None:
@@ -80,18 +83,14 @@ class SparseAutoencoder(Head):
         # A TopK has its bias in what it compares.
         return activate(pooled, self.b if self.k is None else torch.zeros_like(self.b), self.theta)
 
-    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:  # noqa: D102
-        offsets = torch.tensor([0, len(states)], device=states.device)
-        keep = torch.ones(len(states), dtype=torch.bool, device=states.device)
-        if self.k is None:
-            rows = self.W[latents]
-            return argmax_tokens(states, rows, sae_max_pool(states, rows, offsets, keep)[0])
-        pooled = topk_max_pool(states, self.W, self.b, self.k, offsets, keep)[0, latents]
-        return argmax_tokens(states, self.W[latents], pooled, self.b[latents])
-
     def name(self, latent: int) -> str:  # noqa: D102
         label = self.labels.get(latent)
         return latent_term(latent) if label is None else label.text
+
+    @property
+    def lasting_labels(self) -> dict[int, Label]:
+        """The labels that hold for this SAE in any model."""
+        return self.labels if self.labels_of is None else {}
 
     def calibrated(self, center: Tensor, gain: Tensor) -> SparseAutoencoder:
         """The same SAE with ``z`` replaced by ``gain * (z - center)``, folded into the record.
@@ -109,11 +108,11 @@ class SparseAutoencoder(Head):
         if self.k is not None or bool(self.theta.any()):
             raise InputError("only a plain ReLU SAE can be calibrated per latent")
         b = (self.b - center) * gain
-        return SparseAutoencoder(self.W * gain[:, None], b, card=self.card, labels=self.labels)
+        return SparseAutoencoder(self.W * gain[:, None], b, card=self.card, labels=self.lasting_labels)
 
     def save(self, folder: Path) -> str:  # noqa: D102
-        if self.labels:
-            write_labels(folder / LABELS, self.labels)
+        if self.lasting_labels:
+            write_labels(folder / LABELS, self.lasting_labels)
         card = {**self.card, "kind": self.kind, "width": self.width, "state_size": self.state_size, "k": self.k}
         return write_record(folder, {"W": self.W, "b": self.b, "theta": self.theta}, card)
 
@@ -127,4 +126,5 @@ class SparseAutoencoder(Head):
         )
         if (folder / LABELS).is_file():
             head.labels = read_labels(folder / LABELS, head.width)
+            head.labels_of = about_labels(folder / LABELS).get(IDENTITY)
         return head

@@ -34,8 +34,9 @@ def lazy_names(
             return getattr(import_module(f".{homes[name]}", package), name)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] in needs:
+                are = "are" if " and " in project else "is"
                 raise MissingPartError(
-                    f"{name} needs {project}, which is not installed; run pip install 'splare-plugins[{extra}]'"
+                    f"{name} needs {project}, which {are} not installed; run pip install 'splare-plugins[{extra}]'"
                 ) from error
             raise
 

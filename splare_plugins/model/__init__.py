@@ -16,4 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "SplareModel", "StModel"]
 
-__getattr__, __dir__ = lazy_names(__name__, {"Encoder": "encoder", "SplareModel": "splare", "StModel": "st_model"})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {"Encoder": "encoder", "SplareModel": "splare", "StModel": "st_model"},
+    needs=("torch", "transformers", "peft"),
+    project="torch and transformers",
+    extra="encode",
+)

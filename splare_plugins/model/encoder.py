@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,13 +16,17 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from splare_plugins.backbone.finite import require_finite
-from splare_plugins.config import Side, SplareConfig, TopK
+from splare_plugins.config import SIDES, Side, SplareConfig, TopK
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
 from splare_plugins.machine import Progress
 from splare_plugins.machine.overlap import overlapped
 from splare_plugins.model.batching import length_batches
 from splare_plugins.model.running import run_batches
+
+if TYPE_CHECKING:
+    from splare_plugins.model.explanation import Explanation
+    from splare_plugins.static import StaticQueryEncoder
 
 Item = TypeVar("Item")
 
@@ -63,22 +67,26 @@ class LatentNames(Protocol):
     def name(self, latent: int) -> str:
         """What a person may call the latent; its pseudo-term where nothing better is known."""
 
-    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:
-        """The token of one text on which each latent reached its pooled value; see ``Head.peak_tokens``."""
+    def token_weights(self, states: Tensor, latents: Tensor) -> Tensor:
+        """What each token alone would give of ``latents``; see ``Head.token_weights``."""
 
 
 class Encoder(ABC):
     """Texts in, sparse latent weights out.
 
     Attributes:
+        sides: what it encodes: queries and documents.
         config: what defines the encoder.
         folder: where it was loaded from; ``None`` for one made in memory.
         head: names the latents.
+        static: encodes the queries in its place, if there is one.
     """
 
+    sides: ClassVar[tuple[Side, ...]] = SIDES
     config: SplareConfig
     folder: Path | None
     head: LatentNames
+    static: StaticQueryEncoder | None = None
     # Whether tokenising may run in a thread of its own while weights are computed.
     _tokenises_apart = False
 
@@ -97,6 +105,11 @@ class Encoder(ABC):
         """Whether texts are encoded without padding."""
         return False
 
+    @property
+    def pass_tokens(self) -> int:
+        """Tokens of one forward pass that suit the device."""
+        return default_tokens(self.device)
+
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that ``SplareModel.from_pretrained`` reads back to the same vectors."""
@@ -106,7 +119,7 @@ class Encoder(ABC):
         """The tokens of one text that take part in the pool.
 
         Returns:
-            states as ``head.peak_tokens`` takes them, shape ``[tokens, d]``; and each token's first and last + 1
+            states as ``head.token_weights`` takes them, shape ``[tokens, d]``; and each token's first and last + 1
             character in ``text``, shape ``[tokens, 2]``.
         """
 
@@ -122,6 +135,18 @@ class Encoder(ABC):
         """The model's quantiser; raises ``InputError`` if it was never calibrated."""
         return Quantizer.from_config(self.config)
 
+    def explain(self, query: str, document: str, **options: Any) -> Explanation:
+        """Why a document matches a query; a notebook shows it as a page with both texts.
+
+        Args:
+            query: the query's text.
+            document: the document's text, as it is indexed (title and text joined by a blank).
+            **options: of :func:`splare_plugins.model.explanation.explain`.
+        """
+        from splare_plugins.model.explanation import explain
+
+        return explain(self, query, document, **options)
+
     def calibrate(self, queries: Sequence[str], documents: Sequence[str], percentile: float = 99.9) -> None:
         """Set the quantiser's scales from sample texts; :meth:`save_pretrained` keeps them.
 
@@ -130,7 +155,9 @@ class Encoder(ABC):
             documents: sample documents.
             percentile: of the weights, mapped to the largest impact.
         """
-        quantizer = Quantizer.calibrate(self.encode_queries(queries), self.encode_documents(documents), percentile)
+        # The full encoder's queries, whatever encodes them otherwise: a table belongs to a model that is calibrated.
+        weights, _ = self._encode(queries, "query", "model", None, None)
+        quantizer = Quantizer.calibrate(weights, self.encode_documents(documents), percentile)
         self.config = dataclasses.replace(
             self.config,
             query=dataclasses.replace(self.config.query, scale=quantizer.query_scale),
@@ -186,6 +213,8 @@ class Encoder(ABC):
             InputError: for a string instead of a list, a top-k below 1, or a text that is not valid Unicode.
             SplareError: for a text whose weights are not finite in the model's dtype.
         """
+        if side == "query" and self.static is not None:
+            return self.static.encode(texts, side, top_k=top_k, on_progress=on_progress, on_truncated=on_truncated)
         weights, truncated = self._encode(texts, side, top_k, tokens_per_batch, on_progress)
         if on_truncated is not None:
             on_truncated(int(truncated.sum()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from splare_plugins.backbone import Backbone
 from splare_plugins.backbone.files import take_backbone
 from splare_plugins.backbone.placement import DeviceMap, choose_device, choose_precision
 from splare_plugins.backbone.source import require_backbone
-from splare_plugins.config import CONFIG_FILE, INT8, SideConfig, SplareConfig
+from splare_plugins.config import CONFIG_FILE, FULL, INT8, STATIC, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head
 from splare_plugins.machine.folders import keep_others, updating_folder
@@ -23,6 +24,9 @@ from splare_plugins.model.card import CardOptions, write_card
 from splare_plugins.model.find import locate_model
 from splare_plugins.model.splade import convert_named, recognise_splade, save_splade
 from splare_plugins.runtime.card import CARD_FILE
+from splare_plugins.static import is_static
+
+logger = logging.getLogger(__name__)
 
 
 class Parts(NamedTuple):
@@ -67,8 +71,11 @@ class FoundParts(NamedTuple):
         if self.splade_head is not None:
             return self.splade_head
         from splare_plugins.heads import load_head
+        from splare_plugins.heads.labels import LABELS, require_own_labels
 
-        return load_head(config.head_kind, self.folder / config.head, sha256=config.head_sha256)
+        head = load_head(config.head_kind, self.folder / config.head, sha256=config.head_sha256)
+        require_own_labels(getattr(head, "labels_of", None), config, self.folder / config.head / LABELS)
+        return head
 
     def _require_weights(self) -> None:
         if self.exported:
@@ -89,6 +96,11 @@ def find_parts(
 ) -> FoundParts:
     """Find a model, and what it is when it is loaded with these options; see ``SplareModel.from_pretrained``."""
     folder = locate_model(str(name_or_path), revision=revision, local_files_only=local_files_only)
+    if is_static(folder):
+        raise InputError(
+            f"{folder} holds a table that encodes queries and no model; name the model, and the table with "
+            "--query-encoder"
+        )
     splade = recognise_splade(folder)
     head: Head | None = None
     if splade is None:
@@ -194,11 +206,26 @@ def save_parts(
         backbone as seen from there.
     """
     with updating_folder(folder, source=parts.folder) as made:
-        config = _write_parts(parts, made, copy_backbone=copy_backbone)
+        config = _with_own_table(_write_parts(parts, made, copy_backbone=copy_backbone), made)
         keep_others(made, folder, without=config.backbone)
         write_card(made, config, repo_id=repo_id or folder.name, **card)
         config.save(made)
     return config if parts.folder is None else dataclasses.replace(config, backbone=parts.config.backbone)
+
+
+def _with_own_table(config: SplareConfig, made: Path) -> SplareConfig:
+    """The config without the table that it names, if that was trained for the model before a change."""
+    folder = made / STATIC
+    if config.query_encoder == FULL or (
+        is_static(folder) and SplareConfig.load(folder).index_fingerprint() == config.index_fingerprint()
+    ):
+        return config
+    logger.warning(
+        "%s has another fingerprint than its static query encoder, so it encodes its queries itself again; train the "
+        "table anew with splare train static",
+        config.name,
+    )
+    return dataclasses.replace(config, query_encoder=FULL)
 
 
 def _write_parts(parts: Parts, made: Path, *, copy_backbone: bool) -> SplareConfig:
@@ -226,7 +253,11 @@ def _write_parts(parts: Parts, made: Path, *, copy_backbone: bool) -> SplareConf
 
 def copy_model(folder: Path, made: Path) -> None:
     """Copy a model's files into another folder; its config is left to be written."""
-    ignored = shutil.ignore_patterns(CONFIG_FILE, ".git", ".cache")
+    own = {CONFIG_FILE, ".git", ".cache"}
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        return own & set(names) if Path(place) == folder else set()
+
     shutil.copytree(folder, made, ignore=ignored, dirs_exist_ok=True)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from splare_plugins.backbone import Backbone, Tokens, pool_mask
 from splare_plugins.backbone.placement import require_package
-from splare_plugins.config import Side, SplareConfig
+from splare_plugins.config import FULL, STATIC, Side, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head
 from splare_plugins.model.builtin import BUILTIN_MODEL
@@ -23,8 +23,10 @@ from splare_plugins.model.find import PREFIX, find_encoder
 from splare_plugins.model.forward import latent_weights, token_states
 from splare_plugins.model.graphs import open_graph
 from splare_plugins.model.parts import FoundParts, Parts, Placement, find_parts, load_parts, save_parts, upload
+from splare_plugins.model.queries import MODEL, load_static_queries
 from splare_plugins.pooling.norms import drop_outliers
 from splare_plugins.runtime.graph import Graph
+from splare_plugins.static import copy_static
 
 
 class SplareModel(Encoder):
@@ -82,6 +84,7 @@ class SplareModel(Encoder):
         device_map: str | dict[str, int | str] | None = None,
         query: dict[str, Any] | None = None,
         document: dict[str, Any] | None = None,
+        query_encoder: str = MODEL,
         local_files_only: bool = False,
         verify: bool = True,
     ) -> Encoder:
@@ -109,6 +112,8 @@ class SplareModel(Encoder):
             query: settings of queries other than the model's own, such as ``{"max_length": 64}`` or a ``prompt``; they
                 become part of the config, and these two of the fingerprint.
             document: likewise for documents.
+            query_encoder: what encodes queries: ``"full"``, the model itself; ``"static"``, the table in its folder;
+                ``"model"``, what the config says; or the folder of a table.
             local_files_only: never ask a hub.
             verify: compare the hash of a backbone on disk with the config's, which reads its files once more; head,
                 adapter and config are always compared.
@@ -128,6 +133,7 @@ class SplareModel(Encoder):
                 "device_map": device_map is not None,
                 "query": bool(query),
                 "document": bool(document),
+                "query_encoder": query_encoder not in (MODEL, FULL),
             }
             if refused := [option for option, value in given.items() if value]:
                 raise InputError(f"a model of sentence-transformers takes no {refused[0]!r} here; omit it")
@@ -147,9 +153,12 @@ class SplareModel(Encoder):
         in_torch = partial(load, device="cpu", dtype="float32", attention="auto", device_map=None)
         graph = open_graph(found, in_torch, runtime=runtime, verify=verify, **placement)
         if graph is not None:
-            return cls._run_by(graph, found, in_torch)
-        parts = load(**placement)
-        return cls(parts.config, parts.backbone, parts.head, folder=parts.folder)
+            model = cls._run_by(graph, found, in_torch)
+        else:
+            parts = load(**placement)
+            model = cls(parts.config, parts.backbone, parts.head, folder=parts.folder)
+        model.static = load_static_queries(name_or_path, query_encoder, config=model.config, folder=found.folder)
+        return model
 
     @classmethod
     def load(cls, name_or_path: str | Path, **options: Any) -> SplareModel:
@@ -162,7 +171,7 @@ class SplareModel(Encoder):
         Raises:
             InputError: as :meth:`from_pretrained`, and for an encoder that sentence-transformers runs.
         """
-        options = {"runtime": "torch", **options}
+        options = {"runtime": "torch", "query_encoder": FULL, **options}
         model = None if str(name_or_path).startswith(PREFIX) else cls.from_pretrained(name_or_path, **options)
         if not isinstance(model, SplareModel):
             raise InputError(
@@ -185,6 +194,8 @@ class SplareModel(Encoder):
             **card: ``figures``, ``licence`` and ``languages``, see :class:`splare_plugins.model.card.CardOptions`.
         """
         self.config = save_parts(self._parts, Path(folder), copy_backbone=copy_backbone, **card)
+        if self.static is not None:
+            copy_static(self.static, Path(folder) / STATIC)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = False, token: str | None = None, **card: Unpack[CardOptions]

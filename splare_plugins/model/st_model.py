@@ -186,8 +186,8 @@ class _Names:
     def name(self, latent: int) -> str:
         return self._names[latent] if latent < len(self._names) else latent_term(latent)
 
-    def peak_tokens(self, states: Tensor, latents: Tensor) -> Tensor:
-        return states[:, latents].argmax(0)
+    def token_weights(self, states: Tensor, latents: Tensor) -> Tensor:
+        return states[:, latents].float().relu().log1p()
 
 
 def _load(folder: Path, device: str, dtype: str | torch.dtype) -> SparseEncoder:

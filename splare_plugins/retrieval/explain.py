@@ -1,144 +1,130 @@
-"""Why a document matched: the latents that made the score, and the words on which each fired."""
+"""Explanations of what an index answers; those of texts alone are made in :mod:`splare_plugins.model.explanation`."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from scipy.sparse import csr_array
+from splare_plugins.corpus import Document
+from splare_plugins.errors import InputError
+from splare_plugins.impacts import from_dicts
+from splare_plugins.model.explanation import (
+    Comparison,
+    Explainer,
+    Explanation,
+    Firing,
+    LatentDifference,
+    LatentMatch,
+    RankingExplanation,
+    compare,
+    explain,
+)
 
-from splare_plugins.config import Side, TopK
-from splare_plugins.impacts import latent_term
-from splare_plugins.model.encoder import Encoder
+if TYPE_CHECKING:
+    from splare_plugins.engines.base import Searcher
 
+__all__ = [
+    "Comparison",
+    "Explainer",
+    "Explanation",
+    "Firing",
+    "LatentDifference",
+    "LatentMatch",
+    "RankingExplanation",
+    "compare",
+    "explain",
+    "explain_hit",
+    "explain_ranking",
+    "require_told",
+    "stored_text",
+    "text_of_stored",
+]
 
-@dataclass(frozen=True, kw_only=True)
-class LatentMatch:
-    """One latent that both texts activate.
-
-    Attributes:
-        term: its pseudo-term in the index.
-        name: its label, or the pseudo-term again.
-        contribution: its part of the score, query impact times document impact.
-        share: that part as a fraction of the score.
-        query_impact: impact in the query.
-        document_impact: impact in the document.
-        query_word: the word of the query on which it fired most; empty where that was a special token.
-        document_word: likewise of the document.
-    """
-
-    term: str
-    name: str
-    contribution: int
-    share: float
-    query_impact: int
-    document_impact: int
-    query_word: str
-    document_word: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """A score taken apart.
-
-    Attributes:
-        score: the integer dot product, which every exact engine returns.
-        query_latents: latents of the query.
-        document_latents: latents of the document.
-        shared_latents: latents of both; their contributions add up to the score.
-        matches: the largest contributions, falling.
-    """
-
-    score: int
-    query_latents: int
-    document_latents: int
-    shared_latents: int
-    matches: list[LatentMatch]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The explanation as JSON types."""
-        return asdict(self)
+TextOf = Callable[[str], str | None]
 
 
-def explain(
-    model: Encoder,
-    query: str,
-    document: str,
-    *,
-    top: int = 10,
-    query_top_k: TopK = "model",
-    document_top_k: TopK = "model",
-) -> Explanation:
-    """Take the score of a query and a document apart.
+def explain_ranking(
+    searcher: Searcher, explainer: Explainer, *, k: int = 10, text_of: TextOf | None = None
+) -> RankingExplanation:
+    """The best documents of a query in an index, each taken apart.
 
     Args:
-        model: a model whose quantiser is calibrated.
-        query: the query's text.
-        document: the document's text, as it was indexed (title and text joined by a blank).
-        top: most matches listed.
-        query_top_k: latents kept of the query, where the index was searched with another number than the model's.
-        document_top_k: likewise of the document.
+        searcher: an open index.
+        explainer: of the query, with the model of the index and as many latents of a document as it keeps.
+        k: most documents.
+        text_of: gives the text of a document, where it is not the one that the index keeps.
     """
-    quantizer = model.quantizer
-    one = quantizer.queries(model.encode_queries([query], top_k=query_top_k)).impacts
-    other = quantizer.documents(model.encode_documents([document], top_k=document_top_k)).impacts
-    products = csr_array(one.astype(np.int64).multiply(other))
-    order = np.argsort(-products.data, kind="stable")[:top]
-    latents = products.indices[order]
-    score = int(products.data.sum())
-    columns = (
-        latents.tolist(),
-        *(row.data[np.searchsorted(row.indices, latents)].tolist() for row in (one, other)),
-        _words(model, query, "query", latents),
-        _words(model, document, "document", latents),
+    (hits,) = searcher.search(explainer.impacts, k)
+    pairs = zip(hits.docids, hits.scores.tolist(), strict=True)
+    documents = [explain_hit(searcher, explainer, docid, score=int(score), text_of=text_of) for docid, score in pairs]
+    return RankingExplanation(
+        query=explainer.query,
+        documents=documents,
+        notes=[] if documents else ["The index has no document for this query."],
     )
-    matches = [
-        LatentMatch(
-            term=latent_term(latent),
-            name=model.head.name(latent),
-            contribution=mine * theirs,
-            share=mine * theirs / score,
-            query_impact=mine,
-            document_impact=theirs,
-            query_word=query_word,
-            document_word=document_word,
+
+
+def explain_hit(
+    searcher: Searcher, explainer: Explainer, docid: str, *, score: int | None = None, text_of: TextOf | None = None
+) -> Explanation:
+    """One document of an index, taken apart as far as the index tells.
+
+    From its text, or without one from its impacts, or without those no more than its score.
+
+    Args:
+        searcher: an open index.
+        explainer: as for :func:`explain_ranking`.
+        docid: of the document.
+        score: that the index gave it.
+        text_of: as for :func:`explain_ranking`.
+
+    Raises:
+        InputError: if nothing at all is known of the document.
+    """
+    text = text_of(docid) if text_of else stored_text(searcher, docid)
+    vector = searcher.vector(docid)
+    if text is None and vector is None:
+        if score is None:
+            raise _nothing_known(docid)
+        return explainer.scored(docid, score)
+    # What is indexed counts; a text that is encoded anew may differ from it by roundings.
+    impacts = None if vector is None else from_dicts([vector], explainer.impacts.shape[1])
+    told = explainer(text, docid=docid, impacts=impacts)
+    if score is not None and told.score != score:
+        note = (
+            f"The index scores this document {score:,}, and the text at hand {told.score:,}: a weight on the edge "
+            "between two impacts may come out as either, and a larger gap means that another text was indexed."
         )
-        for latent, mine, theirs, query_word, document_word in zip(*columns, strict=True)
-    ]
-    return Explanation(
-        score=score,
-        query_latents=one.nnz,
-        document_latents=other.nnz,
-        shared_latents=products.nnz,
-        matches=matches,
+        return replace(told, notes=[*told.notes, note])
+    return told
+
+
+def require_told(searcher: Searcher, docid: str) -> None:
+    """Refuse a document of which an index gives neither text nor impacts.
+
+    Raises:
+        InputError: naming it.
+    """
+    if searcher.document(docid) is None and searcher.vector(docid) is None:
+        raise _nothing_known(docid)
+
+
+def _nothing_known(docid: str) -> InputError:
+    return InputError(
+        f"the index keeps no text of a document {docid!r}, and gives no impacts; name its corpus with --corpus"
     )
 
 
-def _words(model: Encoder, text: str, side: Side, latents: np.ndarray) -> list[str]:
-    """The word around the token on which each latent fired most."""
-    if not len(latents):
-        return []
-    states, spans = model.pooled_tokens(text, side)
-    with torch.inference_mode():
-        peaks = model.head.peak_tokens(states, torch.from_numpy(latents).long().to(states.device))
-    return [_word(text, *spans[peak].tolist()) for peak in peaks.tolist()]
+def stored_text(searcher: Searcher, docid: str) -> str | None:
+    """The text that an index keeps of a document, title and text joined as they were encoded."""
+    raw = searcher.document(docid)
+    return None if raw is None else text_of_stored(docid, raw)
 
 
-def _word(text: str, start: int, end: int) -> str:
-    """Widen a token to its word; scripts written without blanks keep the token, special tokens have no word."""
-    if end == 0:
-        return ""
-    while start < end and text[start].isspace():
-        start += 1
-    while start > 0 and _joins(text[start - 1]) and (start == end or _joins(text[start])):
-        start -= 1
-    while end < len(text) and _joins(text[end]) and _joins(text[end - 1]):
-        end += 1
-    return text[start:end]
-
-
-def _joins(character: str) -> bool:
-    unspaced = "\u0e00" <= character <= "\u0eff" or "\u3040" <= character <= "\u9fff" or character >= "\uf900"
-    return (character.isalnum() or character in "'\u2019-_") and not unspaced
+def text_of_stored(docid: str, raw: str) -> str:
+    """The text of what :meth:`Searcher.document` and :meth:`Searcher.documents` give."""
+    values = json.loads(raw)
+    text, title = values.get("text") or values.get("contents") or "", values.get("title") or ""
+    return Document(docid, text, title).content

@@ -32,6 +32,7 @@ from splare_plugins.machine.places import find_place
 from splare_plugins.retrieval.batches import document_batches, query_impacts
 from splare_plugins.retrieval.making import InThisProcess, Job
 from splare_plugins.retrieval.workers import Workers
+from splare_plugins.steering import Weights, steer
 
 if TYPE_CHECKING:
     from splare_plugins.machine.places import Place
@@ -197,6 +198,7 @@ def search_queries(
     impacts: csr_array,
     k: int,
     *,
+    weights: Weights | None = None,
     batch_size: int = 256,
     on_progress: Progress | None = None,
 ) -> dict[str, Hits]:
@@ -207,10 +209,12 @@ def search_queries(
         qids: unique ids, one per row.
         impacts: int32, shape ``(len(qids), width)``.
         k: most documents per query.
+        weights: changes to latents of all queries; see :func:`splare_plugins.steering.steer`.
         batch_size: queries handed to the engine together.
         on_progress: called with the number of queries just answered.
     """
     run: dict[str, Hits] = {}
+    impacts = steer(impacts, weights)
     for start in range(0, len(qids), batch_size):
         batch = qids[start : start + batch_size]
         run.update(zip(batch, searcher.search(impacts[start : start + batch_size], k), strict=True))

@@ -2,5 +2,6 @@
 
 ``limits`` what a server takes and where it listens; ``queue`` and ``service`` batch texts of many requests for one
 model thread a device; ``schemas`` the request and the answers; ``app`` the routes; ``server`` the process: socket,
-signals, TLS. May import the model room and what is below it, and nothing of training.
+signals, TLS. With an index: ``searching`` holds it, ``words`` ranks its texts by BM25, ``page`` is what a search page
+asks, ``static`` the page itself. Imports nothing of training.
 """

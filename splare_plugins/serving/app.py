@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import prometheus_client
-import torch
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.security import HTTPBearer
 from starlette.requests import ClientDisconnect
@@ -18,6 +17,8 @@ from splare_plugins import __version__
 from splare_plugins.errors import InputError
 from splare_plugins.serving.intake import answer_or_gone, read_request
 from splare_plugins.serving.middleware import CLIENT_GONE, Observe
+from splare_plugins.serving.page import PATHS as PAGE_PATHS
+from splare_plugins.serving.page import SearchRoutes, static_routes
 from splare_plugins.serving.queue import QueueFullError
 from splare_plugins.serving.schemas import (
     OPENSEARCH_QUERY_DIVISOR,
@@ -28,6 +29,7 @@ from splare_plugins.serving.schemas import (
     Status,
     render,
 )
+from splare_plugins.serving.searching import SearchIndex
 from splare_plugins.serving.security import token_matches
 from splare_plugins.serving.service import Service
 
@@ -41,9 +43,13 @@ _DESCRIPTION = """Texts to sparse latent weights of a SPLARE model.
 
 
 def create_app(
-    service: Service, *, token: str | None = None, on_failure: Callable[[], None] = lambda: None
+    service: Service,
+    *,
+    token: str | None = None,
+    on_failure: Callable[[], None] = lambda: None,
+    index: SearchIndex | None = None,
 ) -> FastAPI:
-    """The application; its lifespan starts and stops the service.
+    """The application; its lifespan starts and stops the service. With an ``index``, ``/`` is a page that searches it.
 
     ``/encode``, ``/model`` and ``/metrics`` ask for the ``token``, if there is one, as a bearer token;
     ``on_failure`` is called from another thread if a model cannot be loaded.
@@ -54,15 +60,21 @@ def create_app(
         service.start(on_failure)
         yield
         await asyncio.to_thread(service.stop)
+        if index is not None:
+            await asyncio.to_thread(index.close)
 
     app = FastAPI(
         title="SPLARE encoder", version=__version__, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
-    app.add_middleware(Observe, metrics=service.metrics, paths=PATHS)
+    paths = PATHS if index is None else (*PATHS, *PAGE_PATHS)
+    app.add_middleware(Observe, metrics=service.metrics, paths=paths)
     guarded = APIRouter()
     if token is not None:
         guarded = APIRouter(dependencies=[Depends(_Bearer(token))], responses=_problems(401))
     _add_encode(guarded, service)
+    if index is not None:
+        app.include_router(static_routes(service))
+        SearchRoutes(service, index).add_to(guarded)
 
     @guarded.get("/model", responses=_problems(503))
     async def model() -> ModelInfo:
@@ -139,6 +151,10 @@ async def _encode(service: Service, request: Request, parsed: EncodeRequest) -> 
         raise HTTPException(
             409, f"this encoder runs {service.config.describe()}, not the model {parsed.fingerprint} that is asked for"
         )
+    if parsed.side not in service.sides:
+        raise HTTPException(
+            422, f"this encoder is a table for queries of {service.config.name}; documents take the model itself"
+        )
     try:
         job = service.submit(parsed.texts, parsed.side, parsed.top_k)
     except QueueFullError as full:
@@ -154,7 +170,7 @@ async def _encode(service: Service, request: Request, parsed: EncodeRequest) -> 
         # The texts were valid, so it is the model that cannot take them, or that made weights of no use.
         logger.error("the model failed: %s", error, extra={"fields": request.state.fields})
         raise HTTPException(500, str(error)) from None
-    except (torch.OutOfMemoryError, MemoryError):
+    except MemoryError:
         raise HTTPException(
             503, "the device ran out of memory; send fewer texts", headers={"Retry-After": "1"}
         ) from None

@@ -8,13 +8,14 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from splare_plugins.serving.limits import Limits
 from splare_plugins.serving.schemas import EncodeRequest
 
 Answer = TypeVar("Answer")
+Form = TypeVar("Form", bound=BaseModel)
 
 # A client that is still sending sees a closed connection, not our 413; so a little more than the limit is read on.
 _READ_ON = 4
@@ -23,7 +24,22 @@ _HANG_UP = {"Connection": "close"}
 
 
 async def read_request(request: Request, limits: Limits) -> EncodeRequest:
-    """The request's body, checked.
+    """The request to encode texts, checked.
+
+    Raises:
+        HTTPException: 408, 413 or 422, with one sentence.
+    """
+    parsed = await read_model(request, limits, EncodeRequest)
+    if len(parsed.texts) > limits.texts:
+        raise HTTPException(
+            413, f"{len(parsed.texts)} texts are more than the {limits.texts} of a request; send fewer"
+        )
+    texts = parsed.texts if parsed.brace_escape is None else _unescaped(parsed.texts, parsed.brace_escape)
+    return parsed.model_copy(update={"texts": [text[: limits.text_characters] for text in texts]})
+
+
+async def read_model(request: Request, limits: Limits, form: type[Form]) -> Form:
+    """The request's body as ``form`` has it.
 
     Raises:
         HTTPException: 408, 413 or 422, with one sentence.
@@ -36,18 +52,12 @@ async def read_request(request: Request, limits: Limits) -> EncodeRequest:
             408, f"the body did not arrive within {limits.body_seconds:g} seconds", headers=_HANG_UP
         ) from None
     try:
-        parsed = EncodeRequest.model_validate_json(body)
+        return form.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
         hint = "; an escape from \\ud800 to \\udfff must be one of a pair" if "hex escape" in first["msg"] else ""
         raise HTTPException(422, f"{where}: {first['msg']}{hint}") from None
-    if len(parsed.texts) > limits.texts:
-        raise HTTPException(
-            413, f"{len(parsed.texts)} texts are more than the {limits.texts} of a request; send fewer"
-        )
-    texts = parsed.texts if parsed.brace_escape is None else _unescaped(parsed.texts, parsed.brace_escape)
-    return parsed.model_copy(update={"texts": [text[: limits.text_characters] for text in texts]})
 
 
 def _unescaped(texts: list[str], sign: str) -> list[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-
-from scipy.sparse import csr_array
+from typing import Any
 
 from splare_plugins.config import Side, SideConfig
 
@@ -38,13 +37,25 @@ class Job:
     """``None`` is the model's own."""
     tokens: int
     """Estimated."""
-    answer: Future[csr_array] = field(default_factory=Future)
-    """float32, shape ``(len(texts), width)``."""
+    answer: Future[Any] = field(default_factory=Future)
+    """float32, shape ``(len(texts), width)``; of a task, whatever it gives."""
 
     @property
-    def kind(self) -> tuple[Side, int | None]:
+    def kind(self) -> tuple[Any, int | None]:
         """Jobs of one kind can share a call of the encoder."""
         return self.side, self.top_k
+
+
+@dataclass(eq=False, kw_only=True)
+class Task(Job):
+    """Other work that needs a model's thread; it shares no batch."""
+
+    work: Callable[[Any], Any]
+
+    @property
+    def kind(self) -> tuple[Any, int | None]:
+        """None is like it."""
+        return self, None
 
 
 class QueueFullError(Exception):

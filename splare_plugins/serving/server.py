@@ -11,17 +11,21 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from splare_plugins.errors import InputError
-from splare_plugins.model.encoder import Encoder
 from splare_plugins.serving.app import create_app
 from splare_plugins.serving.connections import BoundedProtocol
 from splare_plugins.serving.limits import Limits, ServerOptions
 from splare_plugins.serving.metrics import Metrics
+from splare_plugins.serving.searching import SearchIndex
 from splare_plugins.serving.security import is_loopback, require_tls_files
 from splare_plugins.serving.service import Service
+
+if TYPE_CHECKING:
+    from splare_plugins.serving.service import ServedEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +34,17 @@ _KEEP_ALIVE_SECONDS = 75
 
 
 def serve(
-    load: Callable[[str], Encoder],
+    load: Callable[[str], ServedEncoder],
     devices: Sequence[str],
     limits: Limits,
     options: ServerOptions,
     on_listening: Callable[[str], None],
+    index: SearchIndex | None = None,
 ) -> None:
     """Serve until a signal comes, then finish what was taken.
 
-    ``load`` gives the model on a device; ``on_listening`` is called with the address before it.
+    ``load`` gives the model on a device; ``on_listening`` is called with the address before it; ``index`` is what the
+    search page searches, if there is to be one.
 
     Raises:
         InputError: if the address or the TLS files cannot be used; and whatever loading a model raises.
@@ -50,21 +56,21 @@ def serve(
     host = f"[{options.host}]" if ":" in options.host else options.host
     on_listening(f"{scheme}://{host}:{listener.getsockname()[1]}")
     service = Service(load, devices, limits, Metrics())
-    server = build_server(service, options)
+    server = build_server(service, options, index)
     with listener:
         server.run(sockets=[listener])
     if service.failure is not None:
         raise service.failure
 
 
-def build_server(service: Service, options: ServerOptions) -> DrainingServer:
+def build_server(service: Service, options: ServerOptions, index: SearchIndex | None = None) -> DrainingServer:
     """A server of ``service`` that has no socket yet."""
 
     def give_up() -> None:
         server.should_exit = True
 
     config = uvicorn.Config(
-        create_app(service, token=options.token, on_failure=give_up),
+        create_app(service, token=options.token, on_failure=give_up, index=index),
         http=partial(  # type: ignore[arg-type]
             BoundedProtocol,
             header_seconds=options.header_seconds,

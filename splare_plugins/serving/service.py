@@ -7,13 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
 
 from splare_plugins.config import Side, SplareConfig
 from splare_plugins.impacts import Quantizer
-from splare_plugins.model.encoder import Encoder, default_tokens
 from splare_plugins.serving.limits import Limits
 from splare_plugins.serving.metrics import Metrics
-from splare_plugins.serving.queue import Job, TokenQueue, estimate_tokens
+from splare_plugins.serving.queue import Job, Task, TokenQueue, estimate_tokens
+
+if TYPE_CHECKING:  # torch
+    from splare_plugins.model.encoder import Encoder
+    from splare_plugins.static import StaticQueryEncoder
+
+    ServedEncoder = Encoder | StaticQueryEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +44,7 @@ class Service:
     """
 
     def __init__(
-        self, load: Callable[[str], Encoder], devices: Sequence[str], limits: Limits, metrics: Metrics
+        self, load: Callable[[str], ServedEncoder], devices: Sequence[str], limits: Limits, metrics: Metrics
     ) -> None:
         self.limits = limits
         self.metrics = metrics
@@ -49,7 +55,7 @@ class Service:
             threading.Thread(target=self._work, args=(device,), name=f"model-{number}-{device}", daemon=True)
             for number, device in enumerate(devices)
         ]
-        self._models: list[Encoder] = []
+        self._models: list[ServedEncoder] = []
         self._queue = TokenQueue(limits.queue_tokens or 0, len(devices))
         metrics.watch_queue(self._queue)
         self._all_loaded = threading.Barrier(len(devices), action=self._open)
@@ -59,6 +65,11 @@ class Service:
     def config(self) -> SplareConfig:
         """What defines the model; only when ready."""
         return self._models[0].config
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """What it encodes: queries and documents, or queries alone; only when ready."""
+        return self._models[0].sides
 
     @property
     def quantizer(self) -> Quantizer:
@@ -83,6 +94,18 @@ class Service:
         self._queue.put(job)
         return job
 
+    def submit_work(self, work: Callable[[Any], Any], texts: Sequence[str]) -> Task:
+        """Put other work of a model in the queue, which will read ``texts``; only when ready.
+
+        Raises:
+            QueueFullError: if there is no room.
+            UnicodeEncodeError: for a lone surrogate.
+        """
+        how = self.config.document
+        task = Task((), "document", None, sum(estimate_tokens(text, how) for text in texts), work=work)
+        self._queue.put(task)
+        return task
+
     def discard(self, job: Job) -> None:
         """Forget a job whose client went away."""
         self._queue.discard(job)
@@ -100,7 +123,7 @@ class Service:
     def _open(self) -> None:
         """Called once, when the last model is there."""
         if self.limits.queue_tokens is None:
-            passes = sum(default_tokens(model.device) for model in self._models)
+            passes = sum(model.pass_tokens for model in self._models)
             self._queue.max_tokens = _QUEUED_PASSES * passes
         self.ready = True
         logger.info("ready: %s", self.config.describe())
@@ -110,7 +133,7 @@ class Service:
             model = self._load(device)
             # Scales are needed for every answer; a first pass makes what libraries make lazily.
             _ = model.quantizer
-            model.encode(["warm up"], "document")
+            model.encode(["warm up"], model.sides[-1])
             self._models.append(model)
             logger.info("loaded %s on %s", model.config.name, model.device)
             self._all_loaded.wait()
@@ -121,12 +144,18 @@ class Service:
             self._all_loaded.abort()
             self._on_failure()
             return
-        batch_tokens = self.limits.batch_tokens or _PASSES_PER_BATCH * default_tokens(model.device)
+        batch_tokens = self.limits.batch_tokens or _PASSES_PER_BATCH * model.pass_tokens
         while jobs := self._queue.take(batch_tokens):
             self._run(model, jobs)
 
-    def _run(self, model: Encoder, jobs: list[Job]) -> None:
+    def _run(self, model: ServedEncoder, jobs: list[Job]) -> None:
         """Answer jobs of one kind with one call of the encoder."""
+        if isinstance(jobs[0], Task):
+            try:
+                jobs[0].answer.set_result(jobs[0].work(model))
+            except Exception as error:
+                jobs[0].answer.set_exception(_without_torch(error))
+            return
         side, top_k = jobs[0].kind
         texts = [text for job in jobs for text in job.texts]
         tokens = sum(job.tokens for job in jobs)
@@ -138,7 +167,7 @@ class Service:
             )
         except Exception as error:
             if len(jobs) == 1:
-                jobs[0].answer.set_exception(error)
+                jobs[0].answer.set_exception(_without_torch(error))
                 return
             # What breaks one request must not break those that happened to come along.
             for job in jobs:
@@ -152,3 +181,8 @@ class Service:
         bounds = accumulate((len(job.texts) for job in jobs), initial=0)
         for job, (begin, end) in zip(jobs, pairwise(bounds), strict=True):
             job.answer.set_result(weights[begin:end])
+
+
+def _without_torch(error: Exception) -> Exception:
+    """torch's error by its name, for torch is not imported where a table serves."""
+    return MemoryError(str(error)) if type(error).__name__ == "OutOfMemoryError" else error

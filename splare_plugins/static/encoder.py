@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -26,17 +29,28 @@ class StaticQueryEncoder:
         config: of the model that it belongs to.
         table: of the model's tokens.
         tokenizer: the model's.
+        folder: where it was loaded from.
 
     Attributes:
+        sides: what it encodes: queries alone.
+        device: where it runs.
+        pass_tokens: that are handed to it at once where many texts wait.
         config: as given; what it encodes fits the indexes of this model.
         table: as given.
         tokenizer: as given.
+        folder: as given.
 
     Raises:
         InputError: if the table has another number of latents than the model.
     """
 
-    def __init__(self, config: SplareConfig, table: TokenTable, tokenizer: Tokenizer) -> None:
+    sides: ClassVar[tuple[Side, ...]] = ("query",)
+    device = "cpu"
+    pass_tokens = 1 << 16
+
+    def __init__(
+        self, config: SplareConfig, table: TokenTable, tokenizer: Tokenizer, *, folder: Path | None = None
+    ) -> None:
         if table.width != config.width:
             raise InputError(
                 f"a table of {table.width} latents cannot encode queries of {config.name}, which has {config.width}"
@@ -44,6 +58,18 @@ class StaticQueryEncoder:
         self.config = config
         self.table = table
         self.tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(config.query.max_length)
+        self.folder = folder
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short hash of everything that changes its vectors."""
+        digest = hashlib.sha256(self.config.fingerprint().encode())
+        for part in (self.table.starts, self.table.latents, self.table.weights, np.float64(self.table.unit)):
+            digest.update(part.tobytes())
+        digest.update(self.tokenizer.to_str().encode())
+        return digest.hexdigest()[:16]
 
     @property
     def quantizer(self) -> Quantizer:
@@ -86,9 +112,7 @@ class StaticQueryEncoder:
             raise InputError("give a list of texts, not one string")
         check_top_k(top_k)
         kept = self.config.query.top_k if top_k == "model" else top_k
-        length = self.config.query.max_length
-        self.tokenizer.enable_truncation(length)
-        tokenised = tokenise(self._encodings, texts, "", length)
+        tokenised = tokenise(self._encodings, texts, "", self.config.query.max_length)
         rows = []
         for tokens in tokenised:
             rows.append(self._row(tokens.ids[tokens.keep], kept))
@@ -100,6 +124,19 @@ class StaticQueryEncoder:
         latents = np.concatenate([latents for latents, _ in rows]) if rows else np.empty(0, np.int64)
         weights = np.concatenate([weights for _, weights in rows]) if rows else np.empty(0, np.float32)
         return csr_array((weights, latents, bounds), shape=(len(texts), self.config.width))
+
+    def token_weights(self, text: str, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each token of a query alone would give of ``latents``, float32, shape ``[tokens, len(latents)]``.
+
+        And first and last + 1 character of each token in ``text``, shape ``[tokens, 2]``.
+        """
+        (tokens,) = tokenise(self._encodings, [text], "", self.config.query.max_length)
+        known = tokens.keep & (tokens.ids < len(self.table))
+        starts, weights = self.table.starts, np.zeros((int(known.sum()), self.table.width), np.float32)
+        for row, token in enumerate(tokens.ids[known].tolist()):
+            held = slice(starts[token], starts[token + 1])
+            weights[row, self.table.latents[held]] = self.table.weights[held] * np.float32(self.table.unit)
+        return weights[:, latents], tokens.spans[known]
 
     def _row(self, tokens: np.ndarray, kept: int | None) -> tuple[np.ndarray, np.ndarray]:
         """The largest latents of a text, of equal ones the lower, and their weights."""

@@ -1,7 +1,12 @@
-"""The files of a static query encoder: inside the folder of the model that it belongs to, checked by their hashes."""
+"""The files of a static query encoder, checked by their hashes.
+
+The folder has the config of the model that it belongs to beside the table, so that a machine which only searches needs
+nothing else of the model.
+"""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from splare_plugins.config import SplareConfig
-from splare_plugins.errors import IdentityError, InputError
+from splare_plugins.errors import IdentityError, InputError, splare_command
 from splare_plugins.machine.files import file_sha256, read_json, write_json
 from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.static.encoder import StaticQueryEncoder
@@ -37,41 +42,52 @@ def save_static(encoder: StaticQueryEncoder, folder: Path, **facts: Any) -> None
         save_file({"starts": table.starts, "latents": table.latents, "weights": table.weights}, made / TABLE_FILE)
         encoder.tokenizer.save(str(made / TOKENIZER_FILE))
         files = {name: file_sha256(made / name) for name in (TABLE_FILE, TOKENIZER_FILE)}
-        belongs = {"model": encoder.config.name, "belongs_to": encoder.config.index_fingerprint()}
-        card = {
-            "version": FORMAT_VERSION,
-            **belongs,
-            "unit": table.unit,
-            "width": table.width,
-            "files": files,
-            **facts,
-        }
-        write_json(made / CARD_FILE, card)
+        model = {"model": encoder.config.name, "fingerprint": encoder.config.index_fingerprint()}
+        encoder.config.save(made)
+        sizes = {"tokens": len(table), "entries": len(table.latents), "unit": table.unit, "width": table.width}
+        write_json(made / CARD_FILE, {"version": FORMAT_VERSION, **model, **sizes, "files": files, **facts})
 
 
-def load_static(config: SplareConfig, folder: Path) -> StaticQueryEncoder:
-    """The static query encoder of a model.
+def copy_static(encoder: StaticQueryEncoder, folder: Path) -> None:
+    """Write an encoder as it was loaded, with all that its card says, into another folder."""
+    if encoder.folder is None:
+        save_static(encoder, folder)
+    elif encoder.folder.resolve() != folder.resolve():
+        with replacing_folder(folder) as made:
+            shutil.copytree(encoder.folder, made, dirs_exist_ok=True)
+
+
+def is_static(folder: Path) -> bool:
+    """Whether a folder holds a static query encoder."""
+    return (folder / CARD_FILE).is_file()
+
+
+def load_static(folder: str | Path, model: SplareConfig | None = None) -> StaticQueryEncoder:
+    """A static query encoder.
 
     Args:
-        config: of the model.
         folder: that :func:`save_static` wrote.
+        model: whose queries it is to encode; by default the one that it was made for.
 
     Raises:
         InputError: if there is none, or its files are damaged.
         IdentityError: if it was made for another model.
     """
-    if not (folder / CARD_FILE).is_file():
+    folder = Path(folder)
+    if not is_static(folder):
+        whose = f"{model.name} has no static query encoder in {folder}" if model else f"{folder} is not one"
         raise InputError(
-            f"{config.name} has no static query encoder in {folder}; train one (splare train static --help), or use "
-            "the full one with --query-encoder full"
+            f"{whose}; train one ({splare_command('train', 'static', '--help')}), or use the model's own with "
+            "--query-encoder full"
         )
     card = read_json(folder / CARD_FILE)
     if (version := card.get("version")) != FORMAT_VERSION:
         raise InputError(f"{folder / CARD_FILE} has version {version!r}, and 1 is read here; train it again")
-    if card["belongs_to"] != config.index_fingerprint():
+    own = SplareConfig.load(folder)
+    if model is not None and own.index_fingerprint() != model.index_fingerprint():
         raise IdentityError(
-            f"{folder} was made for {card['model']} ({card['belongs_to']}), and the model at hand is "
-            f"{config.describe()}; take the static encoder of this one, or train it"
+            f"{folder} was made for {own.describe()}, and the model at hand is {model.describe()}; take the static "
+            "encoder of this one, or train it"
         )
     for each, sha256 in card["files"].items():
         if not (folder / each).is_file() or file_sha256(folder / each) != sha256:
@@ -81,4 +97,5 @@ def load_static(config: SplareConfig, folder: Path) -> StaticQueryEncoder:
     except SafetensorError as error:
         raise InputError(f"{folder / TABLE_FILE} is damaged ({error}); train or fetch it again") from error
     table = TokenTable(**arrays, unit=card["unit"], width=card["width"])
-    return StaticQueryEncoder(config, table, Tokenizer.from_file(str(folder / TOKENIZER_FILE)))
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    return StaticQueryEncoder(model or own, table, tokenizer, folder=folder)

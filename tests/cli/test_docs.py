@@ -8,6 +8,7 @@ from tests.pages import run_pages
 
 COUNTS = {
     "docs/command_line.md": 6,
+    "docs/explanations.md": 8,
     "docs/experiments.md": 5,
     "docs/python.md": 4,
     "docs/errors.md": 13,

@@ -78,12 +78,22 @@ def test_explain_takes_the_text_that_lucene_keeps(splare, files):
     assert missing.status == 2 and "'d9'" in missing.err
 
 
-@pytest.mark.parametrize("engine", ["memory", pytest.param("pisa", marks=pytest.mark.java)])
-def test_explain_says_so_where_no_text_is_kept(splare, files, engine):
-    made = splare("index", engine, files / "c.tsv", "-o", files / "index", "-M", files / "model")
+def test_explain_says_so_where_no_text_is_kept(splare, files):
+    made = splare("index", "pisa", files / "c.tsv", "-o", files / "index", "-M", files / "model")
     assert made.status == 0, made.err
     short = ("explain", "one", "d2", "--index", files / "index", "--json")
     refused = splare(*short)
     assert refused.status == 2
     assert "--corpus" in refused.err
     assert splare(*short, "--corpus", files / "c.tsv").facts["score"] > 0
+    # Of a ranking there are the scores, and a sentence.
+    ranking = splare("explain", "--query", "one", "--index", files / "index")
+    assert ranking.status == 0 and "score" in ranking.out and "neither the text nor the impacts" in ranking.out
+
+
+def test_explain_shows_the_impacts_where_no_text_is_kept(splare, files):
+    splare("index", "memory", files / "c.tsv", "-o", files / "index", "-M", files / "model")
+    short = ("explain", "one", "d2", "--index", files / "index", "--json")
+    bare, whole = splare(*short).facts, splare(*short, "--corpus", files / "c.tsv").facts
+    assert bare["score"] == whole["score"] and bare["document"] is None and "not at hand" in bare["notes"][0]
+    assert [each["term"] for each in bare["matches"]] == [each["term"] for each in whole["matches"]]

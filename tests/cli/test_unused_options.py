@@ -71,7 +71,7 @@ def test_explain_reads_sources_as_other_verbs_do(splare, here):
     named = ["--corpus", "c.tsv", "--columns", "key,heading,body", "--id-field", "key", "--title-field", "heading"]
     named += ["--text-field", "body", "--quoting", "csv", "--queries", "q.tsv", "--query-columns", "lang,key,words"]
     named += ["--query-id-field", "key", "--query-field", "words", "--query-quoting", "csv"]
-    assert splare("explain", "q1", "d1", "-M", "model", *named, "--json").facts == plain
+    assert splare("explain", "q1", "d1", "-M", "model", *named, "--json").facts == {**plain, "docid": "d1"}
 
 
 def test_explain_keeps_as_many_latents_as_the_index(splare, here):

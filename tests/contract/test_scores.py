@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from splare_plugins.corpus import read_documents, read_queries
 from splare_plugins.engines import Engine
+from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
 from splare_plugins.model.splare import SplareModel
 
@@ -129,3 +130,41 @@ def test_a_batch_answers_as_single_queries_do(engine: Engine, location: str) -> 
     for one, other in zip(together, single, strict=True):
         assert one.docids == other.docids
         assert one.scores.tolist() == other.scores.tolist()
+
+
+@pytest.mark.parametrize("weights", [{"f3": 0, "f5": 2, "f7": 0.25, "f9": "@80", "f2000": 3}])
+def test_a_steered_query_has_the_integers_of_its_changed_impacts(
+    engine: Engine, location: str, weights: dict[str, float | str]
+) -> None:
+    rng = np.random.default_rng(6)
+    documents = random_impacts(rng, 200, 8, width=24)
+    documents = csr_array((documents.data, documents.indices, documents.indptr), shape=(200, WIDTH))
+    queries = impacts_from([{3: 200, 5: 90, 7: 33, 11: 4}, {5: 200}, {}, {3: 8}])
+    steered = impacts_from([{5: 180, 7: 8, 9: 80, 11: 4}, {5: 255, 9: 80}, {9: 80}, {9: 80}])
+    build(engine, location, names(200), documents)
+    with engine.searcher(location) as searcher:
+        answers = searcher.search(queries, 200, weights=weights)
+        assert_exact(answers, steered, names(200), documents, 200)
+        # All latents of a query switched off leave nothing to look for.
+        assert [len(hits.docids) for hits in searcher.search(queries[1:2], 9, weights={"f5": 0})] == [0]
+        with pytest.raises(InputError, match=f"there is no latent 'f{WIDTH}'"):
+            searcher.search(queries, 5, weights={f"f{WIDTH}": 1})
+
+
+def test_what_is_indexed_of_a_document_is_told_or_not(engine: Engine, location: str) -> None:
+    documents = impacts_from([{3: 9, 8: 200}, {}, {2: 1}])
+    build(engine, location, names(3), documents)
+    with engine.searcher(location) as searcher:
+        told = [searcher.vector(docid) for docid in ("d0", "d1", "d2", "nobody")]
+        assert searcher.num_impacts() in (None, 3)
+        assert searcher.document_frequency("f3") in (None, 1)
+        assert searcher.documents() is None
+        narrower = searcher.narrowed(1)
+        assert (narrower is not None) == searcher.narrows
+        if narrower is not None:
+            (hits,) = narrower.search(impacts_from([{3: 1, 8: 1}]), 5)
+            assert (hits.docids, hits.scores.tolist()) == (["d0"], [200.0])
+        if engine.name == "memory":
+            assert told == [{"f3": 9, "f8": 200}, {}, {"f2": 1}, None]
+        else:  # these keep vectors only where they are told to
+            assert told == [None] * 4

@@ -36,7 +36,11 @@ def changed(settings: dict, place: str, value: object) -> dict:
         ("systems.0.bits", 9, "own: bits must be a number from 1 to 8, not 9"),
         ("systems.2.bits", 4, "dense: the kind dense has no setting 'bits'; it takes model"),
         ("systems.0.budget", 40, "there is no setting 'budget'; there are name, kind, model"),
-        ("systems.0.weights", [1], "own: the kind splare has no setting 'weights'; it takes model, query_top_k"),
+        (
+            "systems.0.weights",
+            [1],
+            "own: the kind splare has no setting 'weights'; it takes model, query_encoder",
+        ),
         ("systems.0.name", "my own", "the name 'my own' must be a word"),
         ("systems.1.name", "own", "systems: 'own' is there twice"),
         (

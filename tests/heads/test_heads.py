@@ -89,11 +89,16 @@ def test_calibration_refuses_what_it_would_distort():
 
 
 @pytest.mark.parametrize("k", [None, 3])
-def test_peak_tokens_are_where_the_maximum_is(k):
+def test_a_text_has_the_largest_of_what_its_tokens_alone_would_give(k, monkeypatch):
+    monkeypatch.setattr("splare_plugins.heads.base._TOKENS_AT_ONCE", 2)
     head = SparseAutoencoder(torch.randn(20, 4), torch.randn(20), k=k)
     states, offsets, keep = one_text()
-    active = head(states, offsets, keep)[0].nonzero().squeeze(1)
+    whole = head(states, offsets, keep)[0]
+    latents = torch.cat([whole.nonzero().squeeze(1).flip(0), (whole == 0).nonzero().squeeze(1)])
+    weights = head.token_weights(states, latents)
+    assert weights.shape == (len(states), 20)
+    torch.testing.assert_close(weights.amax(0), whole[latents])
     z = states @ head.W.T + head.b
     if k is not None:
-        z = torch.where(z >= z.topk(k, dim=1).values[:, -1:], z, -torch.inf)
-    assert torch.equal(head.peak_tokens(states, active), z[:, active].argmax(0))
+        z = torch.where(z >= z.topk(k, dim=1).values[:, -1:], z, 0)
+    torch.testing.assert_close(weights, z[:, latents].relu().log1p())

@@ -78,9 +78,10 @@ def test_gradients_are_those_of_the_dense_formula(head):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_peak_tokens_are_where_the_maximum_is(head):
-    latents = torch.tensor([0, 7, 19])
-    assert torch.equal(head.peak_tokens(states(), latents), dense_logits(head, states())[:, latents].argmax(0))
+def test_what_a_token_alone_would_give_is_its_logits_activated(head):
+    latents = torch.tensor([0, 19, 7])
+    expected = dense_logits(head, states())[:, latents].relu().log1p()
+    torch.testing.assert_close(head.token_weights(states(), latents), expected)
 
 
 def test_a_saved_head_loads_to_the_same_weights_and_names(head, tmp_path):

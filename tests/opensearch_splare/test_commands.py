@@ -54,7 +54,7 @@ def test_explain_takes_the_text_that_an_index_keeps(splare, opensearch_url, name
     assert splare(*command, "--no-text", "--overwrite").status == 0
     refused = splare(*short)
     assert refused.status == 2
-    assert "keeps no text of a document 'p000' for this; name" in " ".join(refused.err.split())
+    assert "keeps no text of a document 'p000', and gives no impacts; name" in " ".join(refused.err.split())
 
 
 def test_index_and_search(splare, opensearch_url, name, tiny, tiny_folder, corpus, tmp_path, monkeypatch):

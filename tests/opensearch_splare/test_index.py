@@ -147,6 +147,10 @@ def test_hybrid_search(index):
     # All weight on BM25: only words count.
     (words,) = index.search_hybrid(["Suchindex"], 6, weight=0)
     assert words.scores.tolist()[1:] == [0.0] * (len(words.docids) - 1)
+    # Without the latents of the query, only words are left.
+    off = dict.fromkeys((f"f{latent}" for latent in range(512)), 0)
+    (words,) = index.search_hybrid(["Suchindex"], 6, weight=0.9, weights=off)
+    assert words.docids == ["d2"]
     with pytest.raises(InputError, match="add up to 1"):
         index.search_hybrid(["fox"], 3, weight=1.5)
 
@@ -155,7 +159,14 @@ def test_hybrid_search(index):
 def test_explain(index, client, tiny, form):
     opened = SplareIndex(client, index.name, tiny, form=form)
     told = opened.explain("quick fox", "d0", top=5)
-    assert told == explain(tiny, "quick fox", f"title 0 {TEXTS[0]}", top=5)
+    assert told == explain(tiny, "quick fox", f"title 0 {TEXTS[0]}", docid="d0", top=5)
+    weights = {told.matches[0].term: 0, told.matches[1].term: 2, "f3": "@80"}
+    steered = opened.explain("quick fox", "d0", top=5, weights=weights)
+    assert steered == explain(tiny, "quick fox", f"title 0 {TEXTS[0]}", docid="d0", top=5, weights=weights)
+    (hits,) = opened.search(["quick fox"], 10, weights=weights)
+    assert steered.score == dict(zip(hits.docids, hits.scores, strict=True))["d0"]
+    (found,) = opened.search_hits(["quick fox"], 10, weights=weights)
+    assert [hit["_score"] for hit in found] == hits.scores.tolist()
     (hits,) = opened.search(["quick fox"], 10)
     assert told.score == dict(zip(hits.docids, hits.scores, strict=True))["d0"]
     assert opened.explain("quick fox", "d5").score == products(tiny, ["quick fox"])[0][5]

@@ -141,7 +141,7 @@ def test_a_loaded_model_and_where_to_load_it(tiny: SplareModel) -> None:
     ]
     for options in loading:
         refused(
-            "is loaded already; choose its revision, device, dtype, runtime, quantization when loading it",
+            "is loaded already; choose its revision, device, dtype, runtime, quantization, queries when",
             lambda options=options: Splare(tiny, **options),
         )  # type: ignore[misc]
 

@@ -140,7 +140,9 @@ def test_the_program_explains_by_the_texts_of_an_index(
 
     status, out, err = run("a quick fox", "d0")
     assert status == 0, err
-    assert json.loads(out) == json.loads(json.dumps(explain(tiny, "a quick fox", f"title 0 {TEXTS[0]}").to_dict()))
+    assert json.loads(out) == json.loads(
+        json.dumps(explain(tiny, "a quick fox", f"title 0 {TEXTS[0]}", docid="d0").to_dict())
+    )
     assert run("a quick fox", "nothing")[0] == 2
 
 

@@ -60,10 +60,10 @@ class Client:
 
 
 @contextmanager
-def running(load: Callable[[str], SplareModel], *, devices=("cpu",), ready=True, limits=None, **options):
+def running(load: Callable[[str], SplareModel], *, devices=("cpu",), ready=True, limits=None, index=None, **options):
     """A server in a thread, stopped in an orderly way at the end."""
     service = Service(load, devices, limits or Limits(), Metrics())
-    server = build_server(service, ServerOptions(**options))
+    server = build_server(service, ServerOptions(**options), index)
     listener = socket.create_server(("127.0.0.1", options.get("port", 0)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -277,3 +277,20 @@ def encrypted(key: Path, target: Path) -> Path:
     locked = serialization.BestAvailableEncryption(b"secret")
     target.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
     return target
+
+
+@pytest.mark.slow
+def test_a_search_page_takes_the_model_of_its_index(tiny_folder, tmp_path):
+    (tmp_path / "c.tsv").write_text("d1\tthe quick fox\nd2\ta dog\n", encoding="utf-8")
+    index = [PROGRAM, "index", "memory", "c.tsv", "-o", "index", "-M", str(tiny_folder)]
+    subprocess.run(index, cwd=tmp_path, check=True, capture_output=True)
+    place = ("--index", tmp_path / "index", "--corpus", tmp_path / "c.tsv")
+    with splare_serve(*place) as (process, url, end):
+        wait_until(lambda: is_ready(url), 60)
+        assert "SPLARE search" in requests.get(url, timeout=20).text
+        told = requests.post(f"{url}/search", json={"query": "fox", "words": True}, timeout=20).json()
+        assert {hit["text"] for hit in told["hits"]} <= {"the quick fox", "a dog"}
+        assert [hit["docid"] for hit in told["words"]] == ["d1"]
+        process.send_signal(signal.SIGTERM)
+        log = [json.loads(line) for line in end().splitlines()]
+    assert not any("fox" in json.dumps(line) for line in log)

@@ -117,20 +117,20 @@ def test_wide_tables_have_wide_ids() -> None:
 
 def test_a_folder_gives_the_same_vectors(encoder: StaticQueryEncoder, tmp_path: Path) -> None:
     save_static(encoder, tmp_path / "static")
-    loaded = load_static(encoder.config, tmp_path / "static")
+    loaded = load_static(tmp_path / "static", encoder.config)
     assert (loaded.encode_queries(TEXTS) != encoder.encode_queries(TEXTS)).nnz == 0
 
 
 def test_a_folder_that_does_not_belong_or_is_damaged(encoder: StaticQueryEncoder, tmp_path: Path) -> None:
     folder = tmp_path / "static"
     with pytest.raises(InputError, match=r"tiny has no static query encoder in .*--query-encoder full"):
-        load_static(encoder.config, folder)
+        load_static(folder, encoder.config)
     save_static(encoder, folder)
-    with pytest.raises(IdentityError, match=r"was made for tiny \(.*\), and the model at hand is tiny seed-1"):
-        load_static(tiny_model(seed=1).config, folder)
+    with pytest.raises(IdentityError, match=r"was made for tiny seed-0 \(.*\), and the model at hand is tiny seed-1"):
+        load_static(folder, tiny_model(seed=1).config)
     arrays = load_file(folder / "table.safetensors")
     save_file({**arrays, "latents": arrays["latents"][:-1]}, folder / "table.safetensors")
     with pytest.raises(InputError, match=r"table\.safetensors is missing or damaged"):
-        load_static(encoder.config, folder)
+        load_static(folder, encoder.config)
     with pytest.raises(InputError, match="its parts do not fit"):
         TokenTable(arrays["starts"], arrays["latents"][:-1], arrays["weights"], 0.1, WIDTH)

@@ -54,7 +54,7 @@ def cosines(model: Path, folder: Path) -> np.ndarray:
     full = SplareModel.load(model, device="cpu")
     asked = [f"{one} {other}" for one in WORDS[:4] for other in WORDS[4:]]
     one = full.encode_queries(asked, top_k=None).toarray()
-    other = load_static(full.config, folder).encode_queries(asked, top_k=None).toarray()
+    other = load_static(folder, full.config).encode_queries(asked, top_k=None).toarray()
     return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
 
 
@@ -117,7 +117,7 @@ def test_the_program_trains_and_searches_with_it(splare, model: Path, texts: str
     searched = splare("search", index, texts, "-o", run, "--query-encoder", "static", "--json")
     assert searched.status == 0, searched.err
     loaded = SplareModel.load(model, device="cpu")
-    table = load_static(loaded.config, model / "static")
+    table = load_static(model / "static", loaded.config)
     documents = loaded.quantizer.documents(loaded.encode_documents(TEXTS)).impacts
     best = (table.quantizer.queries(table.encode_queries(["fox fox"])).impacts @ documents.T).toarray()[0]
     rows = [line.split() for line in run.read_text().splitlines() if line.startswith("0 ")]
@@ -136,9 +136,26 @@ from splare_plugins.retrieval.indexing import query_impacts
 from splare_plugins.static import load_static
 from pathlib import Path
 folder = Path(sys.argv[1])
-encoder = load_static(SplareConfig.load(folder), folder / "static")
+encoder = load_static(folder / "static")
 heavy = [name for name in ("torch", "transformers") if name in sys.modules]
 print(query_impacts(encoder, [("q", "a fox")]).nnz > 0, heavy)
 """
     done = subprocess.run([sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=True)
     assert done.stdout.split(maxsplit=1) == ["True", "[]\n"]
+
+
+def test_a_second_run_finds_what_the_first_one_made(model: Path, texts: str, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def steps(what: str, _: int):
+        return lambda _: told.append(what)
+
+    changed = {"epochs": 1, "work": str(tmp_path / "work"), "bfloat16": True}
+    for name in ("one", "two"):
+        told.clear()
+        train_static(options(model, texts, tmp_path / name, **changed), device="cpu", steps=steps)
+    assert set(told) == {"the table is trained", "tokens become rows"}
+    tables = [load_static(tmp_path / name).fingerprint for name in ("one", "two")]
+    assert tables[0] == tables[1]
+    train_static(options(model, texts, tmp_path / "three", epochs=1, bfloat16=True), device="cpu")
+    assert load_static(tmp_path / "three").fingerprint == tables[0]
