@@ -27,6 +27,7 @@ from splare_plugins.cli.export import export
 from splare_plugins.cli.fuse import fuse
 from splare_plugins.cli.index import index
 from splare_plugins.cli.inspect import inspect
+from splare_plugins.cli.labels import labels
 from splare_plugins.cli.sae import sae
 from splare_plugins.cli.search import search
 from splare_plugins.cli.serve import serve
@@ -53,6 +54,7 @@ for command in VERBS:
     app.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(experiment, name="experiment")
+app.add_typer(labels, name="labels")
 app.add_typer(sae, name="sae")
 app.add_typer(train, name="train")
 # What adapters bring: commands under `splare index`, and groups of their own.

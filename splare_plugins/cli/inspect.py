@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from splare_plugins.cli.inspect_latent import inspect_latent
 from splare_plugins.cli.options import Json
 from splare_plugins.cli.sae import labels_of
 from splare_plugins.config import CONFIG_FILE, SideConfig, SplareConfig
 from splare_plugins.errors import InputError, SplareError
+from splare_plugins.heads.labels import IDENTITY, LABELS, about_labels, require_own_labels
 
 
 def inspect(
@@ -20,11 +22,17 @@ def inspect(
             help="Built-in name, model folder, hub id, encoded corpus, index, or in OpenSearch http://host:9200/name."
         ),
     ],
+    latent: Annotated[
+        str | None, typer.Option(help="Of a model: show one latent, such as 7336 or f7336, instead.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what something is, which model made it, and how large it is."""
     from splare_plugins.cli.console import report
 
+    if latent is not None:
+        inspect_latent(what, latent, as_json=as_json)
+        return
     facts = _facts(what)
     report(f"{what} is {facts['kind']}", facts if as_json else {**facts, "kind": None}, as_json=as_json)
 
@@ -54,6 +62,9 @@ def _model_facts(name: str) -> dict[str, Any]:
     from splare_plugins.model.describe import describe_model
 
     config, about, folder = describe_model(name)
+    table = folder / config.head / LABELS
+    if table.is_file():
+        require_own_labels(about_labels(table).get(IDENTITY), config, table)
     return {
         "kind": "a model",
         **_identity(config),

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from splare_plugins.errors import InputError
 from splare_plugins.heads.base import Head
-from splare_plugins.heads.labels import LABELS, Label, read_labels, write_labels
+from splare_plugins.heads.labels import IDENTITY, LABELS, Label, about_labels, read_labels, write_labels
 from splare_plugins.heads.record import read_record, require_finite, write_record
 from splare_plugins.impacts import latent_term
 from splare_plugins.pooling import activate, sae_max_pool, topk_max_pool
@@ -32,6 +32,9 @@ class SparseAutoencoder(Head):
         k: keep only the ``k`` largest latents of each token (TopK SAEs), exactly; ``None`` keeps all.
         card: where the SAE comes from: source, sha256, licence, layer, scale; kept as JSON beside the tensors.
         labels: what latents stand for, where somebody found out; kept as a table beside the tensors.
+
+    Attributes:
+        labels_of: the model for which the labels were made, by its identity; they are not taken along to another.
     """
 
     kind = "sae"
@@ -62,6 +65,7 @@ class SparseAutoencoder(Head):
         self.k = k
         self.card = dict(card or {})
         self.labels = dict(labels or {})
+        self.labels_of: str | None = None
 
     def forward(self, states: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:  # noqa: D102
         if self.k is None:
@@ -83,6 +87,11 @@ class SparseAutoencoder(Head):
         label = self.labels.get(latent)
         return latent_term(latent) if label is None else label.text
 
+    @property
+    def lasting_labels(self) -> dict[int, Label]:
+        """The labels that hold for this SAE in any model."""
+        return self.labels if self.labels_of is None else {}
+
     def calibrated(self, center: Tensor, gain: Tensor) -> SparseAutoencoder:
         """The same SAE with ``z`` replaced by ``gain * (z - center)``, folded into the record.
 
@@ -99,11 +108,11 @@ class SparseAutoencoder(Head):
         if self.k is not None or bool(self.theta.any()):
             raise InputError("only a plain ReLU SAE can be calibrated per latent")
         b = (self.b - center) * gain
-        return SparseAutoencoder(self.W * gain[:, None], b, card=self.card, labels=self.labels)
+        return SparseAutoencoder(self.W * gain[:, None], b, card=self.card, labels=self.lasting_labels)
 
     def save(self, folder: Path) -> str:  # noqa: D102
-        if self.labels:
-            write_labels(folder / LABELS, self.labels)
+        if self.lasting_labels:
+            write_labels(folder / LABELS, self.lasting_labels)
         card = {**self.card, "kind": self.kind, "width": self.width, "state_size": self.state_size, "k": self.k}
         return write_record(folder, {"W": self.W, "b": self.b, "theta": self.theta}, card)
 
@@ -117,4 +126,5 @@ class SparseAutoencoder(Head):
         )
         if (folder / LABELS).is_file():
             head.labels = read_labels(folder / LABELS, head.width)
+            head.labels_of = about_labels(folder / LABELS).get(IDENTITY)
         return head

@@ -20,6 +20,7 @@ from splare_plugins.backbone.files import inside
 from splare_plugins.config import HEAD_CARD, SideConfig, SplareConfig
 from splare_plugins.errors import InputError, splare_command
 from splare_plugins.heads.importers.catalogue import PUBLISHED
+from splare_plugins.heads.labels import IDENTITY, LABELS, about_labels, latents_identity
 from splare_plugins.machine.files import read_json, read_json_list, replacing, write_json
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def write_card(
     )
     use = _use(repo_id or folder.name)
     sections = [MARK, f"# {config.name}", _what(config), _parts(config, head, base, folder), use, _table(known)]
+    sections += _labels(folder, config)
     body = "\n\n".join(sections)
     with replacing(path) as beside:
         beside.write_text(f"---\n{data.to_yaml()}\n---\n\n{body}\n", encoding="utf-8")
@@ -245,3 +247,24 @@ def _table(figures: Sequence[Figure]) -> str:
         for figure in figures
     ]
     return "\n".join(["## Figures", "", "| data | measure | value |", "| --- | --- | ---: |", *lines])
+
+
+def _labels(folder: Path, config: SplareConfig) -> list[str]:
+    """What was found out about the labels that were made for this model."""
+    path = folder / config.head / LABELS
+    about = about_labels(path) if path.is_file() else {}
+    if about.get(IDENTITY) != latents_identity(config):
+        return []
+    share, asked = about.get("forced_choice"), about.get("asked_latents")
+    tested = (
+        f"Told by its label alone, a held-out context of one of the {asked:,} most used latents was given to it and "
+        f"not to another of them in {share:.1%} of choices, and in {about['forced_choice_marked']:.1%} with the word "
+        "at the latent's peak marked (a coin: 50 %)."
+        if share is not None
+        else "They were not tested: too few of the contexts were held out."
+    )
+    return [
+        f"## Labels\n\n{about['named']:,} latents have a name and {about['examples']:,} examples of their words, made "
+        f"from {about['contexts']:,} contexts of {', '.join(about['corpora'])}. {tested} "
+        f"`{splare_command('inspect', folder.name, '--latent', 0)}` shows one with its contexts."
+    ]

@@ -71,8 +71,11 @@ class FoundParts(NamedTuple):
         if self.splade_head is not None:
             return self.splade_head
         from splare_plugins.heads import load_head
+        from splare_plugins.heads.labels import LABELS, require_own_labels
 
-        return load_head(config.head_kind, self.folder / config.head, sha256=config.head_sha256)
+        head = load_head(config.head_kind, self.folder / config.head, sha256=config.head_sha256)
+        require_own_labels(getattr(head, "labels_of", None), config, self.folder / config.head / LABELS)
+        return head
 
     def _require_weights(self) -> None:
         if self.exported:

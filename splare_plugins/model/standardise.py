@@ -50,7 +50,9 @@ def standardised(model: Encoder, queries: Sequence[str], documents: Sequence[str
         **head.card,
         "standardised": {"threshold": threshold, "queries": len(queries), "documents": len(documents)},
     }
-    plain = SparseAutoencoder(head.W.data.cpu().float(), head.b.data.cpu().float(), card=card, labels=head.labels)
+    plain = SparseAutoencoder(
+        head.W.data.cpu().float(), head.b.data.cpu().float(), card=card, labels=head.lasting_labels
+    )
     return SplareModel(model.config, model.backbone, plain.calibrated(center, gain).place(model.device, head.W.dtype))
 
 

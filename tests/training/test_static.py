@@ -142,3 +142,20 @@ print(query_impacts(encoder, [("q", "a fox")]).nnz > 0, heavy)
 """
     done = subprocess.run([sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=True)
     assert done.stdout.split(maxsplit=1) == ["True", "[]\n"]
+
+
+def test_a_second_run_finds_what_the_first_one_made(model: Path, texts: str, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def steps(what: str, _: int):
+        return lambda _: told.append(what)
+
+    changed = {"epochs": 1, "work": str(tmp_path / "work"), "bfloat16": True}
+    for name in ("one", "two"):
+        told.clear()
+        train_static(options(model, texts, tmp_path / name, **changed), device="cpu", steps=steps)
+    assert set(told) == {"the table is trained", "tokens become rows"}
+    tables = [load_static(tmp_path / name).fingerprint for name in ("one", "two")]
+    assert tables[0] == tables[1]
+    train_static(options(model, texts, tmp_path / "three", epochs=1, bfloat16=True), device="cpu")
+    assert load_static(tmp_path / "three").fingerprint == tables[0]

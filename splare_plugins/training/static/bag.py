@@ -25,6 +25,7 @@ class TokenBag(nn.Module):
         rarity: of each token, such as minus its log probability, shape ``[tokens]``.
         head: the model's; it stays as it is.
         norm_power: of the model.
+        bfloat16: make the product with the head's rows in it.
     """
 
     start: Tensor
@@ -33,10 +34,13 @@ class TokenBag(nn.Module):
     b: Tensor
     theta: Tensor
 
-    def __init__(self, start: Tensor, rarity: Tensor, head: SparseAutoencoder, *, norm_power: float) -> None:
+    def __init__(
+        self, start: Tensor, rarity: Tensor, head: SparseAutoencoder, *, norm_power: float, bfloat16: bool = False
+    ) -> None:
         super().__init__()
         count, size = start.shape
         self.norm_power = norm_power
+        self.dtype = torch.bfloat16 if bfloat16 else torch.float32
         self.register_buffer("start", start)
         self.register_buffer("rarity", (rarity - rarity.mean()) / rarity.std().clamp_min(1e-6))
         # An offset is one more dimension of the state, which each latent reads with weight 1.
@@ -64,7 +68,8 @@ class TokenBag(nn.Module):
         tokens, places = torch.cat(ids).unique(return_inverse=True)
         bounds = torch.tensor([0, *np.cumsum([len(each) for each in ids])])
         states = self.token_states(tokens)[places]
-        pooled = sae_max_pool(states, self.rows, bounds, torch.ones(len(states), dtype=torch.bool))
+        keep = torch.ones(len(states), dtype=torch.bool)
+        pooled = sae_max_pool(states.to(self.dtype), self.rows.to(self.dtype), bounds, keep)
         return scale_by_norm(activate(pooled, self.b, self.theta), self.norm_power)
 
     @torch.inference_mode()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from splare_plugins.errors import InputError, SplareError
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.machine import Progress
 from splare_plugins.machine.files import require_free
+from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.static.encoder import StaticQueryEncoder
 from splare_plugins.static.folder import CARD_FILE, save_static
@@ -28,11 +32,13 @@ from splare_plugins.static.table import TokenTable
 from splare_plugins.training.static.bag import TokenBag
 from splare_plugins.training.static.settings import StaticSettings
 from splare_plugins.training.static.start import rarity, states_alone
+from splare_plugins.training.static.store import Store
 
 Steps = Callable[[str, int], Progress]
 """Told what begins and how much there is to do; gives what is told of its progress."""
 
 _AT_ONCE = 1024
+_KEPT_AT_ONCE = 10_000
 _LEAST_RATE = 0.1
 
 
@@ -74,12 +80,17 @@ def train_static(
     tokenizer.no_padding()
     ids = [text.ids[text.keep] for text in _tokenised(tokenizer, texts, model.config.query.max_length)]
     full = SplareModel.from_pretrained(settings.model, device=device, query_encoder=FULL)
-    targets = full.encode_queries(texts, top_k=None, on_progress=steps("the full encoder reads the texts", len(texts)))
+    store = Store(settings.work)
+    targets = _targets(full, texts, store, steps("the full encoder reads the texts", len(texts)))
     usable = [number for number, tokens in enumerate(ids) if len(tokens) and targets[[number]].nnz]
     if len(usable) < settings.batch:
         raise InputError(f"{len(usable)} texts have a vector, fewer than a batch of {settings.batch}; give more texts")
-    alone = states_alone(model, steps("the backbone reads each token alone", len(model.backbone.tokenizer)))
-    bag = TokenBag(alone, rarity(tokenizer), model.head, norm_power=model.config.norm_power)
+    advance = steps("the backbone reads each token alone", len(model.backbone.tokenizer))
+    key = f"states-{model.config.fingerprint()}"
+    alone = torch.from_numpy(store.array(key, lambda: states_alone(model, advance).numpy()))
+    bag = TokenBag(
+        alone, rarity(tokenizer), model.head, norm_power=model.config.norm_power, bfloat16=settings.bfloat16
+    )
     total = int(settings.epochs * len(usable)) // settings.batch
     advance = steps("the table is trained", total)
     cosines = [0.0]
@@ -98,6 +109,17 @@ def _texts(settings: StaticSettings) -> list[str]:
     found = list(dict.fromkeys(query.text for source in settings.texts for query in read_queries(source)))
     random.Random(settings.seed).shuffle(found)
     return found[: settings.limit]
+
+
+def _targets(full: Encoder, texts: Sequence[str], store: Store, advance: Progress) -> csr_array:
+    """All weights of texts by the full encoder, in parts that a later run finds again."""
+    parts = []
+    for start in range(0, len(texts), _KEPT_AT_ONCE):
+        part = texts[start : start + _KEPT_AT_ONCE]
+        digest = sha256(json.dumps([full.config.fingerprint(), str(full.dtype), *part]).encode()).hexdigest()[:24]
+        encode = partial(full.encode_queries, part, top_k=None, on_progress=advance)
+        parts.append(store.matrix(f"texts-{digest}", encode))
+    return csr_array(vstack(parts))
 
 
 def _tokenised(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> list:
