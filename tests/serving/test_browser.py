@@ -99,7 +99,7 @@ def test_a_latent_is_switched_off_and_the_ranking_follows(tab, tiny):
     term = first.get_attribute("data-term")
     first.locator("[type=checkbox]").focus()
     tab.page.keyboard.press("Space")
-    expect(tab.page.locator("#latents .latent").first).to_have_class("latent off")
+    expect(tab.page.locator("#latents .latent").first).to_have_class(re.compile(r"\boff\b"))
     tab.settled()
     assert tab.hits() == ranking(tiny, {term: 0})[:10] != ranking(tiny)[:10]
     # The keyboard stays where it was, and the next Tab leads to the factor of the same latent.
@@ -150,6 +150,14 @@ def test_evidence_is_marked_word_for_word_and_markup_is_text(tab):
     assert text.inner_text() == TEXTS["zh"]
     words = text.locator(".word").all_inner_texts()
     assert words and all(word in TEXTS["zh"] for word in words)
+    # A word that the pointer is on tells its latents, and marks the first one's words and its row.
+    text.locator(".word").first.hover()
+    term = (text.locator(".word").first.get_attribute("data-terms") or "").split()[0]
+    expect(tab.page.locator("#told")).to_contain_text(term)
+    expect(tab.page.locator("#told")).to_contain_text("% of its peak")
+    assert all(term in (each.get_attribute("data-terms") or "") for each in tab.page.locator(".word.lit").all())
+    tab.page.locator("h1").hover()
+    expect(tab.page.locator("#told")).to_be_hidden()
     # A latent that has the keyboard marks its words.
     tab.page.locator("#latents .latent [type=checkbox]").first.focus()
     assert tab.page.locator(".word.lit").count() > 0

@@ -94,6 +94,7 @@ function slider(id, most, value, works) {
 
 function show(found) {
   answer = found;
+  tell(null);
   const keys = new Keys(found.latents);
   at("panel").hidden = at("found").hidden = false;
   const notes = [...found.notes];
@@ -154,6 +155,14 @@ async function explainHits(found, signal) {
     }
   }
   at("hits").dataset.explained = found.hits.length;
+}
+
+// The latents of a word that the pointer or a finger is on.
+function tell(word) {
+  for (const other of document.querySelectorAll(".lit")) other.classList.remove("lit");
+  at("told").hidden = !word;
+  at("told").textContent = word?.dataset.told ?? "";
+  if (word) light(word.dataset.terms.split(" ")[0], true);
 }
 
 function remember() {
@@ -221,6 +230,10 @@ at("export").addEventListener("click", async () => {
     fail(error);
   }
 });
+for (const type of ["mouseover", "click"]) {
+  at("hits").addEventListener(type, (event) => tell(event.target.closest(".word")));
+}
+at("hits").addEventListener("mouseleave", () => tell(null));
 window.addEventListener("hashchange", () => {
   state = fromHash(location.hash);
   at("query").value = state.query;

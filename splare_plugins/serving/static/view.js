@@ -118,11 +118,11 @@ function marked(text, matches, keys) {
     if (word.start < done) continue;
     word.terms.sort((one, other) => other.worth - one.worth);
     const best = word.terms[0];
-    const title = word.terms.map((each) => `${called(each.match)}: ${Math.round(100 * each.strength)} % of its peak`).join("\n");
+    const told = word.terms.map((each) => `${called(each.match)}: ${Math.round(100 * each.strength)} % of its peak`).join("\n");
     const terms = word.terms.map((each) => each.match.term).join(" ");
     parts.push(characters.slice(done, word.start).join(""));
     parts.push(element("span", {
-      className: "word", title, data: { terms }, colour: keys.colour(best.match.term), strength: best.strength ** 2,
+      className: "word", data: { terms, told }, colour: keys.colour(best.match.term), strength: best.strength ** 2,
       textContent: characters.slice(word.start, word.end).join(""),
     }));
     done = word.end;
@@ -131,8 +131,10 @@ function marked(text, matches, keys) {
   return parts;
 }
 
+// All words of a latent, and its row.
 export function light(term, lit) {
   for (const word of document.querySelectorAll(".word")) {
     if (word.dataset.terms.split(" ").includes(term)) word.classList.toggle("lit", lit);
   }
+  document.querySelector(`.latent[data-term="${CSS.escape(term)}"]`)?.classList.toggle("lit", lit);
 }
