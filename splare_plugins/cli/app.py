@@ -28,6 +28,7 @@ from splare_plugins.cli.fuse import fuse
 from splare_plugins.cli.index import index
 from splare_plugins.cli.inspect import inspect
 from splare_plugins.cli.labels import labels
+from splare_plugins.cli.mcp import mcp
 from splare_plugins.cli.sae import sae
 from splare_plugins.cli.search import search
 from splare_plugins.cli.serve import serve
@@ -48,7 +49,7 @@ app = typer.Typer(
 )
 VERBS: tuple[Callable[..., None], ...] = (
     *(demo, encode, search, tune, fuse, evaluate, explain, estimate),
-    *(inspect, assemble, calibrate, export, serve, doctor),
+    *(inspect, assemble, calibrate, export, serve, mcp, doctor),
 )
 for command in VERBS:
     app.command()(command)

@@ -18,6 +18,7 @@ EXTRAS = {
     "pyterrier": ["pyterrier", "pyterrier_pisa", "pyterrier_anserini", "seismic"],
     "opensearch": ["opensearchpy"],
     "serve": ["fastapi", "uvicorn", "prometheus_client"],
+    "mcp": ["mcp"],
     "sentence-transformers": ["sentence_transformers"],
     "mteb": ["mteb"],
     "train": ["sentence_transformers", "accelerate", "datasets", "yaml", "tensorboard"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from splare_plugins.errors import InputError
 from splare_plugins.serving.app import create_app
 from splare_plugins.serving.connections import BoundedProtocol
 from splare_plugins.serving.limits import Limits, ServerOptions
+from splare_plugins.serving.listening import address_of, listen, warn_if_open
 from splare_plugins.serving.metrics import Metrics
 from splare_plugins.serving.searching import SearchIndex
-from splare_plugins.serving.security import is_loopback, require_tls_files
+from splare_plugins.serving.security import require_tls_files
 from splare_plugins.serving.service import Service
 
 if TYPE_CHECKING:
@@ -50,11 +49,9 @@ def serve(
         InputError: if the address or the TLS files cannot be used; and whatever loading a model raises.
     """
     require_tls_files(options.tls_cert, options.tls_key)
-    listener = _listen(options.host, options.port)
-    _warn_if_open(options)
-    scheme = "http" if options.tls_cert is None else "https"
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    on_listening(f"{scheme}://{host}:{listener.getsockname()[1]}")
+    listener = listen(options.host, options.port)
+    warn_if_open(options)
+    on_listening(address_of(options, listener))
     service = Service(load, devices, limits, Metrics())
     server = build_server(service, options, index)
     with listener:
@@ -144,24 +141,3 @@ def log_as_json() -> None:
     for name in ("splare_plugins", "uvicorn"):
         logging.getLogger(name).setLevel(logging.INFO)
     logging.captureWarnings(True)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot listen on {host}, port {port}: {reason}; choose others with --host and --port (0: any free one)"
-        ) from error
-
-
-def _warn_if_open(options: ServerOptions) -> None:
-    if is_loopback(options.host):
-        return
-    lacking = [name for name, value in (("a token", options.token), ("TLS", options.tls_cert)) if value is None]
-    if lacking:
-        logger.warning(
-            "%s can be reached from other machines, without %s", options.host, " and without ".join(lacking)
-        )

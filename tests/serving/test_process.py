@@ -23,8 +23,9 @@ import requests
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.serving.listening import warn_if_open
 from splare_plugins.serving.security import is_loopback, read_token, require_tls_files
-from splare_plugins.serving.server import JsonFormatter, ServerOptions, _warn_if_open
+from splare_plugins.serving.server import JsonFormatter, ServerOptions
 from tests.serving.conftest import GatedModel, running, wait_until
 
 PROGRAM = str(Path(sys.executable).with_name("splare"))
@@ -175,7 +176,7 @@ def test_addresses():
 )
 def test_open_doors_are_warned_of(caplog, options, words):
     with caplog.at_level(logging.WARNING):
-        _warn_if_open(ServerOptions(**options))
+        warn_if_open(ServerOptions(**options))
     assert (words in caplog.text) if words else not caplog.text
 
 
