@@ -18,7 +18,11 @@ from table import RESULTS, long_table, read_records, small_table
 
 HERE = Path(__file__).parent
 # Arguments of scripts that measure several things, a run for each.
-RUNS = {"bench_runtimes.py": (["query"], ["start"], ["demo"]), "bench_serving.py": (["batching"],)}
+RUNS = {
+    "bench_runtimes.py": (["query"], ["start"], ["demo"]),
+    "bench_serving.py": (["batching"],),
+    "bench_static_queries.py": (["query"], ["search"], ["import"]),
+}
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ ORDER = (
     "bench_lucene_search.py",
     "bench_encoding.py",
     "bench_runtimes.py",
+    "bench_static_queries.py",
     "bench_pipeline.py",
     "bench_growth.py",
     "bench_pooling.py",

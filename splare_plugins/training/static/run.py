@@ -52,7 +52,8 @@ def train_static(
     """Train the query side of a model as a table of its tokens, and write it.
 
     Each text's vector by the full encoder is the target of the maximum over its tokens: the loss is one minus their
-    cosine, and a cross-entropy that tells a text's target from those of its batch.
+    cosine, a cross-entropy that tells a text's target from those of its batch, and the divergence between the rankings
+    of other texts by both.
 
     Args:
         settings: of the training.
@@ -149,10 +150,15 @@ def _learn(
         for group, rate in zip((*shared.param_groups, *own.param_groups), rates, strict=True):
             group["lr"] = rate * (1 - (1 - _LEAST_RATE) * step / total)
         made = functional.normalize(bag([ids[number] for number in batch]), dim=1)
-        wanted = functional.normalize(torch.from_numpy(targets[batch].toarray()), dim=1)
+        others = order.choice(usable, settings.others) if settings.ranking else batch[:0]
+        ranked = functional.normalize(torch.from_numpy(targets[[*batch, *others]].toarray()), dim=1)
+        wanted = ranked[: len(batch)]
         cosine = (made * wanted).sum(1).mean()
         contrast = functional.cross_entropy(settings.scale * made @ wanted.T, torch.arange(len(batch)))
         loss = 1 - cosine + settings.contrast * contrast
+        if settings.ranking:
+            ours, theirs = ((settings.scale * each @ ranked.T).log_softmax(1) for each in (made, wanted))
+            loss = loss + settings.ranking * functional.kl_div(ours, theirs, log_target=True, reduction="batchmean")
         if not torch.isfinite(loss):
             raise SplareError(f"step {step + 1}: the loss is {loss.item()}; lower learning_rate, now {rates[2]}")
         shared.zero_grad()

@@ -26,7 +26,9 @@ class StaticSettings(Settings):
         shared_rate: of what all tokens share.
         offset_rate: of offsets.
         contrast: weight of the cross-entropy among the texts of a batch, beside the distance to the full vector.
-        scale: of the cosines in it.
+        scale: of the cosines in it, and in the ranking.
+        ranking: weight of the divergence between how both encoders rank the texts of a batch and others by cosine.
+        others: texts drawn for it.
         seed: of the order of texts.
         bfloat16: make the large products in bfloat16, several times faster where the processor has that.
         work: folder that keeps what costs most, the states of tokens and the vectors of texts, for the next run.
@@ -44,6 +46,8 @@ class StaticSettings(Settings):
     offset_rate: float = 2e-2
     contrast: float = 0.1
     scale: float = 20.0
+    ranking: float = 0.3
+    others: int = 128
     seed: int = 0
     bfloat16: bool = False
     work: str | None = None
@@ -51,7 +55,7 @@ class StaticSettings(Settings):
     def __post_init__(self) -> None:
         if not self.texts:
             raise InputError("texts must name at least one source of texts")
-        for name in ("latents", "batch"):
+        for name in ("latents", "batch", "others"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be a number from 1, not {getattr(self, name)}")
         if self.limit is not None and self.limit < self.batch:
