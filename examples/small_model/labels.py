@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,12 @@ SENTENCES = ("de", "es", "ru", "zh", "ar", "hi")
 ENGLISH = {"medquad": 2, "scifact": 2, "text-books-en": 3}
 """Corpora of English, and how many shares of the sample each has."""
 SHIPPED = Path(__file__).parents[2] / "splare_plugins" / "model" / "builtin" / "splare-e5-small-labels.parquet"
+
+TERMS = """NTREX (ntrex-*): Christian Federmann, Tom Kocmi, Ying Xin, https://github.com/MicrosoftTranslator/NTREX, \
+CC BY-SA 4.0. Tatoeba (tatoeba-*): its contributors, https://tatoeba.org, CC BY 2.0 FR. MedQuAD (medquad): Asma Ben \
+Abacha, Dina Demner-Fushman, https://github.com/abachaa/MedQuAD, CC BY 4.0. SciFact (scifact): abstracts of S2ORC, \
+ODC-By 1.0. text-books-en: public domain. Excerpts, cut; the table with contexts of NTREX is shared under \
+CC BY-SA 4.0."""
 
 
 def lines(path: Path) -> Iterator[dict[str, str]]:
@@ -51,12 +56,24 @@ def sentences(data: Path, folder: Path, language: str) -> str:
     return f"{language}={path}"
 
 
+def ship(table: Path) -> None:
+    """Put the labels where the package keeps them, with the terms of the quoted texts in the file."""
+    import pyarrow.parquet as pq
+
+    from splare_plugins.heads.labels import METADATA
+
+    labels = pq.read_table(table)
+    about = json.loads(labels.schema.metadata[METADATA]) | {"terms": TERMS}
+    labels = labels.replace_schema_metadata({METADATA: json.dumps(about, ensure_ascii=False).encode()})
+    pq.write_table(labels, SHIPPED, compression="zstd", compression_level=19, dictionary_pagesize_limit=64 << 20)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="splare-e5-small")
-    parser.add_argument("--sample", type=int, default=5_000)
+    parser.add_argument("--sample", type=int, default=6_000)
     parser.add_argument("--ship", action="store_true", help="copy the table to where the package keeps it")
     options = parser.parse_args()
     with TemporaryDirectory() as scratch:
@@ -71,7 +88,7 @@ def main() -> None:
         command += ["--sample", str(options.sample), "-o", str(options.output), "--dtype", "bfloat16"]
         subprocess.run([sys.executable, *command], check=True)
     if options.ship:
-        shutil.copyfile(options.output / "head" / "labels.parquet", SHIPPED)
+        ship(options.output / "head" / "labels.parquet")
 
 
 if __name__ == "__main__":

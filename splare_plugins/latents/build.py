@@ -25,6 +25,7 @@ from splare_plugins.latents.neighbours import co_firing
 from splare_plugins.latents.table import LatentLabel, Shown, write_table
 from splare_plugins.latents.trial import put_to_test
 from splare_plugins.machine import Progress
+from splare_plugins.machine.folders import keep_others, updating_folder
 from splare_plugins.model.card import write_card
 from splare_plugins.model.encoder import Encoder
 
@@ -197,9 +198,11 @@ def _where(weights: csr_array) -> csr_array:
 
 
 def save_labelled(model: Encoder, output: Path, made: Labels) -> None:
-    """Write the model with its labels; the table appears whole, and so does a new folder."""
-    if model.folder is None or output.resolve() != model.folder.resolve():
-        model.save_pretrained(output)
-    config = SplareConfig.load(output)
-    write_table(output / config.head / LABELS, made.rows, config, made.about)
-    write_card(output, config)
+    """Write the model with its labels; a new folder appears with both or not at all, and in place the table whole."""
+    with updating_folder(output, source=model.folder) as folder:
+        if model.folder is None or folder.resolve() != model.folder.resolve():
+            keep_others(folder, output)
+            model.save_pretrained(folder)
+        config = SplareConfig.load(folder)
+        write_table(folder / config.head / LABELS, made.rows, config, made.about)
+        write_card(folder, config, repo_id=output.name)

