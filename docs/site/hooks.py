@@ -55,7 +55,7 @@ def _api(modules: list[str]) -> str:
     lines = [f"# {modules[0]}", import_module(modules[0]).__doc__ or ""]
     for name in modules:
         module: Any = import_module(name)
-        lines += [f"## {name}"] if len(modules) > 1 else []
+        lines += [f"## {name}"] if name != modules[0] else []
         public = getattr(module, "__all__", None) or [
             each
             for each, value in vars(module).items()
@@ -91,6 +91,11 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
         return posixpath.relpath(_uri(place), posixpath.dirname(here))
 
     return LINK.sub(turned, markdown)
+
+
+def on_page_content(html: str, *, page: Any, config: Any, files: Files) -> str:
+    """Docstrings name other objects by Sphinx's roles, which Markdown does not know."""
+    return re.sub(r":\w+:<code>~?", "<code>", html) if page.file.src_uri.startswith("api/") else html
 
 
 def on_post_build(*, config: Any) -> None:
