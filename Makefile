@@ -18,7 +18,7 @@ PROBE := import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] not in s
 MISSING = make needs Python (one of: $(VERSIONS)) with its venv module, and none of these is one: $(CANDIDATES); \
 	install one, or name it with PYTHON=/path/to/python
 
-.PHONY: help demo test check fast lint types bench benchmarks lock clean test-3.11 test-3.12 test-3.13 test-lowest
+.PHONY: help demo test check fast lint types bench benchmarks docs lock clean test-3.11 test-3.12 test-3.13 test-lowest
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z].*:.*## / {printf "  make %-31s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ bench: $(VENV)/.dev ## the small version of every benchmark, in less than ten mi
 
 benchmarks: $(VENV)/.dev ## every script of benchmarks/, which takes hours; records go to benchmarks/results
 	$(BIN)/python benchmarks/run_all.py
+
+docs: $(VENV)/.dev ## the documentation as a site in build/site; a broken link or anchor fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 lock: $(VENV)/.uv ## solve constraints.txt anew, for all Pythons at once
 	$(BIN)/uv pip compile --quiet --universal --python-version $(firstword $(VERSIONS)) --extra dev --extra all \

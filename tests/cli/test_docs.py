@@ -13,6 +13,7 @@ COUNTS = {
     "docs/python.md": 4,
     "docs/errors.md": 13,
     "docs/models.md": 1,
+    "docs/interpretability.md": 2,
     "docs/capacity.md": 1,
 }
 
