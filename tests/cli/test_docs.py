@@ -10,6 +10,7 @@ COUNTS = {
     "docs/command_line.md": 6,
     "docs/explanations.md": 8,
     "docs/experiments.md": 5,
+    "docs/static.md": 4,
     "docs/python.md": 4,
     "docs/errors.md": 13,
     "docs/models.md": 1,

@@ -17,7 +17,7 @@ from tests.cli.conftest import DATA, cut
 NOTEBOOKS = sorted(DATA.parent.glob("*.ipynb"))
 # They share what they encode, and the folder that it lies in.
 ABLATIONS = sorted(DATA.parent.glob("ablations/*.ipynb"))
-WITHOUT_JAVA = ("pyterrier", "balance", "depth", "width", "domains", "joint", "sparsity", "decoder")
+WITHOUT_JAVA = ("pyterrier", "static_queries", "balance", "depth", "width", "domains", "joint", "sparsity", "decoder")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_are_notebooks() -> None:
-    assert [notebook.name for notebook in NOTEBOOKS] == ["opensearch.ipynb", "pyterrier.ipynb"]
+    assert [notebook.name for notebook in NOTEBOOKS] == ["opensearch.ipynb", "pyterrier.ipynb", "static_queries.ipynb"]
     assert len(ABLATIONS) == 12
 
 
