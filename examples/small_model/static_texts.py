@@ -107,14 +107,22 @@ def words(wheel: Path, generator: np.random.Generator) -> Texts:
 
 def debian(folder: Path) -> Texts:
     """Translations in packages unpacked into one folder: the handbook, catalogues, fortunes; dictionaries."""
+    languages = {*MAIN, *OTHERS}
     for book in sorted(folder.glob("usr/share/doc/debian-handbook/html/*")):
+        if book.name[:2] not in languages:
+            continue
         pages = (text for page in sorted(book.glob("*.html")) for text in paragraphs(page))
         yield f"handbook-{book.name}", (each for text in pages for each in sentences(text)), 2500
     for locale in sorted({path.parent.parent for path in folder.rglob("LC_MESSAGES/*.mo")}):
+        if locale.name.split("_")[0] not in languages:
+            continue
         found: list[str] = []
         for path in sorted(locale.glob("LC_MESSAGES/*.mo")):
-            with path.open("rb") as stream:
-                catalogue = gettext.GNUTranslations(stream)._catalog  # type: ignore[attr-defined]
+            try:
+                with path.open("rb") as stream:
+                    catalogue = gettext.GNUTranslations(stream)._catalog  # type: ignore[attr-defined]
+            except ValueError:  # a header that nobody filled in
+                continue
             told = [re.sub(r"<[^>]+>|\$\w+|[#*_|]", " ", text) for text in catalogue.values() if isinstance(text, str)]
             found += told if path.name.startswith("iso_") else [each for text in told for each in sentences(text)]
         yield f"catalogues-{locale.name}", [text.strip() for text in found if len(text.strip()) > 2], 4000

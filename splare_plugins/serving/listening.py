@@ -1,11 +1,14 @@
-"""Where a server listens, and what to warn about."""
+"""Where a server listens, within which limits, and what to warn about."""
 
 from __future__ import annotations
 
 import logging
 import socket
+from functools import partial
+from typing import Any
 
 from splare_plugins.errors import InputError
+from splare_plugins.serving.connections import BoundedProtocol
 from splare_plugins.serving.limits import ServerOptions
 from splare_plugins.serving.security import is_loopback
 
@@ -33,6 +36,28 @@ def address_of(options: ServerOptions, listener: socket.socket) -> str:
     scheme = "http" if options.tls_cert is None else "https"
     host = f"[{options.host}]" if ":" in options.host else options.host
     return f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def uvicorn_settings(options: ServerOptions) -> dict[str, Any]:
+    """What each server here asks of uvicorn: bounded connections, TLS, and no logs or headers of its own."""
+    protocol = partial(
+        BoundedProtocol,
+        header_seconds=options.header_seconds,
+        client_connections=max(1, options.max_connections // 2),
+    )
+    return {
+        "http": protocol,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "ws": "none",
+        "lifespan": "on",
+        "proxy_headers": False,
+        "limit_concurrency": options.max_connections,
+        "timeout_graceful_shutdown": options.shutdown_seconds,
+        "ssl_certfile": options.tls_cert,
+        "ssl_keyfile": options.tls_key,
+    }
 
 
 def warn_if_open(options: ServerOptions) -> None:

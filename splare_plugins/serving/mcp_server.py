@@ -21,9 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from splare_plugins import __version__
 from splare_plugins.errors import SplareError
-from splare_plugins.serving.connections import BoundedProtocol
 from splare_plugins.serving.limits import ServerOptions
-from splare_plugins.serving.listening import address_of, listen, warn_if_open
+from splare_plugins.serving.listening import address_of, listen, uvicorn_settings, warn_if_open
 from splare_plugins.serving.security import require_tls_files, token_matches
 from splare_plugins.serving.tools import (
     MOST_CHARACTERS,
@@ -139,27 +138,7 @@ def http_server(library: Library, options: ServerOptions) -> uvicorn.Server:
     )
     if options.token is not None:
         app = _Guarded(app, options.token)
-    protocol = functools.partial(
-        BoundedProtocol,
-        header_seconds=options.header_seconds,
-        client_connections=max(1, options.max_connections // 2),
-    )
-    return _Server(
-        uvicorn.Config(
-            app,
-            http=protocol,  # type: ignore[arg-type]
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            lifespan="on",
-            proxy_headers=False,
-            limit_concurrency=options.max_connections,
-            timeout_graceful_shutdown=options.shutdown_seconds,
-            ssl_certfile=options.tls_cert,
-            ssl_keyfile=options.tls_key,
-        )
-    )
+    return _Server(uvicorn.Config(app, **uvicorn_settings(options)))
 
 
 class _Server(uvicorn.Server):

@@ -8,16 +8,14 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from splare_plugins.serving.app import create_app
-from splare_plugins.serving.connections import BoundedProtocol
 from splare_plugins.serving.limits import Limits, ServerOptions
-from splare_plugins.serving.listening import address_of, listen, warn_if_open
+from splare_plugins.serving.listening import address_of, listen, uvicorn_settings, warn_if_open
 from splare_plugins.serving.metrics import Metrics
 from splare_plugins.serving.searching import SearchIndex
 from splare_plugins.serving.security import require_tls_files
@@ -66,25 +64,8 @@ def build_server(service: Service, options: ServerOptions, index: SearchIndex | 
     def give_up() -> None:
         server.should_exit = True
 
-    config = uvicorn.Config(
-        create_app(service, token=options.token, on_failure=give_up, index=index),
-        http=partial(  # type: ignore[arg-type]
-            BoundedProtocol,
-            header_seconds=options.header_seconds,
-            client_connections=max(1, options.max_connections // 2),
-        ),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        lifespan="on",
-        proxy_headers=False,
-        limit_concurrency=options.max_connections,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=options.shutdown_seconds,
-        ssl_certfile=options.tls_cert,
-        ssl_keyfile=options.tls_key,
-    )
+    app = create_app(service, token=options.token, on_failure=give_up, index=index)
+    config = uvicorn.Config(app, timeout_keep_alive=_KEEP_ALIVE_SECONDS, **uvicorn_settings(options))
     server = DrainingServer(config, service, options.drain_seconds)
     return server
 

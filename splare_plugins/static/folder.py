@@ -75,7 +75,11 @@ def load_static(folder: str | Path, model: SplareConfig | None = None) -> Static
     """
     folder = Path(folder)
     if not is_static(folder):
-        whose = f"{model.name} has no static query encoder in {folder}" if model else f"{folder} is not one"
+        whose = (
+            f"{model.name} has no static query encoder in {folder}"
+            if model
+            else f"{folder} is not a folder with a static query encoder"
+        )
         raise InputError(
             f"{whose}; train one ({splare_command('train', 'static', '--help')}), or use the model's own with "
             "--query-encoder full"

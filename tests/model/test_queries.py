@@ -124,7 +124,7 @@ def test_what_has_no_table(folder: Path, splade_wheel: Path, tmp_path: Path) -> 
         assert load_static_queries(name, "full") is None
     with pytest.raises(InputError, match="holds a table that encodes queries and no model"):
         load(folder / "static")
-    with pytest.raises(InputError, match="is not one; train one"):
+    with pytest.raises(InputError, match="is not a folder with a static query encoder; train one"):
         load_static_queries(folder, str(tmp_path / "nowhere"))
 
 
