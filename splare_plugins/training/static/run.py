@@ -80,7 +80,8 @@ def train_static(
     tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_padding()
     ids = [text.ids[text.keep] for text in _tokenised(tokenizer, texts, model.config.query.max_length)]
-    full = SplareModel.from_pretrained(settings.model, device=device, query_encoder=FULL)
+    dtype = "bfloat16" if settings.bfloat16 else "auto"
+    full = SplareModel.from_pretrained(settings.model, device=device, dtype=dtype, query_encoder=FULL)
     store = Store(settings.work)
     targets = _targets(full, texts, store, steps("the full encoder reads the texts", len(texts)))
     usable = [number for number, tokens in enumerate(ids) if len(tokens) and targets[[number]].nnz]
