@@ -2,7 +2,8 @@
 
 ``query``: one query, text to impacts, median CPU time on one thread. ``search``: a new process that opens a Lucene
 index and answers one query, its memory and how long it takes, by the table and by the full encoder in torch.
-``import``: what `StaticQueryEncoder` imports. Every table is the built-in model's, or that of ``--table FOLDER``.
+``import``: what `StaticQueryEncoder` imports. ``plot``: the times of ``query`` against what was found, which
+``--quality`` has by collections and systems. Every table is the built-in model's, or that of ``--table FOLDER``.
 
 Run ``python benchmarks/bench_static_queries.py query``.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import statistics
 import subprocess
 import sys
@@ -55,7 +57,8 @@ print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-def query(options: argparse.Namespace) -> list[Figure]:
+def measured(options: argparse.Namespace) -> dict[str, list[float]]:
+    """CPU seconds of queries, text to impacts, by system."""
     import torch
 
     torch.set_num_threads(1)
@@ -77,7 +80,47 @@ def query(options: argparse.Namespace) -> list[Figure]:
                 impacts = model.quantizer.queries(model.encode_queries([QUERIES[number % len(QUERIES)]])).impacts
                 taken[name].append(time.process_time() - begin)
                 require_found(f"latents by {name}", impacts.nnz)
-    medians = {name: 1000 * statistics.median(seconds) for name, seconds in taken.items()}
+    return taken
+
+
+def milliseconds(taken: dict[str, list[float]]) -> dict[str, float]:
+    """Their medians."""
+    return {name: 1000 * statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def plot(options: argparse.Namespace) -> list[Figure]:
+    from static_plot import draw
+
+    taken = measured(options)
+    taken["BM25"] = words(options.rounds or 12)
+    medians = milliseconds(taken)
+    medians["table + BM25"] = medians[TABLE] + medians["BM25"]
+    for name, median in medians.items():
+        print(f"{name:20} {median:8.3f} ms")
+    draw(medians, json.loads(options.quality.read_text(encoding="utf-8")), options.picture)
+    return []
+
+
+def words(rounds: int) -> list[float]:
+    """CPU seconds of Lucene's English analyzer, text to terms."""
+    from pyserini_splare.jvm import start_jvm
+
+    start_jvm()
+    from pyserini.analysis import Analyzer, get_lucene_analyzer
+
+    analyzer = Analyzer(get_lucene_analyzer())
+    taken = []
+    for number in range(rounds * TURN):
+        begin = time.process_time()
+        terms = analyzer.analyze(QUERIES[number % len(QUERIES)])
+        taken.append(time.process_time() - begin)
+        require_found("terms of BM25", len(terms))
+    return taken
+
+
+def query(options: argparse.Namespace) -> list[Figure]:
+    taken = measured(options)
+    medians = milliseconds(taken)
     for name, median in medians.items():
         print(f"{name:20} {median:8.3f} ms  {medians[FULL] / median:8.1f} x")
     print(f"{TABLE}: 99th percentile {1000 * statistics.quantiles(taken[TABLE], n=100)[98]:.3f} ms")
@@ -165,13 +208,18 @@ def main() -> None:
         "query": query,
         "search": search,
         "import": imports,
+        "plot": plot,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=list(ways), nargs="?", default="query")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--quality", type=Path, help="of plot: JSON with nDCG@10 by collections and systems")
+    parser.add_argument("--picture", type=Path, default=Path("static.png"), help="of plot: PNG to write")
     parser.add_argument("--table", default="static", help="folder of a table, by default the built-in model's")
     add_options(parser, {"rounds": 1})
     options = parser.parse_args()
+    if options.what == "plot" and options.quality is None:
+        parser.error("plot wants --quality FILE")
     write_record(options, ways[options.what](options))
 
 

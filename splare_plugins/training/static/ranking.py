@@ -40,10 +40,11 @@ class Candidates:
 
         All are divided by one length, their mean, so that those that score higher for theirs still do.
         """
-        columns, pruned, parts = documents.T.tocsr(), keep_largest(targets, top_k), []
+        columns, parts = documents.T.tocsr(), []
         for start in range(0, targets.shape[0], _AT_ONCE):
-            scores = (pruned[start : start + _AT_ONCE] @ columns).toarray()
-            parts.append(np.argpartition(-scores, mined - 1, axis=1)[:, :mined])
+            scores = (keep_largest(targets[start : start + _AT_ONCE], top_k) @ columns).toarray()
+            # A copy, since a view would keep the numbers of all documents.
+            parts.append(np.argpartition(-scores, mined - 1, axis=1)[:, :mined].copy())
         scaled = documents.astype(np.float32)
         scaled.data /= np.float32(linalg.norm(documents, axis=1).mean())
         return cls(scaled, np.concatenate(parts), others)
