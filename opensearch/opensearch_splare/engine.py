@@ -9,7 +9,7 @@ from typing import Any
 from opensearch_splare.connection import connect, server_errors
 from opensearch_splare.index import SplareIndex
 from opensearch_splare.location import split_location
-from opensearch_splare.mapping import TEXT_FIELDS
+from opensearch_splare.mapping import TEXT_FIELDS, single_index
 from opensearch_splare.writer import OpenSearchWriter
 from splare_plugins.engines.base import Hits, Searcher
 from splare_plugins.steering import Weights
@@ -44,6 +44,13 @@ class OpenSearchSearcher(Searcher):
             found = self.index.client.get(index=self.index.name, id=docid, params=params, ignore=404)
         source = found.get("_source", {})
         return json.dumps(source) if "text" in source else None
+
+    def standing(self) -> str | None:
+        """See :meth:`Searcher.standing`; an alias may be given to another index."""
+        with server_errors(self.index.client, self.index.name):
+            found = self.index.client.indices.get_settings(index=self.index.name, name="index.uuid")
+        uuid: str | None = single_index(found, self.index.name).get("settings", {}).get("index", {}).get("uuid")
+        return uuid
 
     def close(self) -> None:
         """Close the connections."""

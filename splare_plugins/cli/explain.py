@@ -24,8 +24,9 @@ from splare_plugins.cli.options import (
     parse_top_k,
     to_fields,
 )
-from splare_plugins.cli.places import engine_of, hidden, require_index
+from splare_plugins.cli.places import engine_of, require_index
 from splare_plugins.errors import InputError
+from splare_plugins.machine.places import without_password
 
 if TYPE_CHECKING:
     from splare_plugins.corpus.fields import Fields
@@ -127,7 +128,7 @@ def explain(
             for docid in wanted if texts is None else ():
                 require_told(searcher, docid)
         made_with = searcher.config if searcher else None
-        loaded = load_index_model(made_with, model, loading, f"the index at {hidden(index or '')}")
+        loaded = load_index_model(made_with, model, loading, f"the index at {without_password(index or '')}")
         told = _told(loaded, searcher, query, wanted, texts, k=k, top=top, **options)
     if output is not None:
         write_explanation(told, output)

@@ -10,8 +10,9 @@ import typer
 
 from splare_plugins.cli.index_model import QueryEncoderOption, index_model_name, require_no_loading
 from splare_plugins.cli.options import DEFAULT_MODEL, Computing, expand_options
-from splare_plugins.cli.places import engine_of, hidden, require_index
+from splare_plugins.cli.places import engine_of, require_index
 from splare_plugins.errors import InputError, MissingPartError
+from splare_plugins.machine.places import without_password
 from splare_plugins.serving.limits import Limits, ServerOptions
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def serve(
         if query_encoder not in ("model", "full"):
             raise InputError("a search page explains its hits, which a table cannot; omit --query-encoder or --index")
         searched = _open_index(index, corpus)
-        load = _loading_for(searched.config, model, computing, f"the index at {hidden(index)}")
+        load = _loading_for(searched.config, model, computing, f"the index at {without_password(index)}")
     log_as_json()
     serve_until_signal(
         load,

@@ -147,6 +147,14 @@ class Searcher(ABC):
         """The same index with the ``top_k`` largest impacts of each document; ``None`` where that takes a new one."""
         return None
 
+    def standing(self) -> str | None:
+        """Names the index that stands at the location now, which may be another one than this.
+
+        Returns:
+            ``None`` where the engine does not tell; of a folder its files do.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Release files and memory."""
