@@ -45,6 +45,18 @@ class OpenSearchSearcher(Searcher):
         source = found.get("_source", {})
         return json.dumps(source) if "text" in source else None
 
+    @property
+    def ranks_words(self) -> bool:  # type: ignore[override]
+        """Whether any document has a text; see :meth:`search_words`."""
+        with_text = {"query": {"bool": {"should": [{"exists": {"field": field}} for field in TEXT_FIELDS]}}}
+        with server_errors(self.index.client, self.index.name):
+            found = self.index.client.count(index=self.index.name, body=with_text, params={"terminate_after": 1})
+        return int(found["count"]) > 0
+
+    def search_words(self, query: str, k: int) -> Hits | None:
+        """See :meth:`Searcher.search_words`."""
+        return self.index.search_words([query], k)[0] if self.ranks_words else None
+
     def standing(self) -> str | None:
         """See :meth:`Searcher.standing`; an alias may be given to another index."""
         with server_errors(self.index.client, self.index.name):

@@ -94,7 +94,7 @@ class SearchIndex(WatchedIndex):
             "impacts": searcher.num_impacts(),
             "document_top_k": top_k,
             "document_budget": searcher.narrows and top_k is not None,
-            "words": self._has_words(searcher),
+            "words": self._ranks_words(searcher),
             "version": self.version,
         }
 
@@ -150,12 +150,19 @@ class SearchIndex(WatchedIndex):
             self._narrowed = {top_k: narrowed}
         return self._narrowed[top_k]
 
-    def _has_words(self, searcher: Searcher) -> bool:
+    def _ranks_words(self, searcher: Searcher) -> bool:
+        return (self.texts is None and searcher.ranks_words) or self._takes_words(searcher)
+
+    def _takes_words(self, searcher: Searcher) -> bool:
+        """Whether an index of words can be made here."""
         few = searcher.num_docs <= MOST_DOCUMENTS
         return few and (self.texts is not None or searcher.documents() is not None)
 
     def _by_words(self, searcher: Searcher, query: str, k: int) -> list[tuple[str, float]] | None:
-        if not self._has_words(searcher):
+        # The engine's own index of words is of the texts that it keeps.
+        if self.texts is None and (hits := searcher.search_words(query, k)) is not None:
+            return list(zip(hits.docids, hits.scores.tolist(), strict=True))
+        if not self._takes_words(searcher):
             return None
         if self._words is None:
             texts = self.texts
