@@ -17,6 +17,7 @@ import random
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
 import msgpack
@@ -183,13 +184,14 @@ def main() -> None:
     sources += [collections(given.data)] if given.data else []
     sources += [words(given.words, np.random.default_rng(0))] if given.words else []
     sources += [debian(given.debian)] if given.debian else []
+    numbers = count()
     with given.output.open("w", encoding="utf-8") as stream:
         for source in sources:
             for name, texts, most in source:
                 taken = list(dict.fromkeys(text for text in texts if text.strip()))
                 random.Random(0).shuffle(taken)
-                for number, text in enumerate(taken[:most]):
-                    record = {"id": f"{name}-{number}", "text": text}
+                for text in taken[:most]:
+                    record = {"id": f"{name}-{next(numbers)}", "text": text}
                     stream.write(json.dumps(record, ensure_ascii=False) + "\n")
                 print(f"{name}: {min(most, len(taken)):,} of {len(taken):,}")  # noqa: T201
 

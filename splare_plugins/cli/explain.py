@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from splare_plugins.cli.index_model import IndexModel, load_index_model
+from splare_plugins.cli.index_model import (
+    IndexModel,
+    QueryEncoderOption,
+    load_index_model,
+    load_query_encoder,
+)
 from splare_plugins.cli.options import (
     QUOTING,
     DocumentFields,
@@ -31,7 +36,7 @@ from splare_plugins.machine.places import without_password
 if TYPE_CHECKING:
     from splare_plugins.corpus.fields import Fields
     from splare_plugins.engines import Searcher
-    from splare_plugins.model.encoder import Encoder
+    from splare_plugins.model.explanation.make import Explainable
     from splare_plugins.retrieval.explain import Comparison, Explanation, RankingExplanation
 
 
@@ -79,6 +84,7 @@ def explain(
     queries: Annotated[str | None, typer.Option(help="Where the query of this id stands.")] = None,
     corpus: Annotated[str | None, typer.Option(help="Where the document of this id stands.")] = None,
     model: IndexModel = None,
+    query_encoder: QueryEncoderOption = "model",
     query_top_k: Annotated[
         str, typer.Option(help="Latents kept of the query: a number, 'model' for the model's own, 'none' for all.")
     ] = "model",
@@ -98,6 +104,8 @@ def explain(
 
     `explain QUERY DOCUMENT` takes a pair apart, `explain --index INDEX --query QUERY` the best documents of an index,
     and `--against` tells two documents apart.
+
+    With a table for the query encoder and an index that knows its impacts, no model is loaded.
     """
     from splare_plugins.cli.console import print_json, results
     from splare_plugins.cli.explanations import require_suffix, tables, write_explanation
@@ -128,7 +136,12 @@ def explain(
             for docid in wanted if texts is None else ():
                 require_told(searcher, docid)
         made_with = searcher.config if searcher else None
-        loaded = load_index_model(made_with, model, loading, f"the index at {without_password(index or '')}")
+        what = f"the index at {without_password(index or '')}"
+        loaded: Explainable
+        if searcher is not None and query_encoder not in ("model", "full"):
+            loaded = load_query_encoder(made_with, model, query_encoder, loading, what)
+        else:
+            loaded = load_index_model(made_with, model, loading, what, query_encoder)
         told = _told(loaded, searcher, query, wanted, texts, k=k, top=top, **options)
     if output is not None:
         write_explanation(told, output)
@@ -158,7 +171,7 @@ def _asked(
 
 
 def _told(
-    model: Encoder,
+    model: Explainable,
     searcher: Searcher | None,
     query: str,
     wanted: Sequence[str],
@@ -174,10 +187,10 @@ def _told(
     text_of = None if texts is None else texts.get
     if searcher is not None and not wanted:
         return explain_ranking(searcher, explainer, k=k, text_of=text_of)
-    if texts is not None:
+    if searcher is not None:
+        told = [explain_hit(searcher, explainer, docid, text_of=text_of) for docid in wanted]
+    elif texts is not None:
         told = [explainer(texts[docid], docid=docid) for docid in wanted]
-    elif searcher is not None:
-        told = [explain_hit(searcher, explainer, docid) for docid in wanted]
     else:
         told = [explainer(text) for text in wanted]
     return Comparison.of(*told, top=top) if len(told) == 2 else told[0]

@@ -14,7 +14,7 @@ from splare_plugins.errors import InputError
 if TYPE_CHECKING:
     from splare_plugins.config import SplareConfig
     from splare_plugins.model.encoder import Encoder
-    from splare_plugins.retrieval.batches import QueryEncoder
+    from splare_plugins.static import StaticQueryEncoder
 
 IndexModel = Annotated[
     str | None,
@@ -39,7 +39,7 @@ QueryEncoderOption = Annotated[
 
 def load_query_encoder(
     made_with: SplareConfig | None, name: str | None, query_encoder: str, loading: Loading, what: str
-) -> QueryEncoder:
+) -> Encoder | StaticQueryEncoder:
     """What encodes the queries of an index: its model, or a table, for which no model is loaded.
 
     Args:
@@ -82,7 +82,9 @@ def require_no_loading(computing: Computing) -> None:
         )
 
 
-def load_index_model(made_with: SplareConfig | None, name: str | None, loading: Loading, what: str) -> Encoder:
+def load_index_model(
+    made_with: SplareConfig | None, name: str | None, loading: Loading, what: str, query_encoder: str = "model"
+) -> Encoder:
     """The model that is named, or else the one that made an index.
 
     Args:
@@ -90,6 +92,7 @@ def load_index_model(made_with: SplareConfig | None, name: str | None, loading: 
         name: value of ``--model``.
         loading: how to load it.
         what: what the index is called in messages.
+        query_encoder: what encodes queries in it; value of ``--query-encoder``.
 
     Raises:
         InputError: if the index's model is no longer where it was.
@@ -98,7 +101,7 @@ def load_index_model(made_with: SplareConfig | None, name: str | None, loading: 
     own = name is None and made_with is not None and made_with.location is not None
     if own and loading.quantize == "model" and made_with is not None and made_with.quantization:
         loading = replace(loading, quantize=made_with.quantization)
-    loaded = load_model(index_model_name(made_with, name, what), loading)
+    loaded = load_model(index_model_name(made_with, name, what), loading, query_encoder)
     if made_with is not None:
         loaded.config.require_same_index(made_with, what)
     return loaded

@@ -207,15 +207,15 @@ class Loading(Computing):
     )
 
 
-def load_model(name: str, loading: Loading) -> Encoder:
+def load_model(name: str, loading: Loading, query_encoder: str = "model") -> Encoder:
     """The model that ``SplareModel.from_pretrained`` finds as ``name``, with a line that says what is going on."""
     from splare_plugins.cli.console import console
 
     with console.status(f"loading {name}"):
-        return load_quietly(name, loading)
+        return load_quietly(name, loading, query_encoder)
 
 
-def load_quietly(name: str, loading: Loading) -> Encoder:
+def load_quietly(name: str, loading: Loading, query_encoder: str = "model") -> Encoder:
     """Likewise, without a line, as for a process that has no terminal."""
     from splare_plugins.model import SplareModel
     from splare_plugins.model.find import lasting_name
@@ -225,6 +225,7 @@ def load_quietly(name: str, loading: Loading) -> Encoder:
         name,
         device="auto" if spread else loading.device,
         device_map="auto" if spread else None,
+        query_encoder=query_encoder,
         **loading.arguments(),
     )
     # What is made with the model remembers where it lies.

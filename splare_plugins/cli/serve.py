@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from splare_plugins.cli.index_model import QueryEncoderOption, index_model_name, require_no_loading
-from splare_plugins.cli.options import DEFAULT_MODEL, Computing, expand_options
+from splare_plugins.cli.index_model import (
+    QueryEncoderOption,
+    index_model_name,
+    load_query_encoder,
+    require_no_loading,
+)
+from splare_plugins.cli.options import DEFAULT_MODEL, Computing, Loading, expand_options
 from splare_plugins.cli.places import engine_of, require_index
 from splare_plugins.errors import InputError, MissingPartError
 from splare_plugins.machine.places import without_password
@@ -104,9 +109,11 @@ def serve(
         load = _loading(model or DEFAULT_MODEL, query_encoder, computing, device)
     else:
         if query_encoder not in ("model", "full"):
-            raise InputError("a search page explains its hits, which a table cannot; omit --query-encoder or --index")
+            _require_no_device(computing, device)
         searched = _open_index(index, corpus)
-        load = _loading_for(searched.config, model, computing, f"the index at {without_password(index)}")
+        load = _loading_for(
+            searched.config, model, query_encoder, computing, f"the index at {without_password(index)}"
+        )
     log_as_json()
     serve_until_signal(
         load,
@@ -126,25 +133,36 @@ def _loading(
 
     table = load_static_queries(model, query_encoder)
     if table is not None:
-        require_no_loading(computing)
-        if device:
-            raise InputError("a static query encoder is a table and runs on the processor; omit --device")
+        _require_no_device(computing, device)
         return lambda _: table
     from splare_plugins.model import SplareModel
 
     return lambda on: SplareModel.from_pretrained(model, device=on, **computing.arguments())
 
 
+def _require_no_device(computing: Computing, device: list[str] | None) -> None:
+    require_no_loading(computing)
+    if device:
+        raise InputError("a static query encoder is a table and runs on the processor; omit --device")
+
+
 def _loading_for(
-    made_with: SplareConfig | None, model: str | None, computing: Computing, what: str
-) -> Callable[[str], Encoder]:
-    """What loads the model of an index on a device."""
+    made_with: SplareConfig | None,
+    model: str | None,
+    query_encoder: str,
+    computing: Computing,
+    what: str,
+) -> Callable[[str], ServedEncoder]:
+    """What loads the model of an index on a device; a table that is asked for takes its place."""
+    if query_encoder not in ("model", "full"):
+        table = load_query_encoder(made_with, model, query_encoder, Loading(), what)
+        return lambda _: table
     from splare_plugins.model import SplareModel
 
     name = index_model_name(made_with, model, what)
 
     def load(on: str) -> Encoder:
-        loaded = SplareModel.from_pretrained(name, device=on, **computing.arguments())
+        loaded = SplareModel.from_pretrained(name, device=on, query_encoder=query_encoder, **computing.arguments())
         if made_with is not None:
             loaded.config.require_same_index(made_with, what)
         return loaded

@@ -123,6 +123,27 @@ class Encoder(ABC):
             character in ``text``, shape ``[tokens, 2]``.
         """
 
+    def token_weights(self, text: str, side: Side, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each token of a text alone gives of some latents.
+
+        Args:
+            text: what is read.
+            side: as what.
+            latents: ids, shape ``[n]``.
+
+        Returns:
+            weights, float32, shape ``[tokens, n]``; and each token's first and last + 1 character in ``text``, shape
+            ``[tokens, 2]``.
+        """
+        if side == "query" and self.static is not None:
+            return self.static.token_weights(text, side, latents)
+        states, spans = self.pooled_tokens(text, side)
+        if not len(states):
+            return np.zeros((0, len(latents)), np.float32), spans
+        with torch.inference_mode():
+            weights = self.head.token_weights(states, torch.from_numpy(latents).long().to(states.device))
+        return weights.float().cpu().numpy(), spans
+
     @abstractmethod
     def _tokenize(self, texts: Sequence[str], side: Side) -> Sequence[TokenisedText]: ...
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from splare_plugins.config import CONFIG_FILE, FULL, STATIC, SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.heads.labels import LABELS
 from splare_plugins.model.builtin import BUILTIN_MODELS
-from splare_plugins.model.builtin.shipped import settings
+from splare_plugins.model.builtin.shipped import settings, shipped
 from splare_plugins.model.find import PREFIX, locate_model
 from splare_plugins.static import StaticQueryEncoder, is_static, load_static
 
@@ -53,6 +54,7 @@ def load_static_queries(
     if name in BUILTIN_MODELS:
         # The table has the config with the hashes in it, which the settings that ship do not have.
         table, known = Path(str(files(__package__).joinpath("builtin", f"{name}-{STATIC}"))), settings(str(name))
+        labels = shipped(str(name)).get("labels")
     else:
         if folder is None and not str(name).startswith(PREFIX):
             folder = locate_model(str(name), revision=revision, local_files_only=local_files_only)
@@ -61,12 +63,14 @@ def load_static_queries(
                 raise _no_table(name)
             return None
         table, known = folder / STATIC, SplareConfig.load(folder)
+        labels = folder / known.head / LABELS
         config = config or known
     if query_encoder == MODEL and known.query_encoder == FULL:
         return None
     if not is_static(table):
         raise _no_table(name)
-    return load_static(table, config)
+    named = Path(str(labels)) if labels is not None and labels.is_file() else None
+    return load_static(table, config, labels=named)
 
 
 def _no_table(name: str | Path) -> InputError:

@@ -85,7 +85,7 @@ def explain_hit(
     """
     text = text_of(docid) if text_of else stored_text(searcher, docid)
     vector = searcher.vector(docid)
-    if text is None and vector is None:
+    if vector is None and (text is None or not explainer.encodes_documents):
         if score is None:
             raise _nothing_known(docid)
         return explainer.scored(docid, score)

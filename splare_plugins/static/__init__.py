@@ -1,6 +1,6 @@
 """Queries without a transformer: a table from tokens to latents, looked up with numpy alone.
 
-May import backbone's rule for texts, impacts, config and the machine; never torch.
+May import backbone's rule for texts, the heads' labels, impacts, config and the machine; never torch.
 """
 
 from __future__ import annotations

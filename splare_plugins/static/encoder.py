@@ -17,6 +17,7 @@ from splare_plugins.config import Side, SplareConfig, TopK, check_top_k
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
 from splare_plugins.machine import Progress
+from splare_plugins.static.names import LatentNames
 from splare_plugins.static.table import TokenTable
 
 
@@ -30,6 +31,7 @@ class StaticQueryEncoder:
         table: of the model's tokens.
         tokenizer: the model's.
         folder: where it was loaded from.
+        labels: table of what the model's latents are called.
 
     Attributes:
         sides: what it encodes: queries alone.
@@ -39,6 +41,7 @@ class StaticQueryEncoder:
         table: as given.
         tokenizer: as given.
         folder: as given.
+        head: names the latents, as a model's does.
 
     Raises:
         InputError: if the table has another number of latents than the model.
@@ -49,7 +52,13 @@ class StaticQueryEncoder:
     pass_tokens = 1 << 16
 
     def __init__(
-        self, config: SplareConfig, table: TokenTable, tokenizer: Tokenizer, *, folder: Path | None = None
+        self,
+        config: SplareConfig,
+        table: TokenTable,
+        tokenizer: Tokenizer,
+        *,
+        folder: Path | None = None,
+        labels: Path | None = None,
     ) -> None:
         if table.width != config.width:
             raise InputError(
@@ -61,6 +70,7 @@ class StaticQueryEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(config.query.max_length)
         self.folder = folder
+        self.head = LatentNames(config, labels)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -125,11 +135,8 @@ class StaticQueryEncoder:
         weights = np.concatenate([weights for _, weights in rows]) if rows else np.empty(0, np.float32)
         return csr_array((weights, latents, bounds), shape=(len(texts), self.config.width))
 
-    def token_weights(self, text: str, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What each token of a query alone would give of ``latents``, float32, shape ``[tokens, len(latents)]``.
-
-        And first and last + 1 character of each token in ``text``, shape ``[tokens, 2]``.
-        """
+    def token_weights(self, text: str, side: Side, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`splare_plugins.model.encoder.Encoder.token_weights`; a document's words are read as a query's."""
         (tokens,) = tokenise(self._encodings, [text], "", self.config.query.max_length)
         known = tokens.keep & (tokens.ids < len(self.table))
         starts, weights = self.table.starts, np.zeros((int(known.sum()), self.table.width), np.float32)

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import IdentityError, InputError, splare_command
+from splare_plugins.heads.labels import LABELS
 from splare_plugins.machine.files import file_sha256, read_json, write_json
 from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.static.encoder import StaticQueryEncoder
@@ -41,6 +42,8 @@ def save_static(encoder: StaticQueryEncoder, folder: Path, **facts: Any) -> None
     with replacing_folder(folder) as made:
         save_file({"starts": table.starts, "latents": table.latents, "weights": table.weights}, made / TABLE_FILE)
         encoder.tokenizer.save(str(made / TOKENIZER_FILE))
+        if (labels := encoder.head.table) is not None and labels.is_file():
+            shutil.copyfile(labels, made / LABELS)
         files = {name: file_sha256(made / name) for name in (TABLE_FILE, TOKENIZER_FILE)}
         model = {"model": encoder.config.name, "fingerprint": encoder.config.index_fingerprint()}
         encoder.config.save(made)
@@ -62,12 +65,15 @@ def is_static(folder: Path) -> bool:
     return (folder / CARD_FILE).is_file()
 
 
-def load_static(folder: str | Path, model: SplareConfig | None = None) -> StaticQueryEncoder:
+def load_static(
+    folder: str | Path, model: SplareConfig | None = None, *, labels: Path | None = None
+) -> StaticQueryEncoder:
     """A static query encoder.
 
     Args:
         folder: that :func:`save_static` wrote.
         model: whose queries it is to encode; by default the one that it was made for.
+        labels: table of what its latents are called; by default the folder's own, if it has one.
 
     Raises:
         InputError: if there is none, or its files are damaged.
@@ -102,4 +108,4 @@ def load_static(folder: str | Path, model: SplareConfig | None = None) -> Static
         raise InputError(f"{folder / TABLE_FILE} is damaged ({error}); train or fetch it again") from error
     table = TokenTable(**arrays, unit=card["unit"], width=card["width"])
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    return StaticQueryEncoder(model or own, table, tokenizer, folder=folder)
+    return StaticQueryEncoder(model or own, table, tokenizer, folder=folder, labels=labels or folder / LABELS)

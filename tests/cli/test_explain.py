@@ -123,7 +123,7 @@ def test_what_is_missing_or_too_much_is_told(splare, tiny_folder, tmp_path, monk
     [
         (["--corpus", "c.tsv"], "add --index, or omit --corpus"),
         (["--index", "nowhere"], "there is no Lucene index at nowhere"),
-        (["--index", "nowhere", "--query-encoder", "static"], "omit --query-encoder or --index"),
+        (["--index", "here", "--query-encoder", "static", "--device", "cpu"], "runs on the processor; omit --device"),
     ],
 )
 def test_a_page_that_cannot_be_is_one_sentence(splare, tmp_path, monkeypatch, options, said):

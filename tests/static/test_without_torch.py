@@ -7,7 +7,10 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
 from splare_plugins.corpus import read_run
+from splare_plugins.impacts import to_dicts
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.batches import query_impacts
 from splare_plugins.static import StaticQueryEncoder, TokenTable, save_static
@@ -24,18 +28,21 @@ from tests.tiny import TEXTS
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+# Seismic has a wheel for Python 3.11 only.
+ENGINES = ["memory", "pisa", *(["seismic"] if sys.version_info < (3, 12) else [])]
+PACKAGES = ["python-terrier", "pyterrier-pisa", *(["pyseismic-lsr"] if "seismic" in ENGINES else [])]
 ASKED = [("q1", "fox and dog"), ("q2", TEXTS[0])]
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Programs of an environment with the base install, and what serving adds to it."""
+    """Programs of an environment with the base install, what serving adds to it, and engines that need no torch."""
     folder = tmp_path_factory.mktemp("bare")
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     install = [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python"]
     constraints = ["--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*install, *constraints, "--editable", f"{ROOT}[serve]"], check=True)
+    subprocess.run([*install, *constraints, "--editable", f"{ROOT}[serve,opensearch]", *PACKAGES], check=True)
     return folder / "bin"
 
 
@@ -50,24 +57,42 @@ def table(tiny: SplareModel, tmp_path_factory: pytest.TempPathFactory) -> Static
     return encoder
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    documents = (json.dumps({"id": f"d{n}", "text": text}) + "\n" for n, text in enumerate(TEXTS))
+    (folder / "c.jsonl").write_text("".join(documents))
+    (folder / "q.tsv").write_text("".join(f"{qid}\t{text}\n" for qid, text in ASKED))
+    return folder
+
+
+def index_of(engine: str, splare, files: Path, tiny_folder: Path) -> Path:  # noqa: F811
+    """Made where torch is."""
+    index = files / engine
+    if not index.exists():
+        made = splare("index", engine, files / "c.jsonl", "-o", index, "-M", tiny_folder)
+        assert made.status == 0, made.err
+    return index
+
+
 def run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 def test_it_searches(
+    engine: str,
     bare: Path,
     tiny: SplareModel,
     tiny_folder: Path,
     table: StaticQueryEncoder,
     splare,  # noqa: F811
+    files: Path,
     tmp_path: Path,
 ) -> None:
     assert run(bare / "python", "-c", "import torch").returncode == 1
-    corpus, queries, index, found = (tmp_path / name for name in ("c.jsonl", "q.tsv", "index", "run.trec"))
-    corpus.write_text("".join(json.dumps({"id": f"d{n}", "text": text}) + "\n" for n, text in enumerate(TEXTS)))
-    queries.write_text("".join(f"{qid}\t{text}\n" for qid, text in ASKED))
-    assert splare("index", "memory", corpus, "-o", index, "-M", tiny_folder).status == 0
-    searched = run(bare / "splare", "search", index, queries, "-o", found, "--query-encoder", table.folder)
+    index, found = index_of(engine, splare, files, tiny_folder), tmp_path / "run.trec"
+    searched = run(bare / "splare", "search", index, files / "q.tsv", "-o", found, "--query-encoder", table.folder)
     assert searched.returncode == 0, searched.stderr
     documents = tiny.quantizer.documents(tiny.encode_documents(TEXTS)).impacts
     expected = (query_impacts(table, ASKED) @ documents.T).toarray()
@@ -76,8 +101,28 @@ def test_it_searches(
         assert dict(zip(hits.docids, hits.scores, strict=True)) == {f"d{n}": s for n, s in enumerate(scores) if s}
 
 
-def test_it_serves(bare: Path, table: StaticQueryEncoder) -> None:
-    command = [bare / "splare", "serve", table.folder, "--port", "0"]
+def test_it_explains(
+    bare: Path,
+    tiny: SplareModel,
+    tiny_folder: Path,
+    table: StaticQueryEncoder,
+    splare,  # noqa: F811
+    files: Path,
+) -> None:
+    index, query = index_of("memory", splare, files, tiny_folder), ASKED[0][1]
+    asked = ["--index", index, "--corpus", files / "c.jsonl", "--query-encoder", table.folder, "--json"]
+    told = run(bare / "splare", "explain", query, "d0", *asked)
+    assert told.returncode == 0, told.stderr
+    facts = json.loads(told.stdout)
+    impacts = query_impacts(table, ASKED[:1])
+    assert facts["score"] == (impacts @ tiny.quantizer.documents(tiny.encode_documents(TEXTS[:1])).impacts.T).sum()
+    # The table marks the document's words too, and says that it does.
+    assert any(match["document_words"] for match in facts["matches"]) and "table of tokens" in " ".join(facts["notes"])
+
+
+@contextmanager
+def serving(bare: Path, *arguments: object) -> Iterator[str]:
+    command = [bare / "splare", "serve", *map(str, arguments), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
@@ -88,16 +133,49 @@ def test_it_serves(bare: Path, table: StaticQueryEncoder) -> None:
                     break
                 except urllib.error.HTTPError:
                     continue
-            body = {"texts": [text for _, text in ASKED], "content_type": "query"}
-            with urllib.request.urlopen(f"{address}/encode", json.dumps(body).encode()) as answer:
-                maps = json.load(answer)
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(f"{address}/encode", json.dumps({**body, "content_type": "passage"}).encode())
-            assert refused.value.code == 422 and "documents take the model itself" in refused.value.read().decode()
+            yield address
         finally:
             server.terminate()
+
+
+def ask(address: str, body: dict) -> Any:
+    asked = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked) as answer:
+        return json.load(answer)
+
+
+def test_it_serves(bare: Path, table: StaticQueryEncoder) -> None:
+    with serving(bare, table.folder) as address:
+        body = {"texts": [text for _, text in ASKED], "content_type": "query"}
+        maps = ask(f"{address}/encode", body)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(f"{address}/encode", {**body, "content_type": "passage"})
+        assert refused.value.code == 422 and "documents take the model itself" in refused.value.read().decode()
     expected = [{f"f{latent}" for latent in row.indices} for row in table.encode_queries(body["texts"])]
     assert [set(each) for each in maps] == expected and all(expected)
+
+
+def test_it_serves_a_search_page(
+    bare: Path,
+    tiny: SplareModel,
+    tiny_folder: Path,
+    table: StaticQueryEncoder,
+    splare,  # noqa: F811
+    files: Path,
+) -> None:
+    index, query = index_of("memory", splare, files, tiny_folder), ASKED[0][1]
+    corpus = files / "c.jsonl"
+    with serving(bare, "--index", index, "--corpus", corpus, "--query-encoder", table.folder) as address:
+        found = ask(f"{address}/search", {"query": query, "words": True})
+        (told,) = ask(f"{address}/explain", {"query": query, "docids": ["d0"], "version": found["version"]})
+    impacts, documents = (
+        query_impacts(table, ASKED[:1]),
+        tiny.quantizer.documents(tiny.encode_documents(TEXTS)).impacts,
+    )
+    scores = {f"d{n}": score for n, score in enumerate((impacts @ documents.T).toarray()[0]) if score}
+    assert {hit["docid"]: hit["score"] for hit in found["hits"]} == scores
+    assert {each["term"]: each["impact"] for each in found["latents"]} == to_dicts(impacts)[0] and found["words"]
+    assert told["score"] == scores["d0"] and any(match["document_words"] for match in told["matches"])
 
 
 def test_what_needs_torch_says_so(bare: Path, tiny_folder: Path, tmp_path: Path) -> None:

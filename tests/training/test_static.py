@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from scipy.sparse import csr_array
 
 from splare_plugins import SplareModel
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.static import load_static
+from splare_plugins.training.static.ranking import Candidates, divergence, largest
 from splare_plugins.training.static.run import train_static
 from splare_plugins.training.static.settings import StaticSettings
 from splare_plugins.training.static.start import states_alone
 from tests.cli.conftest import splare  # noqa: F401
 from tests.tiny import TEXTS, save_tiny_model
 
+SHAPES = ((4, 20), (4, 20), (6, 20))
 WORDS = ["fox", "river", "bread", "stone", "Haus", "Fluss", "搜索", "文档"]
 
 
@@ -60,7 +63,7 @@ def cosines(model: Path, folder: Path) -> np.ndarray:
 
 def test_a_token_alone_is_encoded_as_a_query_of_it(model: Path) -> None:
     loaded = SplareModel.load(model, device="cpu")
-    alone = states_alone(loaded)
+    alone = states_alone(loaded, [(token,) for token in range(len(loaded.backbone.tokenizer))])
     (token,) = loaded.backbone.tokenize(["x"], loaded.config.query.prompt, 128)
     states, _ = loaded.backbone([token])
     torch.testing.assert_close(alone[token.ids[token.keep][0]], states[token.keep][0].float())
@@ -78,6 +81,60 @@ def test_training_brings_the_table_near_the_full_encoder(model: Path, texts: str
     card = json.loads((tmp_path / "trained" / "static.json").read_text())
     assert (card["trained"]["texts"], card["trained"]["steps"]) == (64, 80)
     assert str(tmp_path) not in json.dumps(card) and card["settings"]["texts"] == ["texts.jsonl"]
+
+
+def test_the_best_documents_of_each_text_are_candidates() -> None:
+    generator = np.random.default_rng(0)
+    targets, documents = (csr_array(generator.random(shape).astype(np.float32)) for shape in ((40, 30), (50, 30)))
+    candidates = Candidates.documents(targets, documents, mined=2, others=1, top_k=5)
+    largest_of = np.sort(np.argsort(-targets.toarray(), axis=1)[:, :5], axis=1)
+    for text in range(40):
+        columns = largest_of[text]
+        scores = targets.toarray()[text, columns] @ documents.toarray()[:, columns].T
+        drawn = candidates.draw(np.array([text]), generator).numpy()
+        length = np.linalg.norm(documents.toarray(), axis=1).mean()
+        best = documents.toarray()[np.argsort(-scores)[:2]] / length
+        assert 2 <= len(drawn) <= 3
+        assert all(np.isclose(drawn, row, atol=1e-6).all(1).any() for row in best)
+
+
+def test_the_divergence_is_that_of_the_pruned_vectors() -> None:
+    generator = torch.Generator().manual_seed(0)
+    made, wanted, candidates = (torch.rand(shape, generator=generator) for shape in SHAPES)
+    how = {"scale": 5.0, "top_k": 3}
+    assert divergence(wanted, wanted, candidates, **how) == 0 < divergence(made, wanted, candidates, **how)
+    # What is cut from both takes no part.
+    changed = wanted.where(wanted >= wanted.topk(3, dim=1).values[:, -1:], 0)
+    assert divergence(changed, wanted, candidates, **how) == 0
+    assert divergence(changed, wanted, candidates, scale=5.0, top_k=None) > 0
+    assert (largest(made, 3) > 0).sum(1).tolist() == [3] * len(made) and largest(made, None) is made
+
+
+@pytest.mark.slow
+def test_documents_are_ranked_in_training(model: Path, texts: str, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"id": f"d{n}", "text": text}) + "\n" for n, text in enumerate(TEXTS)))
+    ranked = {"documents": (str(corpus),), "mined": 2, "others": 3, "top_k": 40, "ranking": 1.0}
+    changed = {**ranked, "flops": 1e-3, "work": str(tmp_path / "work")}
+    train_static(options(model, texts, tmp_path / "trained", **changed), device="cpu")
+    train_static(options(model, texts, tmp_path / "plain", ranking=0), device="cpu")
+    full = SplareModel.load(model, device="cpu")
+    documents = full.encode_documents(TEXTS)
+    asked = [f"{one} {other}" for one in WORDS[:4] for other in WORDS[4:]]
+    wanted = torch.from_numpy(full.encode_queries(asked).toarray())
+    apart = {
+        name: divergence(
+            torch.from_numpy(load_static(tmp_path / name).encode_queries(asked, top_k=None).toarray()),
+            wanted,
+            torch.from_numpy(documents.toarray()),
+            scale=20,
+            top_k=40,
+        ).item()
+        for name in ("trained", "plain")
+    }
+    assert apart["trained"] < apart["plain"]
+    with pytest.raises(InputError, match="fewer than the 99 mined for each text"):
+        train_static(options(model, texts, tmp_path / "out", **{**changed, "mined": 99}), device="cpu")
 
 
 def test_what_cannot_be_trained(model: Path, texts: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -18,24 +18,23 @@ from splare_plugins.steering import Weights, steer, without_effect
 
 if TYPE_CHECKING:
     from splare_plugins.config import Side
-    from splare_plugins.static import StaticQueryEncoder
 
 
 class Explainable(Protocol):
-    """What is asked of a model: :class:`splare_plugins.model.encoder.Encoder`."""
+    """What is asked of a model: :class:`splare_plugins.model.encoder.Encoder`, or a table for its queries alone."""
 
-    static: StaticQueryEncoder | None
+    sides: ClassVar[tuple[Side, ...]]
 
     @property
     def head(self) -> Any:
-        """Names latents, and tells what each token gives."""
+        """Names latents."""
 
     @property
     def quantizer(self) -> Quantizer:
         """Of the model."""
 
-    def pooled_tokens(self, text: str, side: Side) -> tuple[Any, np.ndarray]:
-        """The tokens of a text."""
+    def token_weights(self, text: str, side: Side, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each token of a text gives of latents, and where it stands."""
 
     def encode(self, texts: Sequence[str], side: Side, *, top_k: TopK, on_truncated: Progress | None) -> csr_array:
         """Latent weights."""
@@ -56,6 +55,7 @@ class Explainer:
         query: the query's text.
         impacts: of the query, after steering; int32, shape ``(1, width)``.
         notes: sentences about the query.
+        encodes_documents: whether the model does, or is a table for its queries alone.
 
     Raises:
         InputError: for weights that cannot be, or a model that was never calibrated.
@@ -74,6 +74,7 @@ class Explainer:
         if top is not None:
             check_count(top, "the number of latents to list")
         self._model, self.query, self._top, self._top_k = model, query, top, document_top_k
+        self.encodes_documents = "document" in model.sides
         self._steered = dict(weights or {})
         cut: list[int] = []
         encoded = model.encode([query], "query", top_k=query_top_k, on_truncated=cut.append)
@@ -101,17 +102,26 @@ class Explainer:
         """
         notes = list(self.notes)
         encoded = None
-        if document is not None:
+        if document is not None and self.encodes_documents:
             cut: list[int] = []
             weights = self._model.encode([document], "document", top_k=self._top_k, on_truncated=cut.append)
             encoded = self._model.quantizer.documents(weights).impacts
             if sum(cut):
                 notes.append("The document is longer than the model reads; only its beginning counts.")
+        elif document is not None:
+            notes.append(
+                "Words of the document are those on which the table of tokens fires, as its model is not loaded."
+            )
         else:
             notes.append(
                 "The text of this document is not at hand, so the words on which latents fired in it are not shown."
             )
         impacts = encoded if impacts is None else impacts
+        if impacts is None and not self.encodes_documents:
+            raise InputError(
+                "a table encodes queries alone, so it explains documents of which the index gives the impacts, and "
+                "this one gives none; ask for --query-encoder full"
+            )
         if impacts is None:
             raise InputError("an explanation needs the text of a document or its impacts; give one of them")
         products = csr_array(self.impacts.astype(np.int64).multiply(impacts))

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from splare_plugins.model.explanation.records import Firing
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from splare_plugins.config import Side
-    from splare_plugins.static import StaticQueryEncoder
 
 
 class _Model(Protocol):
-    static: StaticQueryEncoder | None
-
-    @property
-    def head(self) -> Any: ...
-
-    def pooled_tokens(self, text: str, side: Side) -> tuple[Tensor, np.ndarray]: ...
+    def token_weights(self, text: str, side: Side, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def fired_words(model: _Model, text: str, side: Side, latents: np.ndarray) -> list[list[Firing]]:
@@ -35,23 +27,9 @@ def fired_words(model: _Model, text: str, side: Side, latents: np.ndarray) -> li
     """
     if not len(latents):
         return []
-    weights, spans = _token_weights(model, text, side, latents)
+    weights, spans = model.token_weights(text, side, latents)
     words = [widen(text, *span) for span in spans.tolist()]
     return [_firings(text, words, column) for column in weights.T]
-
-
-def _token_weights(model: _Model, text: str, side: Side, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each token gives of each latent, and where it stands."""
-    if side == "query" and model.static is not None:
-        return model.static.token_weights(text, latents)
-    import torch
-
-    states, spans = model.pooled_tokens(text, side)
-    if not len(states):
-        return np.zeros((0, len(latents)), np.float32), spans
-    with torch.inference_mode():
-        weights = model.head.token_weights(states, torch.from_numpy(latents).long().to(states.device))
-    return weights.float().cpu().numpy(), spans
 
 
 def _firings(text: str, words: list[tuple[int, int]], weights: np.ndarray) -> list[Firing]:

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from splare_plugins.backbone.tokens import tokenise
-from splare_plugins.config import FULL
-from splare_plugins.corpus import read_queries
+from splare_plugins.config import FULL, Side, TopK
+from splare_plugins.corpus import read_documents, read_queries
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.machine import Progress
@@ -29,10 +29,13 @@ from splare_plugins.model.splare import SplareModel
 from splare_plugins.static.encoder import StaticQueryEncoder
 from splare_plugins.static.folder import CARD_FILE, save_static
 from splare_plugins.static.table import TokenTable
+from splare_plugins.training.losses import batch_mean, flops
 from splare_plugins.training.static.bag import TokenBag
+from splare_plugins.training.static.ranking import Candidates, divergence
 from splare_plugins.training.static.settings import StaticSettings
 from splare_plugins.training.static.start import rarity, states_alone
 from splare_plugins.training.static.store import Store
+from splare_plugins.training.static.words import frequent_words, with_words
 
 Steps = Callable[[str, int], Progress]
 """Told what begins and how much there is to do; gives what is told of its progress."""
@@ -53,7 +56,7 @@ def train_static(
 
     Each text's vector by the full encoder is the target of the maximum over its tokens: the loss is one minus their
     cosine, a cross-entropy that tells a text's target from those of its batch, and the divergence between the rankings
-    of other texts by both.
+    of documents, or of other texts, by both.
 
     Args:
         settings: of the training.
@@ -79,28 +82,34 @@ def train_static(
     texts = _texts(settings)
     tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_padding()
+    tokenizer.no_truncation()
+    words = frequent_words(texts, tokenizer, most=settings.words, seen=settings.seen) if settings.words else []
+    tokenizer = with_words(tokenizer, words) if words else tokenizer
     ids = [text.ids[text.keep] for text in _tokenised(tokenizer, texts, model.config.query.max_length)]
-    full = SplareModel.from_pretrained(settings.model, device=device, query_encoder=FULL)
+    dtype = "bfloat16" if settings.bfloat16 else "auto"
+    full = SplareModel.from_pretrained(settings.model, device=device, dtype=dtype, query_encoder=FULL)
     store = Store(settings.work)
-    targets = _targets(full, texts, store, steps("the full encoder reads the texts", len(texts)))
+    targets = _encoded(full, texts, "query", store, steps("the full encoder reads the texts", len(texts)))
     usable = [number for number, tokens in enumerate(ids) if len(tokens) and targets[[number]].nnz]
     if len(usable) < settings.batch:
         raise InputError(f"{len(usable)} texts have a vector, fewer than a batch of {settings.batch}; give more texts")
-    advance = steps("the backbone reads each token alone", len(model.backbone.tokenizer))
-    key = f"states-{model.config.fingerprint()}"
-    alone = torch.from_numpy(store.array(key, lambda: states_alone(model, advance).numpy()))
+    candidates = _candidates(full, settings, targets, store, steps)
+    alone = _states(model, [(token,) for token in range(len(model.backbone.tokenizer))], store, steps, "token")
+    if words:
+        alone = torch.cat([alone, _states(model, [word.tokens for word in words], store, steps, "word")])
     bag = TokenBag(
         alone, rarity(tokenizer), model.head, norm_power=model.config.norm_power, bfloat16=settings.bfloat16
     )
     total = int(settings.epochs * len(usable)) // settings.batch
     advance = steps("the table is trained", total)
     cosines = [0.0]
-    for cosine in _learn(bag, settings, ids, targets, usable, total):
+    for cosine in _learn(bag, settings, ids, targets, candidates, usable, total):
         cosines.append(cosine)
         advance(1)
     rows = _rows(bag, settings.latents, steps("tokens become rows", len(alone)))
     encoder = StaticQueryEncoder(model.config, TokenTable.from_weights(rows, settings.latents), tokenizer)
-    places = {"texts": [Path(source).name for source in settings.texts], "model": model.config.name}
+    names = {each: [Path(source).name for source in getattr(settings, each)] for each in ("texts", "documents")}
+    places = {**names, "model": model.config.name}
     trained = {"texts": len(usable), "steps": total, "cosine": round(cosines[-1], 4)}
     save_static(encoder, output, settings={**asdict(settings), **places, "output": output.name}, trained=trained)
     return encoder
@@ -112,15 +121,38 @@ def _texts(settings: StaticSettings) -> list[str]:
     return found[: settings.limit]
 
 
-def _targets(full: Encoder, texts: Sequence[str], store: Store, advance: Progress) -> csr_array:
-    """All weights of texts by the full encoder, in parts that a later run finds again."""
-    parts = []
+def _encoded(full: Encoder, texts: Sequence[str], side: Side, store: Store, advance: Progress) -> csr_array:
+    """Weights by the full encoder, all of queries, in parts that a later run finds again."""
+    parts, kinds = [], {"query": "texts", "document": "documents"}
     for start in range(0, len(texts), _KEPT_AT_ONCE):
         part = texts[start : start + _KEPT_AT_ONCE]
         digest = sha256(json.dumps([full.config.fingerprint(), str(full.dtype), *part]).encode()).hexdigest()[:24]
-        encode = partial(full.encode_queries, part, top_k=None, on_progress=advance)
-        parts.append(store.matrix(f"texts-{digest}", encode))
+        top_k: TopK = None if side == "query" else "model"
+        encode = partial(full.encode, part, side, top_k=top_k, on_progress=advance)
+        parts.append(store.matrix(f"{kinds[side]}-{digest}", encode))
     return csr_array(vstack(parts))
+
+
+def _states(model: SplareModel, entries: Sequence[Sequence[int]], store: Store, steps: Steps, what: str) -> Tensor:
+    advance = steps(f"the backbone reads each {what} alone", len(entries))
+    key = sha256(json.dumps([model.config.fingerprint(), entries]).encode()).hexdigest()[:24]
+    return torch.from_numpy(store.array(f"{what}s-{key}", lambda: states_alone(model, entries, advance).numpy()))
+
+
+def _candidates(full: Encoder, settings: StaticSettings, targets: csr_array, store: Store, steps: Steps) -> Candidates:
+    """What both encoders rank."""
+    if not settings.documents:
+        return Candidates.texts(targets, settings.others)
+    sources = (read_documents(source, on_duplicate="first") for source in settings.documents)
+    contents = list(dict.fromkeys(document.content for source in sources for document in source))
+    if len(contents) < settings.mined:
+        raise InputError(
+            f"{len(contents)} documents are fewer than the {settings.mined} mined for each text; name more"
+        )
+    documents = _encoded(
+        full, contents, "document", store, steps("the full encoder reads the documents", len(contents))
+    )
+    return Candidates.documents(targets, documents, mined=settings.mined, others=settings.others, top_k=settings.top_k)
 
 
 def _tokenised(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> list:
@@ -133,6 +165,7 @@ def _learn(
     settings: StaticSettings,
     ids: Sequence[np.ndarray],
     targets: csr_array,
+    candidates: Candidates,
     usable: Sequence[int],
     total: int,
 ) -> Iterator[float]:
@@ -149,16 +182,18 @@ def _learn(
         batch, waiting = waiting[: settings.batch], waiting[settings.batch :]
         for group, rate in zip((*shared.param_groups, *own.param_groups), rates, strict=True):
             group["lr"] = rate * (1 - (1 - _LEAST_RATE) * step / total)
-        made = functional.normalize(bag([ids[number] for number in batch]), dim=1)
-        others = order.choice(usable, settings.others) if settings.ranking else batch[:0]
-        ranked = functional.normalize(torch.from_numpy(targets[[*batch, *others]].toarray()), dim=1)
-        wanted = ranked[: len(batch)]
+        weights = bag([ids[number] for number in batch])
+        made = functional.normalize(weights, dim=1)
+        wanted = functional.normalize(torch.from_numpy(targets[batch].toarray()), dim=1)
         cosine = (made * wanted).sum(1).mean()
         contrast = functional.cross_entropy(settings.scale * made @ wanted.T, torch.arange(len(batch)))
         loss = 1 - cosine + settings.contrast * contrast
         if settings.ranking:
-            ours, theirs = ((settings.scale * each @ ranked.T).log_softmax(1) for each in (made, wanted))
-            loss = loss + settings.ranking * functional.kl_div(ours, theirs, log_target=True, reduction="batchmean")
+            ranked = candidates.draw(batch, order)
+            apart = divergence(made, wanted, ranked, scale=settings.scale, top_k=settings.top_k)
+            loss = loss + settings.ranking * apart
+        if settings.flops:
+            loss = loss + settings.flops * flops(batch_mean(weights))
         if not torch.isfinite(loss):
             raise SplareError(f"step {step + 1}: the loss is {loss.item()}; lower learning_rate, now {rates[2]}")
         shared.zero_grad()

@@ -19,6 +19,9 @@ class StaticSettings(Settings):
         output: folder to make; ``static`` in the model's own is where ``--query-encoder static`` looks.
         model: whose query side it becomes: a folder, hub id or built-in name.
         latents: kept of a token.
+        words: most frequent words that become tokens of their own where the model's tokenizer takes them to pieces,
+            at most so many; for tokenizers of SentencePiece's Unigram kind.
+        seen: least number of times that such a word occurs in the texts.
         limit: most texts, the first after shuffling; all if left out.
         epochs: times that each text is seen; 0 leaves the tokens as they are alone.
         batch: texts of a step.
@@ -27,8 +30,12 @@ class StaticSettings(Settings):
         offset_rate: of offsets.
         contrast: weight of the cross-entropy among the texts of a batch, beside the distance to the full vector.
         scale: of the cosines in it, and in the ranking.
-        ranking: weight of the divergence between how both encoders rank the texts of a batch and others by cosine.
-        others: texts drawn for it.
+        ranking: weight of the divergence between how both encoders rank documents, or other texts without any.
+        documents: corpora of those documents.
+        mined: documents that the full encoder finds for each text, which are ranked for all texts of its batch.
+        others: documents, or texts, drawn beside them.
+        top_k: weights of a query that count in the ranking, such as the model keeps; all if left out.
+        flops: weight of the FLOPS penalty on the texts' vectors, for cheaper queries.
         seed: of the order of texts.
         bfloat16: make the large products in bfloat16, several times faster where the processor has that.
         work: folder that keeps what costs most, the states of tokens and the vectors of texts, for the next run.
@@ -38,6 +45,8 @@ class StaticSettings(Settings):
     output: str
     model: str = BUILTIN_MODEL
     latents: int = 40
+    words: int = 0
+    seen: int = 3
     limit: int | None = None
     epochs: float = 2.0
     batch: int = 64
@@ -47,7 +56,11 @@ class StaticSettings(Settings):
     contrast: float = 0.1
     scale: float = 20.0
     ranking: float = 0.3
+    documents: tuple[str, ...] = ()
+    mined: int = 4
     others: int = 128
+    top_k: int | None = None
+    flops: float = 0.0
     seed: int = 0
     bfloat16: bool = False
     work: str | None = None
@@ -55,8 +68,8 @@ class StaticSettings(Settings):
     def __post_init__(self) -> None:
         if not self.texts:
             raise InputError("texts must name at least one source of texts")
-        for name in ("latents", "batch", "others"):
-            if getattr(self, name) < 1:
+        for name in ("latents", "batch", "mined", "others", "top_k", "seen"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"{name} must be a number from 1, not {getattr(self, name)}")
         if self.limit is not None and self.limit < self.batch:
             raise InputError(f"limit must be at least a batch of {self.batch} texts, not {self.limit}")

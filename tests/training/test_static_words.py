@@ -1,0 +1,114 @@
+"""Whole words as tokens of a table: what the tokenizer makes of them, and what training makes of the table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from splare_plugins import SplareModel
+from splare_plugins.backbone import Backbone
+from splare_plugins.errors import InputError
+from splare_plugins.static import load_static
+from splare_plugins.training.static.run import train_static
+from splare_plugins.training.static.settings import StaticSettings
+from splare_plugins.training.static.start import states_alone
+from splare_plugins.training.static.words import frequent_words, with_words
+from tests.tiny import TEXTS, byte_tokenizer, tiny_model
+
+SAID = ["(aerodynamic) heating", "aerodynamic heating, of wings", "Aerodynamic, and aerodynamic.", "wings of the fox"]
+
+
+@pytest.fixture(scope="module")
+def unigram() -> Tokenizer:
+    """Pieces of few characters, as SentencePiece marks and scores them."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=120, special_tokens=["<pad>", "<s>", "</s>", "<unk>"], unk_token="<unk>", max_piece_length=3
+    )
+    tokenizer.train_from_iterator([*TEXTS, *SAID] * 5, trainer)
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def model(unigram: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model over such pieces."""
+    bytes_model = tiny_model()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(unigram.to_str()),
+        pad_token="<pad>",
+        cls_token="<s>",
+        sep_token="</s>",
+        unk_token="<unk>",
+        model_max_length=128,
+    )
+    made = SplareModel(bytes_model.config, Backbone(bytes_model.backbone.model, tokenizer), bytes_model.head)
+    made.calibrate(TEXTS, TEXTS)
+    folder = tmp_path_factory.mktemp("words") / "model"
+    made.save_pretrained(folder)
+    return folder
+
+
+def test_frequent_words_are_taken_whole_and_nothing_else_changes(unigram: Tokenizer) -> None:
+    words = frequent_words(SAID, unigram, most=10, seen=2)
+    assert [word.piece for word in words] == ["▁aerodynamic", "▁heating", "▁of", "▁wings"]
+    assert all(list(word.tokens) == unigram.encode(word.piece[1:]).ids and len(word.tokens) > 1 for word in words)
+    assert [word.piece for word in frequent_words(SAID, unigram, most=1, seen=2)] == ["▁aerodynamic"]
+    wide = with_words(unigram, words)
+    assert wide.get_vocab_size() == unigram.get_vocab_size() + 4
+    first = unigram.get_vocab_size()
+    assert wide.encode("heating, aerodynamic heating.").ids.count(first + 1) == 2
+    for text in TEXTS:
+        assert wide.encode(text).ids == unigram.encode(text).ids
+
+
+def test_a_word_that_its_pieces_outweigh_is_taken_whole_too(unigram: Tokenizer) -> None:
+    # Of a thousand words it is the rarest, and its pieces are the most frequent ones of all.
+    texts = ["the " * 500 + "ofthe ofthe ofthe"]
+    (word,) = [each for each in frequent_words(texts, unigram, most=10, seen=3) if each.piece == "▁ofthe"]
+    assert with_words(unigram, [word]).encode("ofthe").tokens == ["▁ofthe"]
+
+
+def test_other_tokenizers_take_no_words(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer().backend_tokenizer
+    with pytest.raises(
+        InputError, match="has a BPE tokenizer, and only SentencePiece's Unigram ones take whole words"
+    ):
+        frequent_words(SAID, tokenizer, most=5, seen=1)
+
+
+def test_states_of_words_are_means_over_their_tokens(model: Path) -> None:
+    loaded = SplareModel.load(model, device="cpu")
+    entries = [(5,), (6, 7, 8), (9,), (10, 11)]
+    together = states_alone(loaded, entries)
+    for entry, state in zip(entries, together, strict=True):
+        np.testing.assert_allclose(states_alone(loaded, [entry])[0], state, atol=1e-5)
+
+
+def test_a_table_with_words_is_trained_and_read_back(model: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, text in enumerate(SAID)))
+    how = {
+        "model": str(model),
+        "texts": (str(texts),),
+        "batch": 2,
+        "latents": 60,
+        "seen": 2,
+        "work": str(tmp_path / "w"),
+    }
+    for name, words in (("plain", 0), ("words", 2)):
+        train_static(StaticSettings(**how, words=words, epochs=8, output=str(tmp_path / name)), device="cpu")
+    plain, wide = (load_static(tmp_path / name) for name in ("plain", "words"))
+    assert len(wide.table) == len(plain.table) + 2
+    # A word of its own is marked as one token.
+    weights = wide.encode_queries(["aerodynamic"], top_k=None)
+    assert weights.nnz
+    _, spans = wide.token_weights("aerodynamic heating", "query", weights.indices)
+    assert spans.tolist() == [[0, 11], [11, 19]] or spans.tolist() == [[0, 11], [12, 19]]
+    assert json.loads((tmp_path / "words" / "static.json").read_text())["settings"]["words"] == 2
