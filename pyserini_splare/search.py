@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyserini_splare.searcher import LuceneSearcher
     from splare_plugins.corpus import Query
     from splare_plugins.engines.base import Hits
+    from splare_plugins.steering import Weights
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from splare_plugins.corpus import Fields, ReadCounts, read_queries, write_run
     from splare_plugins.machine.folders import require_no_input
     from splare_plugins.retrieval.indexing import without_left_out
+    from splare_plugins.steering import parse_steering
 
     require_no_input(Path(options.output), options.topics)
+    steering = parse_steering(options.steer)
     counts = ReadCounts()
     fields = Fields(text=options.topics_field, flags={"text": "--topics-field"})
     queries = read_queries(options.topics, counts=counts, fields=fields)
     with LuceneSearcher(options.index) as searcher:
-        weights = _weights(options, queries, searcher)
+        weights = _steered(_weights(options, queries, searcher), steering, searcher)
         found: dict[str, Hits] = {}
         with progress("searching", len(queries)) as advance:
             for start in range(0, len(queries), options.batch_size):
@@ -92,6 +95,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--hits", type=int, default=1000, help="documents a query")
     parser.add_argument("--batch-size", type=int, default=64, help="queries encoded together")
     parser.add_argument("--min-idf", type=float, help="leave out latents with ln(N / df) up to this; none by default")
+    parser.add_argument(
+        "--steer",
+        default="",
+        help="change latents of all queries: f7336=0 switches one off, f2499=2 doubles it, f12=@80 puts it in with "
+        "that impact; parted by commas",
+    )
     parser.add_argument("--remove-query", action="store_true", help="leave out the document with the query's id")
     parser.add_argument("--rm3", action="store_true", help="extend queries by RM3")
     parser.add_argument("--rocchio", action="store_true", help="extend queries by Rocchio")
@@ -125,6 +134,25 @@ def _weights(
         }
         for query in weights
     ]
+
+
+def _steered(queries: list[dict[str, float]], steering: Weights, searcher: LuceneSearcher) -> list[dict[str, float]]:
+    """The queries with some of their latents changed, which is the last thing that happens to them."""
+    if not steering:
+        return queries
+    from splare_plugins.impacts import from_dicts, latent_id, to_dicts
+    from splare_plugins.steering import steer, without_effect
+
+    # What weighs nothing is not asked for anyway.
+    rows = [{term: weight for term, weight in query.items() if weight > 0} for query in queries]
+    width = searcher.config.width if searcher.config else 1 + max(map(latent_id, {*steering}.union(*rows)))
+    floats = not all(isinstance(weight, int) for row in rows for weight in row.values())
+    impacts = from_dicts(rows, width, floats=floats)
+    if idle := without_effect(impacts, steering):
+        log.warning(
+            "no query has %s, so this part of --steer changes nothing; @80 would put a latent in", ", ".join(idle)
+        )
+    return [dict(query) for query in to_dicts(steer(impacts, steering))]
 
 
 def _encoded(

@@ -19,9 +19,9 @@ from opensearch_splare.location import (
     cluster_options,
     default_url,
     split_hosts,
-    without_password,
 )
 from splare_plugins.errors import InputError, MissingPartError, splare_command
+from splare_plugins.machine.places import without_password
 
 TIMEOUT = 60
 

@@ -12,7 +12,6 @@ from opensearch_splare.asking import AskedIndex
 from opensearch_splare.connection import require, server_errors
 from opensearch_splare.filling import IndexReport, OnError, fill_index
 from opensearch_splare.hit_explanation import explain_hit
-from opensearch_splare.mapping import TEXT_FIELDS
 from opensearch_splare.msearch import run_raw_searches, run_searches
 from opensearch_splare.payload import check_string
 from opensearch_splare.queries import (
@@ -24,6 +23,7 @@ from opensearch_splare.queries import (
     hybrid_pipeline,
     two_phase_pipeline,
 )
+from opensearch_splare.words import words_query
 from splare_plugins.config import TopK, check_count
 from splare_plugins.corpus import Document, EncodedBatch
 from splare_plugins.engines.base import Hits
@@ -185,6 +185,14 @@ class SplareIndex(AskedIndex):
         answers = run_raw_searches(self.client, self.name, bodies, preference=self._preference)
         return [[{**hit, "_score": hit["_score"] * IMPACT_UNIT} for hit in hits] for hits in answers]
 
+    def search_words(self, queries: Sequence[str], k: int = 10, *, filter: Body | None = None) -> list[Hits]:
+        """The best documents of each query by BM25 alone, whose scores they have; arguments as for :meth:`search`."""
+        size, clauses = self._size(k), self.limits.max_clauses
+        for number, text in enumerate(queries, start=1):
+            check_string(text, f"the query in place {number}")
+        bodies = [self._body(words_query(text, max_clauses=clauses), size, filter, None) for text in queries]
+        return run_searches(self.client, self.name, bodies, preference=self._preference)
+
     def search_hybrid(
         self,
         queries: Sequence[str],
@@ -210,9 +218,7 @@ class SplareIndex(AskedIndex):
         bodies: list[Body | None] = []
         impacts = steer(self._encode(queries, top_k), weights)
         for text, query in zip(queries, self._queries(impacts, size), strict=True):
-            # By words, a document counts with its better field.
-            words = {"multi_match": {"query": text, "fields": list(TEXT_FIELDS)}}
-            parts = [query or {"match_none": {}}, words]
+            parts = [query or {"match_none": {}}, words_query(text, max_clauses=self.limits.max_clauses)]
             # Normalisation is per sub-query, so the filter stands in each.
             if filter is not None:
                 parts = [{"bool": {"must": [part], "filter": [filter]}} for part in parts]

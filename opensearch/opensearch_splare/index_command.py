@@ -18,6 +18,7 @@ from splare_plugins.cli.options import (
     parse_top_k,
 )
 from splare_plugins.errors import InputError
+from splare_plugins.machine.places import without_password
 
 if TYPE_CHECKING:  # the client
     from opensearch_splare.generations import Swap
@@ -110,7 +111,7 @@ def opensearch(
     goes on: documents that are in are not written again; with --encoded they are not encoded again either. Several
     machines fill one index with --shard.
     """
-    from opensearch_splare.location import default_url, without_password
+    from opensearch_splare.location import default_url
     from splare_plugins.cli.console import report
 
     swaps: list[Swap] = []

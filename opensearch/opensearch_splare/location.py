@@ -7,6 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 from splare_plugins.errors import InputError
+from splare_plugins.machine.places import without_password
 
 DEFAULT_URL = "http://127.0.0.1:9200"
 PASSWORD_HINT = "in a URL, the signs / @ : # ? % of a password are written %2F %40 %3A %23 %3F %25"
@@ -75,9 +76,3 @@ def check_name(name: str) -> str:
             f"{_LONGEST_NAME} bytes"
         )
     return name
-
-
-def without_password(url: str) -> str:
-    """The URL, or several, as it may be shown."""
-    # As much as can be: a password may hold a slash, or another @.
-    return ",".join(re.sub(r"//.*@", "//", each, flags=re.DOTALL) for each in re.split(r",(?=\s*\w+://)", url))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,16 +21,34 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from splare_plugins.machine.places import without_password
+
 if TYPE_CHECKING:
+    from rich.console import ConsoleOptions, RenderableType
+
     from splare_plugins.config import SplareConfig
 
 # What is not a terminal has no width, and nothing that goes into a file or a pipe is cut.
 _ENDLESS = 100_000
-console = Console(stderr=True, width=None if sys.stderr.isatty() else _ENDLESS)
-results = Console(width=None if sys.stdout.isatty() else _ENDLESS)
+_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))  # which rich measures as 0 wide
+_ESCAPED = {code: f"\\u{code:04x}" for code in range(127, 160)}
+
+
+class Terminal(Console):
+    """A console whose terminal no text can talk to: control characters of labels, words and ids are left out."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """See :meth:`rich.console.Console.render`; what rich itself says to a terminal is marked as such."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=segment.text.translate(_CONTROLS))
+
+
+console = Terminal(stderr=True, width=None if sys.stderr.isatty() else _ENDLESS)
+results = Terminal(width=None if sys.stdout.isatty() else _ENDLESS)
 
 
 class LogLines(logging.Handler):
@@ -74,8 +91,8 @@ def warn(message: str) -> None:
 
 
 def print_json(values: Any) -> None:
-    """One line of JSON on standard output."""
-    typer.echo(json.dumps(values, ensure_ascii=False))
+    """One line of JSON on standard output, with every control character escaped."""
+    typer.echo(json.dumps(values, ensure_ascii=False).translate(_ESCAPED))
 
 
 def print_facts(title: str, facts: Mapping[str, Any]) -> None:
@@ -86,8 +103,7 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if value is not None:
             table.add_row(name.replace("_", " "), Text(_readable(value)))
-    shown = re.sub("//[^/@]*@", "//", title)  # a URL may hold a password
-    results.print(Text(shown, style="bold"), soft_wrap=True)
+    results.print(Text(without_password(title), style="bold"), soft_wrap=True)
     results.print(table, highlight=False)
 
 

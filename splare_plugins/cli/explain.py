@@ -29,8 +29,9 @@ from splare_plugins.cli.options import (
     parse_top_k,
     to_fields,
 )
-from splare_plugins.cli.places import engine_of, hidden, require_index
+from splare_plugins.cli.places import engine_of, require_index
 from splare_plugins.errors import InputError
+from splare_plugins.machine.places import without_password
 
 if TYPE_CHECKING:
     from splare_plugins.corpus.fields import Fields
@@ -135,7 +136,7 @@ def explain(
             for docid in wanted if texts is None else ():
                 require_told(searcher, docid)
         made_with = searcher.config if searcher else None
-        what = f"the index at {hidden(index or '')}"
+        what = f"the index at {without_password(index or '')}"
         loaded: Explainable
         if searcher is not None and query_encoder not in ("model", "full"):
             loaded = load_query_encoder(made_with, model, query_encoder, loading, what)

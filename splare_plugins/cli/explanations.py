@@ -34,8 +34,7 @@ def write_explanation(told: Explanation | RankingExplanation | Comparison, outpu
     """Write a file of the kind that its name says."""
     import json
 
-    from rich.console import Console
-
+    from splare_plugins.cli.console import Terminal
     from splare_plugins.machine.files import replacing
 
     suffix = output.suffix.lower()
@@ -44,7 +43,7 @@ def write_explanation(told: Explanation | RankingExplanation | Comparison, outpu
     elif suffix == ".json":
         content = json.dumps(told.to_dict(), ensure_ascii=False, indent=1) + "\n"
     else:
-        console = Console(width=160, color_system=None)
+        console = Terminal(width=160, color_system=None)
         with console.capture() as capture:
             console.print(*tables(told), sep="\n")
         content = "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

@@ -10,8 +10,9 @@ import typer
 
 from splare_plugins.cli.index_model import IndexModel, load_index_model
 from splare_plugins.cli.options import Loading, expand_options
-from splare_plugins.cli.places import engine_of, hidden, require_index
+from splare_plugins.cli.places import engine_of, require_index
 from splare_plugins.errors import InputError, MissingPartError
+from splare_plugins.machine.places import without_password
 from splare_plugins.serving.limits import ServerOptions
 
 PORT = 8086
@@ -57,6 +58,7 @@ def mcp(
         from splare_plugins.serving.mcp_server import serve_http, serve_stdio, stdout_for_the_protocol
         from splare_plugins.serving.security import read_token
         from splare_plugins.serving.tools import Library
+        from splare_plugins.serving.watched import WatchedIndex
     except ModuleNotFoundError as error:
         raise MissingPartError(
             f"an MCP server needs {error.name}; install it with: pip install 'splare-plugins[mcp]'"
@@ -78,12 +80,10 @@ def mcp(
             texts = None
             if corpus is not None:
                 texts = {each.docid: each.content for each in read_documents(corpus, on_duplicate="first")}
-            library = Library(
-                lambda: engine.searcher(index),
-                lambda made_with: load_index_model(made_with, model, loading, f"the index at {hidden(index)}"),
-                texts=texts,
-            )
-            stack.callback(library.close)
+            watched = WatchedIndex(index, lambda: engine.searcher(index), texts=texts)
+            what = f"the index at {without_password(index)}"
+            library = Library(watched, lambda made_with: load_index_model(made_with, model, loading, what))
+            stack.callback(watched.close)
         if http:
             serve_http(library, options, lambda address: typer.echo(f"listening on {address}"))
         else:

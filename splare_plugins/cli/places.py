@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,11 +13,6 @@ from splare_plugins.errors import InputError, splare_command
 _MARKS = {"memory": "memory_index.safetensors", "lucene": "segments_*"}
 _PYTERRIER = "pt_meta.json"
 MANIFEST_FILE = "encoding.json"  # as splare_plugins.corpus.manifest has it, whose import is slow
-
-
-def hidden(index: str) -> str:
-    """The place as it may be shown: without the password that may stand in an address."""
-    return re.sub("//[^/@]*@", "//", index)
 
 
 def engine_of(index: str) -> str:

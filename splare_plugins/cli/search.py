@@ -19,8 +19,9 @@ from splare_plugins.cli.options import (
     parse_settings,
     parse_top_k,
 )
-from splare_plugins.cli.places import engine_of, hidden, require_index
+from splare_plugins.cli.places import engine_of, require_index
 from splare_plugins.errors import InputError
+from splare_plugins.machine.places import without_password
 
 
 class QueryForm(StrEnum):
@@ -123,7 +124,7 @@ def search(
         raise InputError(
             f"--form, --ca-certs and --aws-region are for OpenSearch, and the engine is {engine}; omit them"
         )
-    shown = name or hidden(index)
+    shown = name or without_password(index)
     with get_engine(engine).searcher(index, **options, **settings) as searcher:
         loaded = load_query_encoder(searcher.config, model, query_encoder, loading, f"the index at {shown}")
         begin = time.perf_counter()

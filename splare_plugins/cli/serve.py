@@ -15,8 +15,9 @@ from splare_plugins.cli.index_model import (
     require_no_loading,
 )
 from splare_plugins.cli.options import DEFAULT_MODEL, Computing, Loading, expand_options
-from splare_plugins.cli.places import engine_of, hidden, require_index
+from splare_plugins.cli.places import engine_of, require_index
 from splare_plugins.errors import InputError, MissingPartError
+from splare_plugins.machine.places import without_password
 from splare_plugins.serving.limits import Limits, ServerOptions
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def serve(
         if query_encoder not in ("model", "full"):
             _require_no_device(computing, device)
         searched = _open_index(index, corpus)
-        load = _loading_for(searched.config, model, query_encoder, computing, f"the index at {hidden(index)}")
+        load = _loading_for(
+            searched.config, model, query_encoder, computing, f"the index at {without_password(index)}"
+        )
     log_as_json()
     serve_until_signal(
         load,

@@ -9,6 +9,7 @@ import typer
 from splare_plugins.cli.index_model import IndexModel, QueryEncoderOption, load_query_encoder
 from splare_plugins.cli.options import Json, Loading, QueryFields, expand_options
 from splare_plugins.errors import InputError, splare_command
+from splare_plugins.machine.places import without_password
 
 if TYPE_CHECKING:
     from splare_plugins.retrieval.tuning import Trial
@@ -48,7 +49,7 @@ def tune(
     (Seismic's query_cut and heap_factor, PISA's algorithms), and queries cut to their largest latents.
     """
     from splare_plugins.cli.console import print_json, print_table, progress
-    from splare_plugins.cli.places import engine_of, hidden
+    from splare_plugins.cli.places import engine_of
     from splare_plugins.corpus import read_queries
     from splare_plugins.engines import get_engine
     from splare_plugins.retrieval.indexing import query_impacts
@@ -60,7 +61,9 @@ def tune(
     asked = asked[:: -(-len(asked) // sample)] if asked else asked
     chosen = get_engine(engine or engine_of(index))
     with chosen.searcher(index) as searcher:
-        loaded = load_query_encoder(searcher.config, model, query_encoder, loading, f"the index at {hidden(index)}")
+        loaded = load_query_encoder(
+            searcher.config, model, query_encoder, loading, f"the index at {without_password(index)}"
+        )
     impacts = query_impacts(loaded, asked)
     with progress("trying settings") as advance:
         trials = tune(chosen, index, impacts, k=k, cuts=cut, on_progress=advance)
@@ -74,7 +77,9 @@ def tune(
         ("settings", "recall", "median ms", "99th percentile ms"),
         [_row(each) for each in [*enough[:_SHOWN], *(trials[:1] if trials[0] not in enough[:_SHOWN] else [])]],
     )
-    typer.echo("next: " + splare_command("search", hidden(index), queries, "-o", "tuned.run", *_options(best)))
+    typer.echo(
+        "next: " + splare_command("search", without_password(index), queries, "-o", "tuned.run", *_options(best))
+    )
 
 
 def _facts(trial: Trial) -> dict[str, Any]:

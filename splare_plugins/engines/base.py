@@ -94,11 +94,13 @@ class Searcher(ABC):
         config: the model that made the index, or ``None`` for vectors of unknown origin.
         num_docs: documents in the index, those without any impact included.
         narrows: whether :meth:`narrowed` gives anything.
+        ranks_words: whether :meth:`search_words` does.
     """
 
     config: SplareConfig | None
     num_docs: int
     narrows: bool = False
+    ranks_words: bool = False
 
     @abstractmethod
     def search(self, impacts: csr_array, k: int, *, weights: Weights | None = None) -> list[Hits]:
@@ -145,6 +147,22 @@ class Searcher(ABC):
 
     def narrowed(self, top_k: int) -> Searcher | None:
         """The same index with the ``top_k`` largest impacts of each document; ``None`` where that takes a new one."""
+        return None
+
+    def search_words(self, query: str, k: int) -> Hits | None:
+        """The best ``k`` documents by the words of their stored texts, which the engine has indexed too.
+
+        Returns:
+            Hits with BM25's scores; ``None`` where the engine, or this index, has latents only.
+        """
+        return None
+
+    def standing(self) -> str | None:
+        """Names the index that stands at the location now, which may be another one than this.
+
+        Returns:
+            ``None`` where the engine does not tell; of a folder its files do.
+        """
         return None
 
     @abstractmethod

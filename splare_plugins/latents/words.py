@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 
 # Scripts written without blanks, in which two characters are about a word: Thai, Lao, Khmer, kana, Han.
-_UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _JOINERS = "['\u2019\u2010-]"
-_RUN = re.compile(
-    rf"[{_UNSPACED}]+|(?:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])+(?:{_JOINERS}[^\W_{_UNSPACED}]+)*"
-)
-_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
+_RUN = re.compile(rf"[{UNSPACED}]+|(?:[^\W_{UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])+(?:{_JOINERS}[^\W_{UNSPACED}]+)*")
+_IS_UNSPACED = re.compile(rf"[{UNSPACED}]")
 
 Span = tuple[int, int]
 

@@ -1,4 +1,4 @@
-"""Where encoded corpora stand: a folder of this machine, or any file system that pyarrow opens, such as S3."""
+"""Where things stand: a folder of this machine, an address, any file system that pyarrow opens, such as S3."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ _BROKEN_ADDRESS = re.compile(r"(s3|gs|gcs|abfss?|hdfs|viewfs):/")
 def is_address(where: object) -> bool:
     """Whether a place is written as a URI."""
     return isinstance(where, str) and _ADDRESS.match(where) is not None
+
+
+def without_password(url: str) -> str:
+    """The URL, or several, as it may be shown."""
+    # As much as can be: a password may hold a slash, or another @.
+    return ",".join(re.sub(r"//.*@", "//", each, flags=re.DOTALL) for each in re.split(r",(?=\s*\w+://)", url))
 
 
 def find_place(where: str | Place) -> Place:

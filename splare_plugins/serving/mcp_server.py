@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -21,18 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from splare_plugins import __version__
 from splare_plugins.errors import SplareError
+from splare_plugins.serving.answers import Explained, Found, Latent
 from splare_plugins.serving.limits import ServerOptions
 from splare_plugins.serving.listening import address_of, listen, uvicorn_settings, warn_if_open
 from splare_plugins.serving.security import require_tls_files, token_matches
-from splare_plugins.serving.tools import (
-    MOST_CHARACTERS,
-    MOST_LATENTS,
-    MOST_RESULTS,
-    Explained,
-    Found,
-    Latent,
-    Library,
-)
+from splare_plugins.serving.tools import MOST_CHARACTERS, MOST_LATENTS, MOST_RESULTS, Library
 
 Answer = TypeVar("Answer")
 PATH = "/mcp"
@@ -60,13 +52,14 @@ def build(library: Library) -> MCPServer[Any]:
         version=__version__,
         instructions="Searches an index of documents by latents of a sparse autoencoder, in any language the model "
         "reads, and tells why a document was found: which latents count, and on which words they fired. "
-        f"The index: {library.describe()}.",
+        f"The index when this server started: {library.description}.",
         log_level="WARNING",
     )
 
     async def told(work: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
         try:
-            return await asyncio.wrap_future(library.submit(functools.partial(work, *arguments, **options)))
+            job = library.index.submit(lambda searcher: work(searcher, *arguments, **options))
+            return await asyncio.wrap_future(job)
         except SplareError as error:
             raise ToolError(str(error)) from error
 
@@ -87,12 +80,15 @@ def build(library: Library) -> MCPServer[Any]:
     async def explain(
         query: Query,
         docid: Annotated[str, Field(description="Id of a document, as search gives it.")],
+        against: Annotated[
+            str | None, Field(description="Id of another document: why one of the two stands above the other.")
+        ] = None,
         latents: Annotated[int, Field(description=f"Most latents shown, 1 to {MOST_LATENTS}.")] = 10,
         query_latents: QueryLatents = None,
         weights: Steering = {},  # noqa: B006
     ) -> Explained:
-        """Take the score of one document apart: what each latent adds, on which words it fired, what is missing."""
-        options = {"latents": latents, "query_top_k": query_latents}
+        """Take a document's score apart: latents, their words, what is missing; or tell two documents apart."""
+        options: dict[str, Any] = {"against": against, "latents": latents, "query_top_k": query_latents}
         return await told(library.explain, query, docid, **options, weights=weights)
 
     @server.tool(annotations=_READ_ONLY)

@@ -22,8 +22,9 @@ from splare_plugins.serving.intake import answer_or_gone, read_model
 from splare_plugins.serving.middleware import CLIENT_GONE
 from splare_plugins.serving.queue import QueueFullError
 from splare_plugins.serving.schemas import MAX_TOP_K, Status
-from splare_plugins.serving.searching import IndexReplacedError, SearchBusyError, SearchIndex, hit_list, scores
+from splare_plugins.serving.searching import IndexReplacedError, SearchIndex, hit_list, scores
 from splare_plugins.serving.service import Service
+from splare_plugins.serving.watched import SearchBusyError
 from splare_plugins.steering import steer
 
 if TYPE_CHECKING:  # torch
@@ -248,7 +249,7 @@ async def _guard(request: Request, service: Service, work: Callable[[Request], A
     except IndexReplacedError:
         raise HTTPException(409, "the index was replaced meanwhile; search again") from None
     except IdentityError as error:
-        raise HTTPException(409, f"{error}; start the server again for the new one") from None
+        raise HTTPException(409, str(error)) from None
     except (QueueFullError, SearchBusyError) as full:
         seconds = str(getattr(full, "retry_after", 1))
         raise HTTPException(

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Scripts without blanks: each character counts as a word.
-_UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
-_WORDS = rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+"
+from splare_plugins.latents.words import UNSPACED
+
+# In scripts without blanks each character counts as a word.
+_WORDS = rf"[{UNSPACED}]|[^\W{UNSPACED}]+"
 MOST_DOCUMENTS = 200_000
 """More are not ranked by words: their index is made when it is first asked for, and held in memory."""
 

@@ -7,12 +7,18 @@ import os
 import shutil
 import sys
 import threading
+from contextlib import redirect_stdout
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
 
 import pytest
 
+from splare_plugins.cli.app import main
 from splare_plugins.heads.labels import LABELS, about_labels
 from splare_plugins.latents.build import FEWEST, save_labelled
+from splare_plugins.latents.table import LatentLabel, Shown, write_table
+from splare_plugins.model.explanation import explain
 from splare_plugins.model.splare import SplareModel
 from tests.model.test_splade import save_random
 from tests.tiny import save_tiny_model
@@ -33,12 +39,15 @@ def folder(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("tiny") / "model", width=64)
 
 
-@pytest.fixture
-def labelled(splare, folder, corpus, tmp_path):
-    output = tmp_path / "labelled"
-    made = splare("labels", "build", folder, f"en={corpus}", "-q", corpus, "-o", output, "--json")
-    assert made.status == 0, made.err
-    return output, made.facts
+@pytest.fixture(scope="module")
+def labelled(folder, corpus, tmp_path_factory):
+    """The folder of a model with labels, which no test changes, and what was said when they were made."""
+    output = tmp_path_factory.mktemp("labels") / "labelled"
+    arguments = ["labels", "build", folder, f"en={corpus}", "-q", corpus, "-o", output, "--json"]
+    with redirect_stdout(StringIO()) as said, pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert not stop.value.code
+    return output, json.loads(said.getvalue())
 
 
 def test_a_model_gets_labels(splare, labelled, folder, tmp_path):
@@ -57,7 +66,7 @@ def test_a_model_gets_labels(splare, labelled, folder, tmp_path):
     assert shown["languages"]["en"] > 0
     assert len(shown["directions"]) == 5
     text = splare("inspect", output, "--latent", latent)
-    assert all(context["text"][:20] in text.out for context in shown["contexts"])
+    assert all(context["text"] in text.out for context in shown["contexts"])
     # Labels stay with the model's own weights, and with no others.
     model.save_pretrained(tmp_path / "copy")
     assert (tmp_path / "copy" / "head" / LABELS).is_file()
@@ -65,6 +74,43 @@ def test_a_model_gets_labels(splare, labelled, folder, tmp_path):
     fresh.mkdir()
     model.head.save(fresh)
     assert not (fresh / LABELS).exists()
+
+
+HOSTILE = (
+    "[red]three[/red] \\\\[/] :fox: \x1b[31mred\x1b]0;title\x07 \x9b2J\x00\r <script>alert(1)</script> &amp; http://x"
+)
+
+
+def test_markup_and_control_characters_are_shown_and_never_obeyed(splare, labelled, tmp_path):
+    """Of a label, its writer, a language, a context and its source, as a model from elsewhere may have them."""
+    folder = tmp_path / "hostile"
+    shutil.copytree(labelled[0], folder)
+    model = SplareModel.from_pretrained(folder, device="cpu")
+    latent = int(explain(model, "fox", "fox").matches[0].term[1:])
+    start = HOSTILE.index("\x1b[31mred")
+    shown = Shown(text=HOSTILE, start=start, end=start + 8, weight=1.0, language="[b]", source=HOSTILE)
+    row = LatentLabel(
+        latent=latent, text=HOSTILE, source=HOSTILE, languages={HOSTILE: 2}, contexts=[shown], neighbours=[(latent, 1)]
+    )
+    write_table(folder / "head" / LABELS, [row], model.config, {})
+    seen = "".join(each for each in HOSTILE if each.isprintable())
+    inspecting, explaining = ["inspect", folder, "--latent", latent], ["explain", "fox", "fox", "-M", folder]
+    for verb, times in ((inspecting, 6), (["inspect", folder], 1), (explaining, 1)):
+        told = splare(*verb)
+        assert (told.status, told.out.count(seen)) == (0, times), told.out
+        # A script gets all of it, in a line that a terminal may show as well.
+        for each in (told.out, splare(*verb, "--json").out):
+            assert all(character.isprintable() or character == "\n" for character in each)
+    facts = splare(*inspecting, "--json").facts
+    assert facts["contexts"] == [{**asdict(shown), "word": "\x1b[31mred"}]
+    assert (facts["text"], facts["source"], facts["languages"]) == (HOSTILE, HOSTILE, {HOSTILE: 2})
+    assert splare(*explaining, "--json").facts["matches"][0]["name"] == HOSTILE
+    # In the file for a browser all of it is text.
+    assert splare(*explaining, "-o", tmp_path / "why.html").status == 0
+    page = (tmp_path / "why.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt; &amp;amp;" in page
+    assert splare(*explaining, "-o", tmp_path / "why.txt").status == 0
+    assert "\x1b" not in (tmp_path / "why.txt").read_text(encoding="utf-8")
 
 
 def test_no_model_without_its_labels_is_left(tiny, tmp_path):

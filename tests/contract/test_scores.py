@@ -159,6 +159,7 @@ def test_what_is_indexed_of_a_document_is_told_or_not(engine: Engine, location: 
         assert searcher.num_impacts() in (None, 3)
         assert searcher.document_frequency("f3") in (None, 1)
         assert searcher.documents() is None
+        assert not searcher.ranks_words and searcher.search_words("d0", 5) is None  # nothing has a text
         narrower = searcher.narrowed(1)
         assert (narrower is not None) == searcher.narrows
         if narrower is not None:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from opensearch_splare import FeatureMap, index_body
-from opensearch_splare.location import check_name, split_location, without_password
+from opensearch_splare.location import check_name, split_location
 from opensearch_splare.mapping import IndexCard, feature_map, seismic_parameters
 from opensearch_splare.payload import check_document_impacts, check_query_impacts, to_sources
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import to_dicts
+from splare_plugins.machine.places import without_password
 
 from .conftest import impacts_of, names, random_impacts
 

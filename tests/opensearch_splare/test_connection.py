@@ -9,8 +9,9 @@ from opensearchpy import OpenSearch
 
 from opensearch_splare import SplareIndex, connect
 from opensearch_splare.connection import address, explain_reason, server_version
-from opensearch_splare.location import split_hosts, split_location, without_password
+from opensearch_splare.location import split_hosts, split_location
 from splare_plugins.errors import InputError, MissingPartError
+from splare_plugins.machine.places import without_password
 from tests.serving.test_process import certificate
 
 from .conftest import about

@@ -19,9 +19,10 @@ from pyserini_splare.search import main as search
 from splare_plugins.corpus import read_run
 from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.impacts import to_dicts
+from splare_plugins.steering import steer
 from tests.tiny import save_tiny_model
 
-from .conftest import ROOT, impacts_of, names, random_impacts, write
+from .conftest import ROOT, impacts_of, names, products, random_impacts, write
 
 DOCUMENTS = random_impacts(50, 20, seed=4)
 QUERIES = random_impacts(4, 10, seed=5)
@@ -87,6 +88,36 @@ def test_min_idf(jvm: None, files: Path) -> None:
 
 
 @pytest.mark.java
+def test_steering_is_that_of_the_integers(jvm: None, files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(files / "index", DOCUMENTS)
+    latents = QUERIES.indices[:2].tolist()
+    weights: dict[str, float | str] = {f"f{latents[0]}": 0, f"f{latents[1]}": 1.5, "f7": "@80"}
+    steering = f"f{latents[0]}=0, f{latents[1]}=1.5, f7=@80"
+    scores = products(steer(QUERIES, weights), DOCUMENTS)
+    assert (scores != products(QUERIES, DOCUMENTS)).any()
+
+    def found() -> list[dict[str, float]]:
+        run = read_run(files / "run")
+        answers = [run.get(f"d{row}") for row in range(4)]
+        return [dict(zip(each.docids, each.scores.tolist(), strict=True)) if each else {} for each in answers]
+
+    search(searching(files, "--steer", steering))
+    expected = [{f"d{number}": score for number, score in enumerate(row) if score} for row in scores.tolist()]
+    assert found() == expected
+    # Weights that are not whole stay so.
+    write_query_file(files / "queries.jsonl", names(4), TEXTS, QUERIES / 2)
+    search(searching(files, "--steer", f"f{latents[0]}=0"))
+    halves = steer(QUERIES / 2, {f"f{latents[0]}": 0}) @ DOCUMENTS.T
+    assert [max(each.values()) for each in found()] == pytest.approx(halves.max(axis=1).toarray().ravel(), rel=1e-5)
+    absent = next(latent for latent in range(100) if latent not in QUERIES.indices)
+    search(searching(files, "--steer", f"f{absent}=2"))
+    assert f"no query has f{absent}, so this part of --steer changes nothing" in caplog.text
+    for wrong, message in (("f1=-1", "finite number"), ("f1", "LATENT=FACTOR")):
+        with pytest.raises(InputError, match=message):
+            search(searching(files, "--steer", wrong))
+
+
+@pytest.mark.java
 def test_from_text_to_a_run(jvm: None, tmp_path: Path, tiny_folder: Path, tiny: Any) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
@@ -130,6 +161,12 @@ def test_the_model_is_the_one_that_made_the_index(jvm: None, tmp_path: Path, tin
     search(searching)
     query = tiny.quantizer.queries(tiny.encode_queries(["second"])).impacts
     assert max(read_run(tmp_path / "run")["q"].scores) == (query @ impacts.T).max()
+    heaviest = f"f{query.indices[query.data.argmax()]}"
+    search([*searching, "--steer", f"{heaviest}=0"])
+    steered = steer(query, {heaviest: 0})
+    assert max(read_run(tmp_path / "run")["q"].scores) == (steered @ impacts.T).max() < (query @ impacts.T).max()
+    with pytest.raises(InputError, match="there is no latent 'f512'; this model has f0 to f511"):
+        search([*searching, "--steer", "f512=0"])
     other = save_tiny_model(tmp_path / "other", seed=3)
     with pytest.raises(IdentityError, match=rf"made with tiny seed-0 .* at hand is tiny seed-3 \({other}\)"):
         search([*searching, "--encoder", str(other)])

@@ -7,23 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
 
 from splare_plugins.cli.app import main
 from splare_plugins.errors import InputError, SplareError
-from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.indexing import encode_shard
 from splare_plugins.retrieval.ray_actors import ray_workers
 from tests.corpus.fake import FakeModel
 from tests.retrieval.conftest import DOCUMENTS, PART, contents
+from tests.retrieval.crews import Fatal, Refusing, slow_tiny
 
 pytestmark = pytest.mark.slow
 
@@ -32,34 +30,6 @@ pytestmark = pytest.mark.slow
 def ends() -> Iterator[None]:
     yield
     ray.shutdown()
-
-
-def slow_tiny(folder: Path, pids: Path) -> Encoder:
-    """The tiny model, at its work long enough to be killed at it, in a process that can be found."""
-    model = SplareModel.from_pretrained(folder, device="cpu")
-    tokenize = model._tokenize
-
-    def slowly(texts: Sequence[str], side: Any) -> Any:
-        (pids / str(os.getpid())).touch()
-        time.sleep(0.3)
-        return tokenize(texts, side)
-
-    model._tokenize = slowly  # type: ignore[method-assign]
-    return model
-
-
-class Failing(FakeModel):
-    def encode(self, texts: Sequence[str]) -> Any:
-        if any(text.endswith(" 33") for text in texts):
-            raise InputError("document d33 cannot be encoded; remove it")
-        return super().encode(texts)
-
-
-class Fatal(FakeModel):
-    def encode(self, texts: Sequence[str]) -> Any:
-        if any(text.endswith(" 33") for text in texts):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().encode(texts)
 
 
 def test_a_killed_actor_costs_no_part(tiny: SplareModel, tiny_folder: Path, corpus: Path, tmp_path: Path) -> None:
@@ -87,7 +57,7 @@ def test_a_killed_actor_costs_no_part(tiny: SplareModel, tiny_folder: Path, corp
 
 def test_errors_of_actors_are_those_of_the_run(corpus: Path, tmp_path: Path) -> None:
     with (
-        ray_workers(Failing, "local", 1) as workers,
+        ray_workers(Refusing, "local", 1) as workers,
         pytest.raises(InputError, match="document d33 cannot be encoded"),
     ):
         encode_shard(workers, corpus, tmp_path / "out", part_size=PART)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,68 +18,17 @@ import torch
 
 from splare_plugins.cli.app import main
 from splare_plugins.errors import IdentityError, InputError, SplareError
-from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.indexing import encode_shard
 from splare_plugins.retrieval.processes import local_workers
 from tests.corpus.fake import FakeModel
 from tests.retrieval.conftest import DOCUMENTS, PART, contents
+from tests.retrieval.crews import Failing, Fatal, noting, other_each_time, slow_tiny, unloadable
 from tests.tiny import TEXTS
 
 
 def pids() -> list[int]:
     return [child.pid or 0 for child in multiprocessing.active_children() if child.name.startswith("splare-worker")]
-
-
-def slow_tiny(folder: Path) -> Encoder:
-    """The tiny model, at its work long enough to be killed at it."""
-    model = SplareModel.from_pretrained(folder, device="cpu")
-    tokenize = model._tokenize
-
-    def slowly(texts: Sequence[str], side: Any) -> Any:
-        time.sleep(0.2)
-        return tokenize(texts, side)
-
-    model._tokenize = slowly  # type: ignore[method-assign]
-    return model
-
-
-class Fatal(FakeModel):
-    """Dies of one document."""
-
-    def encode(self, texts: Sequence[str]) -> Any:
-        if any(text.endswith(" 33") for text in texts):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().encode(texts)
-
-
-class Failing(FakeModel):
-    """Cannot encode one document."""
-
-    def encode(self, texts: Sequence[str]) -> Any:
-        if any(text.endswith(" 33") for text in texts):
-            raise ZeroDivisionError("of one document")
-        return super().encode(texts)
-
-
-def unloadable(how: str) -> Encoder:
-    if how == "dies":
-        os._exit(7)
-    raise InputError("there is no such model; choose another")
-
-
-def other_each_time(folder: Path) -> Any:
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return FakeModel(scale=7.0)
-    return Fatal()
-
-
-def noting(folder: Path) -> Any:
-    """Leaves a note of what the process was given."""
-    (folder / str(os.getpid())).write_text(f"{os.environ['CUDA_VISIBLE_DEVICES']} {torch.get_num_threads()}")
-    return FakeModel()
 
 
 @pytest.mark.slow
@@ -230,6 +179,10 @@ def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+def has_parts(out: Path, count: int) -> bool:
+    return len(list(out.glob("part-*"))) >= count
+
+
 def children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -241,20 +194,12 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_run_leaves_no_process_and_goes_on(
-    tiny: SplareModel, tiny_folder: Path, corpus: Path, tmp_path: Path, sent: signal.Signals
-) -> None:
-    corpus.write_text("".join(f"d{n}\t{'word ' * 60}{n}\n" for n in range(700)), encoding="utf-8")
-    out = tmp_path / "out"
-    process = start(corpus, out, tiny_folder, start_new_session=True)
-    wait_for(lambda: len(list(out.glob("part-*"))) >= 3, process)
+def stop(process: subprocess.Popen[str], sent: signal.Signals) -> None:
+    """End a run as a terminal does, or at once, and see that all its processes are gone."""
     started = children(process.pid)
     assert len(started) == 3  # Python's helper for resources is the third
     if sent == signal.SIGINT:
-        os.killpg(process.pid, sent)  # as a terminal sends it
+        os.killpg(process.pid, sent)
     else:
         process.kill()
     _, err = process.communicate(timeout=60)
@@ -266,8 +211,25 @@ def test_a_stopped_run_leaves_no_process_and_goes_on(
     while left := [pid for pid in started if alive(pid)]:
         assert time.monotonic() < deadline, [Path(f"/proc/{pid}/status").read_text() for pid in left]
         time.sleep(0.01)
-    assert not (out / "shard-1-of-1.json").exists()
-    times = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+def test_a_stopped_run_leaves_no_process_and_goes_on(
+    tiny: SplareModel, tiny_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """Stopped by Ctrl-C, then killed, then left alone."""
+    corpus.write_text("".join(f"d{n}\t{'word ' * 60}{n}\n" for n in range(700)), encoding="utf-8")
+    out = tmp_path / "out"
+    times: dict[Path, int] = {}
+    for sent in (signal.SIGINT, signal.SIGKILL):
+        process = start(corpus, out, tiny_folder, start_new_session=True)
+        wait_for(partial(has_parts, out, len(times) + 3), process)
+        stop(process, sent)
+        assert not (out / "shard-1-of-1.json").exists()
+        kept = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
+        assert times.items() <= kept.items()  # what was finished before was not made again
+        times = kept
     again = start(corpus, out, tiny_folder)
     _, err = again.communicate(timeout=240)
     assert again.returncode == 0, err

@@ -17,16 +17,16 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from splare_plugins.cli.app import main
-from splare_plugins.corpus import Document
 from splare_plugins.engines import get_engine
-from splare_plugins.retrieval.explain import explain
-from splare_plugins.retrieval.indexing import document_batches
+from splare_plugins.retrieval.explain import compare, explain
 from splare_plugins.serving.limits import ServerOptions
 from splare_plugins.serving.listening import listen
 from splare_plugins.serving.mcp_server import PATH, build, http_server, stdout_for_the_protocol
 from splare_plugins.serving.tools import Library
+from splare_plugins.serving.watched import WatchedIndex
+from tests.serving.collection import build as build_index
 from tests.serving.conftest import wait_until
-from tests.tiny import TEXTS
+from tests.tiny import TEXTS, tiny_model
 
 QUERY = "the quick fox"
 DOCUMENTS = {f"d{number}": text for number, text in enumerate(TEXTS)}
@@ -37,21 +37,20 @@ Ask = Callable[..., Any]
 def index(tiny, tmp_path_factory) -> Path:
     """In memory, without texts."""
     folder = tmp_path_factory.mktemp("mcp") / "index"
-    with get_engine("memory").writer(str(folder), tiny.config) as writer:
-        for batch in document_batches(tiny, [Document(*each) for each in DOCUMENTS.items()]):
-            writer.add(batch.docids, batch.impacts)
+    build_index(tiny, folder, DOCUMENTS)
     return folder
 
 
 def opened(tiny, index: Path, texts: dict[str, str] | None = None) -> Library:
-    return Library(lambda: get_engine("memory").searcher(str(index)), lambda _: tiny, texts=texts)
+    watched = WatchedIndex(str(index), lambda: get_engine("memory").searcher(str(index)), texts=texts)
+    return Library(watched, lambda _: tiny)
 
 
 @pytest.fixture(scope="module")
 def library(tiny, index) -> Iterator[Library]:
     made = opened(tiny, index, DOCUMENTS)
     yield made
-    made.close()
+    made.index.close()
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +134,26 @@ def test_an_explanation_adds_up_and_names_what_is_missing(ask):
     assert sorted(both) == sorted(each["latent"] for each in query)
 
 
+@pytest.mark.parametrize("docids", [("d0", "d1"), ("d1", "d0"), ("d2", "d2")])
+def test_two_documents_are_told_apart(ask, tiny, docids):
+    one, other = docids
+    given = {"query": QUERY, "weights": {"f3": "@80"}}
+    told = ask("explain", **given, docid=one, against=other, latents=4)
+    texts = (DOCUMENTS[one], DOCUMENTS[other])
+    wanted = compare(tiny, QUERY, texts, docids=docids, top=4, weights=given["weights"])
+    compared = told["comparison"]
+    assert (compared["above"], compared["below"]) == (wanted.above.docid, wanted.below.docid)
+    assert compared["difference"] == wanted.above.score - wanted.below.score
+    # Each of the two is explained as it is alone.
+    for each, docid in ((told, one), (compared["against"], other)):
+        assert {**each, "comparison": None} == ask("explain", **given, docid=docid, latents=4)
+    rows = [(each["latent"], each["above"], each["below"], each["difference"]) for each in compared["differences"]]
+    assert rows == [(row.term, row.above, row.below, row.difference) for row in wanted.differences[:4]]
+    assert compared["differing_latents"] == len(wanted.differences) > len(rows)
+    whole = ask("explain", **given, docid=one, against=other, latents=400)["comparison"]
+    assert sum(each["difference"] for each in whole["differences"]) == whole["difference"] == compared["difference"]
+
+
 def test_latents_of_a_text_and_by_id(ask, tiny):
     for side in ("query", "document"):
         found = ask("latents", text=TEXTS[1], side=side, top=5)
@@ -166,6 +185,7 @@ def test_latents_of_a_text_and_by_id(ask, tiny):
         ("search", {"query": QUERY, "weights": {"f1": "80"}}, "the impact of f1 must be @"),
         ("search", {}, "query"),
         ("explain", {"query": QUERY, "docid": "d99"}, "there is no document 'd99'"),
+        ("explain", {"query": QUERY, "docid": "d1", "against": "d99"}, "there is no document 'd99'"),
         ("explain", {"query": "", "docid": "d1"}, "the query is empty"),
         ("explain", {"query": QUERY, "docid": "d1", "latents": 0}, "latents must be from 1 to 400"),
         ("latents", {}, "give either text or ids"),
@@ -196,7 +216,53 @@ def test_an_index_without_texts_gives_what_it_has(tiny, index):
             )
         assert "'d99'" in ask("explain", query=QUERY, docid="d99")
     finally:
-        library.close()
+        library.index.close()
+
+
+def test_an_index_that_is_replaced_while_a_client_is_connected(tiny, tmp_path):
+    place = tmp_path / "index"
+    texts = {"old": "the quick fox", "new": "a quick fox of another index", "other": "fox"}
+    build_index(tiny, place, {"old": texts["old"]})
+    library = opened(tiny, place, texts)
+
+    async def use() -> None:
+        async with Client(build(library)) as client:
+
+            async def call(tool: str, **arguments: Any) -> Any:
+                return told(await client.call_tool(tool, {"query": QUERY, **arguments}))
+
+            async def found() -> list[tuple[str, str]]:
+                return [(each["docid"], each["text"]) for each in (await call("search"))["results"]]
+
+            assert await found() == [("old", texts["old"])]
+            build_index(tiny, place, {"new": texts["new"]})
+            assert await found() == [("new", texts["new"])]
+            assert (await call("explain", docid="new"))["score"] == explain(tiny, QUERY, texts["new"]).score
+            # One of another model is refused until one of this model stands there again.
+            build_index(tiny_model(seed=1), place, {"other": texts["other"]})
+            for refused in (await call("search"), await call("explain", docid="new")):
+                assert "start the server again for the new one" in refused and refused.count("seed-") == 2
+            build_index(tiny, place, {"old": texts["old"]})
+            assert await found() == [("old", texts["old"])]
+
+    try:
+        asyncio.run(use())
+    finally:
+        library.index.close()
+
+
+def test_an_index_that_no_longer_names_its_model_is_refused(tiny, tmp_path):
+    place = tmp_path / "index"
+    build_index(tiny, place, DOCUMENTS)
+    library = opened(tiny, place, DOCUMENTS)
+    try:
+        ask = asking(library)
+        assert ask("search", query=QUERY)["results"]
+        with get_engine("memory").writer(str(place), None, overwrite=True) as writer:
+            writer.add(["d0"], tiny.quantizer.documents(tiny.encode_documents([TEXTS[0]])).impacts)
+        assert "does not name its model, unlike the one before; start the server again" in ask("search", query=QUERY)
+    finally:
+        library.index.close()
 
 
 def test_what_cannot_be_opened_is_said_before_a_server_starts(tiny_folder, tmp_path, capfd):

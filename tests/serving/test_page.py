@@ -170,11 +170,11 @@ def test_the_limits_of_the_service_hold(tiny, place):
 
 
 def test_more_searches_than_wait_are_sent_away(tiny, place, monkeypatch):
-    monkeypatch.setattr("splare_plugins.serving.searching._MOST_WAITING", 1)
+    monkeypatch.setattr("splare_plugins.serving.watched._MOST_WAITING", 1)
     index = opened(place)
     with running(lambda device: tiny, index=index) as client:
         gate = threading.Event()
-        held = index._submit(lambda: gate.wait(20))
+        held = index.submit(lambda _: gate.wait(20))
         refused = ask(client, "search")
         assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
         gate.set()

@@ -83,7 +83,7 @@ async function loadFacts(signal) {
   slider("document-budget", facts.document_top_k ?? 1, state.documentTopK, facts.document_budget);
   at("words").disabled = !facts.words;
   at("words").checked = state.words = state.words && facts.words;
-  at("words-note").textContent = facts.words ? "" : "(needs an index with texts, or --corpus, of at most 200,000 documents)";
+  at("words-note").textContent = facts.words ? "" : "(needs an index with texts, or --corpus; outside OpenSearch, of at most 200,000 documents)";
 }
 
 function slider(id, most, value, works) {
