@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
@@ -12,6 +14,7 @@ from splare_plugins.backbone import Backbone
 from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.model.splare import SplareModel
+from splare_plugins.static import StaticQueryEncoder, TokenTable
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -69,6 +72,15 @@ def tiny_model(*, width: int = 512, seed: int = 0, k: int | None = None, max_len
     model = SplareModel(config, Backbone(bert, byte_tokenizer(max_length)), sae)
     model.calibrate(TEXTS, TEXTS)
     return model
+
+
+def random_table(model: SplareModel, seed: int = 0) -> StaticQueryEncoder:
+    """A table of eight random latents a token for a tiny model."""
+    tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
+    weights = (
+        np.random.default_rng(seed).random((len(model.backbone.tokenizer), model.config.width)).astype(np.float32)
+    )
+    return StaticQueryEncoder(model.config, TokenTable.from_weights(csr_array(weights), 8), tokenizer)
 
 
 def save_tiny_model(folder: Path, **options: int) -> Path:

@@ -14,8 +14,8 @@ from rich.text import Text
 from splare_plugins.cli.index_model import (
     IndexModel,
     QueryEncoderOption,
+    load_explaining,
     load_index_model,
-    load_query_encoder,
 )
 from splare_plugins.cli.options import (
     QUOTING,
@@ -138,10 +138,10 @@ def explain(
         made_with = searcher.config if searcher else None
         what = f"the index at {without_password(index or '')}"
         loaded: Explainable
-        if searcher is not None and query_encoder not in ("model", "full"):
-            loaded = load_query_encoder(made_with, model, query_encoder, loading, what)
+        if searcher is not None:
+            loaded = load_explaining(made_with, model, query_encoder, loading, what)
         else:
-            loaded = load_index_model(made_with, model, loading, what, query_encoder)
+            loaded = load_index_model(None, model, loading, what, query_encoder)
         told = _told(loaded, searcher, query, wanted, texts, k=k, top=top, **options)
     if output is not None:
         write_explanation(told, output)

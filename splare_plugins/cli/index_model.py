@@ -69,6 +69,18 @@ def load_query_encoder(
     return table
 
 
+def load_explaining(
+    made_with: SplareConfig | None, name: str | None, query_encoder: str, loading: Loading, what: str
+) -> Encoder | StaticQueryEncoder:
+    """What explains the hits of an index: a table alone where one is named, else the model, which marks more words.
+
+    Arguments and errors are those of :func:`load_query_encoder`.
+    """
+    if query_encoder in ("model", "full"):
+        return load_index_model(made_with, name, loading, what, query_encoder)
+    return load_query_encoder(made_with, name, query_encoder, loading, what)
+
+
 def require_no_loading(computing: Computing) -> None:
     """Refuse options of loading a model where a table encodes the queries.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from splare_plugins.cli.index_model import IndexModel, load_index_model
+from splare_plugins.cli.index_model import IndexModel, QueryEncoderOption, load_explaining
 from splare_plugins.cli.options import Loading, expand_options
 from splare_plugins.cli.places import engine_of, require_index
 from splare_plugins.errors import InputError, MissingPartError
@@ -24,6 +24,7 @@ def mcp(
     loading: Loading,
     corpus: Annotated[str | None, typer.Option(help="Where the texts of the index stand, if it keeps none.")] = None,
     model: IndexModel = None,
+    query_encoder: QueryEncoderOption = "model",
     http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP instead of stdio.")] = False,
     host: Annotated[
         str | None,
@@ -82,7 +83,9 @@ def mcp(
                 texts = {each.docid: each.content for each in read_documents(corpus, on_duplicate="first")}
             watched = WatchedIndex(index, lambda: engine.searcher(index), texts=texts)
             what = f"the index at {without_password(index)}"
-            library = Library(watched, lambda made_with: load_index_model(made_with, model, loading, what))
+            library = Library(
+                watched, lambda made_with: load_explaining(made_with, model, query_encoder, loading, what)
+            )
             stack.callback(watched.close)
         if http:
             serve_http(library, options, lambda address: typer.echo(f"listening on {address}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from splare_plugins.config import SIDES, Side, SplareConfig, TopK
 from splare_plugins.engines.base import Searcher
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import latent_id, latent_term
-from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.explanation.words import fired_words
 from splare_plugins.retrieval.explain import Comparison, Explainer, explain_hit, require_told
 from splare_plugins.serving.answers import (
@@ -29,6 +29,10 @@ from splare_plugins.serving.answers import (
 from splare_plugins.serving.watched import WatchedIndex
 from splare_plugins.steering import Weights
 
+if TYPE_CHECKING:  # torch
+    from splare_plugins.model.encoder import Encoder
+    from splare_plugins.static import StaticQueryEncoder
+
 MOST_RESULTS = 100
 MOST_LATENTS = 400
 MOST_CHARACTERS = 20_000
@@ -40,10 +44,12 @@ class Library:
 
     Args:
         index: not started yet.
-        load: gives the model of an index, by what the index says of it.
+        load: gives the model of an index, or a table for its queries, by what the index says of it.
     """
 
-    def __init__(self, index: WatchedIndex, load: Callable[[SplareConfig | None], Encoder]) -> None:
+    def __init__(
+        self, index: WatchedIndex, load: Callable[[SplareConfig | None], Encoder | StaticQueryEncoder]
+    ) -> None:
         self.index = index
         index.start()
         try:

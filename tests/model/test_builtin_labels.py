@@ -8,6 +8,7 @@ from splare_plugins.heads.labels import IDENTITY, LABELS, about_labels, latents_
 from splare_plugins.latents.table import read_latent
 from splare_plugins.model.builtin import BUILTIN_MODEL, ZERO_SHOT_MODEL
 from splare_plugins.model.builtin.shipped import shipped
+from splare_plugins.model.queries import load_static_queries
 
 MOST_BYTES = 3_000_000
 
@@ -33,5 +34,6 @@ def test_they_are_the_models_own_and_are_shown(builtin):
     assert known is not None
     assert known.text == label.text
     assert known.contexts
+    assert load_static_queries(BUILTIN_MODEL).head.name(latent) == label.text
     shown = builtin.explain("three dogs", "drei Hunde")._repr_html_()
     assert "three · cuatro · four · two / dos / 2" in shown

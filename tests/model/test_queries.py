@@ -7,10 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from tokenizers import Tokenizer
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.corpus import read_run
@@ -19,19 +17,11 @@ from splare_plugins.experiment.config import ExperimentConfig
 from splare_plugins.experiment.run import run_experiment
 from splare_plugins.model.queries import load_static_queries
 from splare_plugins.model.splare import SplareModel
-from splare_plugins.static import StaticQueryEncoder, TokenTable, load_static, save_static
+from splare_plugins.static import StaticQueryEncoder, load_static, save_static
 from tests.cli.conftest import small_data, splare  # noqa: F401 (fixtures)
-from tests.tiny import TEXTS, save_tiny_model, tiny_model
+from tests.tiny import TEXTS, random_table, save_tiny_model, tiny_model
 
 ASKED = ["a quick fox", "Suchindex", "", "states"]
-
-
-def table_of(model: SplareModel, seed: int = 0) -> StaticQueryEncoder:
-    """A random table for the tokens of a model."""
-    tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
-    rng = np.random.default_rng(seed)
-    weights = rng.random((len(model.backbone.tokenizer), model.config.width)).astype(np.float32)
-    return StaticQueryEncoder(model.config, TokenTable.from_weights(csr_array(weights), 8), tokenizer)
 
 
 def same(one: csr_array, other: csr_array) -> bool:
@@ -42,7 +32,7 @@ def same(one: csr_array, other: csr_array) -> bool:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with a table."""
     made = save_tiny_model(tmp_path_factory.mktemp("queries") / "model")
-    save_static(table_of(SplareModel.load(made, device="cpu")), made / "static")
+    save_static(random_table(SplareModel.load(made, device="cpu")), made / "static")
     return made
 
 
@@ -155,7 +145,7 @@ def test_the_program_takes_it_wherever_queries_are_encoded(
     first = {qid: hits.docids[:5] for qid, hits in runs["full"].items()}
     assert all(set(hits.docids) == set(runs["static"][qid].docids) for qid, hits in runs["anew"].items()) and first
     # Another table makes other runs.
-    save_static(table_of(load(folder), seed=1), folder.parent / "seed-1")
+    save_static(random_table(load(folder), seed=1), folder.parent / "seed-1")
     systems[1]["query_encoder"] = str(folder.parent / "seed-1")
     assert run_experiment(ExperimentConfig.from_dict({**values, "depth": 8}), tmp_path / "out").made
 

@@ -26,7 +26,7 @@ from splare_plugins.serving.tools import Library
 from splare_plugins.serving.watched import WatchedIndex
 from tests.serving.collection import build as build_index
 from tests.serving.conftest import wait_until
-from tests.tiny import TEXTS, tiny_model
+from tests.tiny import TEXTS, random_table, tiny_model
 
 QUERY = "the quick fox"
 DOCUMENTS = {f"d{number}": text for number, text in enumerate(TEXTS)}
@@ -51,6 +51,23 @@ def library(tiny, index) -> Iterator[Library]:
     made = opened(tiny, index, DOCUMENTS)
     yield made
     made.index.close()
+
+
+def test_a_table_answers_without_its_model(tiny, index) -> None:
+    table = random_table(tiny)
+    watched = WatchedIndex(str(index), lambda: get_engine("memory").searcher(str(index)), texts=DOCUMENTS)
+    library = Library(watched, lambda _: table)
+    try:
+        ask = asking(library)
+        best = ask("search", query=QUERY)["results"][0]
+        told = ask("explain", query=QUERY, docid=best["docid"])
+        impacts = table.quantizer.queries(table.encode_queries([QUERY])).impacts
+        documents = tiny.quantizer.documents(tiny.encode_documents(TEXTS)).impacts
+        assert best["score"] == told["score"] == (impacts @ documents.T).toarray().max()
+        assert best["evidence"][0]["document_words"] and "table of tokens" in " ".join(told["notes"])
+        assert "documents take the full one" in ask("latents", text="a fox", side="document")
+    finally:
+        library.index.close()
 
 
 @pytest.fixture(scope="module")

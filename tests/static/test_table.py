@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
 from splare_plugins.errors import IdentityError, InputError
+from splare_plugins.heads.labels import Label, write_labels
+from splare_plugins.latents.table import write_table
 from splare_plugins.static import StaticQueryEncoder, TokenTable, load_static, save_static
 from tests.tiny import TEXTS, tiny_model
 
@@ -134,3 +137,15 @@ def test_a_folder_that_does_not_belong_or_is_damaged(encoder: StaticQueryEncoder
         load_static(folder, encoder.config)
     with pytest.raises(InputError, match="its parts do not fit"):
         TokenTable(arrays["starts"], arrays["latents"][:-1], arrays["weights"], 0.1, WIDTH)
+
+
+def test_latents_have_their_labels(encoder: StaticQueryEncoder, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.parquet"
+    write_labels(labels, {3: Label("numbers", "a person")})
+    named = StaticQueryEncoder(encoder.config, encoder.table, encoder.tokenizer, labels=labels)
+    assert (named.head.name(3), named.head.name(4), encoder.head.name(3)) == ("numbers", "f4", "f3")
+    save_static(named, tmp_path / "static")
+    assert load_static(tmp_path / "static").head.name(3) == "numbers"
+    write_table(labels, [], replace(encoder.config, backbone_sha256="another"), {})
+    with pytest.raises(IdentityError, match="has the labels of another model"):
+        load_static(tmp_path / "static", labels=labels).head.name(3)

@@ -12,18 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from scipy.sparse import csr_array
-from tokenizers import Tokenizer
 
 from splare_plugins.corpus import read_run
 from splare_plugins.impacts import to_dicts
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.batches import query_impacts
-from splare_plugins.static import StaticQueryEncoder, TokenTable, save_static
+from splare_plugins.static import StaticQueryEncoder, save_static
 from tests.cli.conftest import splare  # noqa: F401
-from tests.tiny import TEXTS
+from tests.tiny import TEXTS, random_table
 
 pytestmark = pytest.mark.slow
 
@@ -48,9 +45,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def table(tiny: SplareModel, tmp_path_factory: pytest.TempPathFactory) -> StaticQueryEncoder:
-    tokenizer = Tokenizer.from_str(tiny.backbone.tokenizer.backend_tokenizer.to_str())
-    weights = np.random.default_rng(0).random((len(tiny.backbone.tokenizer), tiny.config.width)).astype(np.float32)
-    encoder = StaticQueryEncoder(tiny.config, TokenTable.from_weights(csr_array(weights), 8), tokenizer)
+    encoder = random_table(tiny)
     folder = tmp_path_factory.mktemp("table") / "static"
     save_static(encoder, folder)
     encoder.folder = folder
