@@ -90,7 +90,8 @@ def train_static(
     full = SplareModel.from_pretrained(settings.model, device=device, dtype=dtype, query_encoder=FULL)
     store = Store(settings.work)
     targets = _encoded(full, texts, "query", store, steps("the full encoder reads the texts", len(texts)))
-    usable = [number for number, tokens in enumerate(ids) if len(tokens) and targets[[number]].nnz]
+    found = np.diff(targets.indptr)
+    usable = [number for number, tokens in enumerate(ids) if len(tokens) and found[number]]
     if len(usable) < settings.batch:
         raise InputError(f"{len(usable)} texts have a vector, fewer than a batch of {settings.batch}; give more texts")
     candidates = _candidates(full, settings, targets, store, steps)
