@@ -14,7 +14,7 @@ from splare_plugins.impacts import Quantizer, to_dicts
 from splare_plugins.model.explanation import Comparison, Explainer, RankingExplanation, compare, explain
 from splare_plugins.model.explanation.words import widen
 from splare_plugins.steering import steer
-from tests.model.test_queries import table_of
+from tests.tiny import random_table
 
 QUERY = "the quick fox"
 DOCUMENT = "A quick brown fox jumps over the lazy dog"
@@ -78,7 +78,7 @@ def test_every_word_on_which_a_latent_fired_is_named(tiny):
 
 def test_words_of_a_query_that_a_table_encodes_are_the_table_s(tiny):
     model = copy(tiny)
-    model.static = table_of(tiny)
+    model.static = random_table(tiny)
     explainer = Explainer(model, QUERY, top=None)
     (row,) = to_dicts(model.quantizer.queries(model.static.encode_queries([QUERY])).impacts)
     latents = explainer.latents()
