@@ -41,7 +41,7 @@ def save_static(encoder: StaticQueryEncoder, folder: Path, **facts: Any) -> None
     table = encoder.table
     with replacing_folder(folder) as made:
         save_file({"starts": table.starts, "latents": table.latents, "weights": table.weights}, made / TABLE_FILE)
-        encoder.tokenizer.save(str(made / TOKENIZER_FILE))
+        encoder.tokenizer.save(str(made / TOKENIZER_FILE), pretty=False)
         if (labels := encoder.head.table) is not None and labels.is_file():
             shutil.copyfile(labels, made / LABELS)
         files = {name: file_sha256(made / name) for name in (TABLE_FILE, TOKENIZER_FILE)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from scipy.sparse import csr_array
 
 from splare_plugins import SplareModel
 from splare_plugins.errors import InputError, SplareError
+from splare_plugins.model.builtin import BUILTIN_MODEL
+from splare_plugins.model.queries import load_static_queries
 from splare_plugins.static import load_static
 from splare_plugins.training.static.ranking import Candidates, divergence, largest
 from splare_plugins.training.static.run import train_static
@@ -59,6 +62,17 @@ def cosines(model: Path, folder: Path) -> np.ndarray:
     one = full.encode_queries(asked, top_k=None).toarray()
     other = load_static(folder, full.config).encode_queries(asked, top_k=None).toarray()
     return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+
+
+def test_the_built_in_models_table_was_trained_with_the_settings_that_are_shown() -> None:
+    folder = Path(__file__).parents[2] / "examples" / "small_model"
+    shown = asdict(StaticSettings.from_yaml(folder / "static.yaml"))
+    shown |= {each: [Path(source).name for source in shown[each]] for each in ("texts", "documents")}
+    table = load_static_queries(BUILTIN_MODEL)
+    card = json.loads((table.folder / "static.json").read_text())
+    assert card["settings"] == shown
+    known = len(table.tokenizer.get_vocab())
+    assert len(table.table) == card["tokens"] == known > card["settings"]["words"]
 
 
 def test_a_token_alone_is_encoded_as_a_query_of_it(model: Path) -> None:
@@ -190,6 +204,8 @@ def test_a_search_with_it_imports_neither_torch_nor_transformers(model: Path, te
 import sys
 from splare_plugins.config import SplareConfig
 from splare_plugins.retrieval.indexing import query_impacts
+from splare_plugins.model.builtin import BUILTIN_MODEL
+from splare_plugins.model.queries import load_static_queries
 from splare_plugins.static import load_static
 from pathlib import Path
 folder = Path(sys.argv[1])
