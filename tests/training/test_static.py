@@ -164,6 +164,9 @@ def test_what_cannot_be_trained(model: Path, texts: str, tmp_path: Path) -> None
         ({"texts": ()}, "texts must name"),
         ({"latents": 0}, "latents must be"),
         ({"epochs": -1}, "epochs must be"),
+        ({"words": -1}, "words must be"),
+        ({"flops": -0.1}, "flops must be"),
+        ({"mined": 0}, "mined must be"),
         ({"limit": 3}, "limit must be at least a batch of 16"),
     ):
         with pytest.raises(InputError, match=message):

@@ -73,5 +73,6 @@ class StaticSettings(Settings):
                 raise InputError(f"{name} must be a number from 1, not {getattr(self, name)}")
         if self.limit is not None and self.limit < self.batch:
             raise InputError(f"limit must be at least a batch of {self.batch} texts, not {self.limit}")
-        if self.epochs < 0:
-            raise InputError(f"epochs must be a number from 0, not {self.epochs}")
+        for name in ("epochs", "words", "contrast", "ranking", "flops"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be a number from 0, not {getattr(self, name)}")
