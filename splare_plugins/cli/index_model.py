@@ -53,12 +53,11 @@ def load_query_encoder(
         InputError: as :func:`load_index_model`, if there is no such table, or for options of loading with one.
         IdentityError: if the model or the table is another one.
     """
-    from splare_plugins.config import FULL
-    from splare_plugins.model.queries import MODEL, NAMES, load_static_queries
+    from splare_plugins.model.queries import NAMES, load_static_queries
 
     # A folder says all that there is to know, so the model need not be on this machine.
     model = index_model_name(made_with, name, what) if query_encoder in NAMES else ""
-    if query_encoder not in (MODEL, FULL):
+    if asks_for_table(query_encoder):
         require_no_loading(loading)
     table = load_static_queries(model, query_encoder)
     if table is None:
@@ -76,9 +75,17 @@ def load_explaining(
 
     Arguments and errors are those of :func:`load_query_encoder`.
     """
-    if query_encoder in ("model", "full"):
-        return load_index_model(made_with, name, loading, what, query_encoder)
-    return load_query_encoder(made_with, name, query_encoder, loading, what)
+    if asks_for_table(query_encoder):
+        return load_query_encoder(made_with, name, query_encoder, loading, what)
+    return load_index_model(made_with, name, loading, what, query_encoder)
+
+
+def asks_for_table(query_encoder: str) -> bool:
+    """Whether ``--query-encoder`` names a table, so that no model is wanted; its config may still name one."""
+    from splare_plugins.config import FULL
+    from splare_plugins.model.queries import MODEL
+
+    return query_encoder not in (MODEL, FULL)
 
 
 def require_no_loading(computing: Computing) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from splare_plugins.cli.index_model import (
     QueryEncoderOption,
+    asks_for_table,
     index_model_name,
     load_query_encoder,
     require_no_loading,
@@ -108,7 +109,7 @@ def serve(
     if index is None:
         load = _loading(model or DEFAULT_MODEL, query_encoder, computing, device)
     else:
-        if query_encoder not in ("model", "full"):
+        if asks_for_table(query_encoder):
             _require_no_device(computing, device)
         searched = _open_index(index, corpus)
         load = _loading_for(
@@ -154,7 +155,7 @@ def _loading_for(
     what: str,
 ) -> Callable[[str], ServedEncoder]:
     """What loads the model of an index on a device; a table that is asked for takes its place."""
-    if query_encoder not in ("model", "full"):
+    if asks_for_table(query_encoder):
         table = load_query_encoder(made_with, model, query_encoder, Loading(), what)
         return lambda _: table
     from splare_plugins.model import SplareModel

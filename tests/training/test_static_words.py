@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from splare_plugins import SplareModel
 from splare_plugins.backbone import Backbone
 from splare_plugins.errors import InputError
+from splare_plugins.model.builtin import BUILTIN_MODEL
+from splare_plugins.model.queries import load_static_queries
 from splare_plugins.static import load_static
 from splare_plugins.training.static.run import train_static
 from splare_plugins.training.static.settings import StaticSettings
@@ -73,6 +75,18 @@ def test_a_word_that_its_pieces_outweigh_is_taken_whole_too(unigram: Tokenizer) 
     texts = ["the " * 500 + "ofthe ofthe ofthe"]
     (word,) = [each for each in frequent_words(texts, unigram, most=10, seen=3) if each.piece == "▁ofthe"]
     assert with_words(unigram, [word]).encode("ofthe").tokens == ["▁ofthe"]
+
+
+def test_addresses_paths_and_numbers_are_no_words(unigram: Tokenizer) -> None:
+    said = "fox-hole don't हिन्दी می\u200cکنم IPv6 a.fox@dogs.org usr/share/fox http://fox.org fox=dog 1453 3.14"
+    found = {word.piece[1:] for word in frequent_words([said], unigram, most=20, seen=1)}
+    assert found == {"fox-hole", "don't", "हिन्दी", "می\u200cکنم", "IPv6"}
+
+
+def test_the_built_in_models_words_are_words() -> None:
+    table = load_static_queries(BUILTIN_MODEL)
+    words = (table.tokenizer.id_to_token(number)[1:] for number in range(250_002, len(table.table)))
+    assert not [word for word in words if set("@/\\:=<>{}.") & set(word)]
 
 
 def test_other_tokenizers_take_no_words(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from splare_plugins.errors import InputError
 
 _LONGEST = 40
+_JOINERS = "-'\u2019\u200c\u200d"
 _AHEAD = 0.01
 
 
@@ -34,6 +35,9 @@ class Word(NamedTuple):
 def frequent_words(texts: Sequence[str], tokenizer: Tokenizer, *, most: int, seen: int) -> list[Word]:
     """Words of texts that a tokenizer takes to pieces, the most frequent first.
 
+    A word is of letters, with digits, hyphens and apostrophes; addresses, paths, numbers and code stay in pieces, so
+    that a table holds nobody's.
+
     Args:
         texts: where they are counted.
         tokenizer: of the model.
@@ -47,7 +51,7 @@ def frequent_words(texts: Sequence[str], tokenizer: Tokenizer, *, most: int, see
     normalised = tokenizer.normalizer.normalize_str if tokenizer.normalizer else str
     counts = Counter(word.strip(_marks()) for text in texts for word in normalised(text).split())
     total = counts.total()
-    common = [(word, count) for word, count in counts.most_common() if count >= seen and 1 < len(word) <= _LONGEST]
+    common = [(word, count) for word, count in counts.most_common() if count >= seen and _is_word(word)]
     known = {piece for piece, _ in vocab}
     words: list[Word] = []
     for (word, count), encoding in zip(
@@ -78,6 +82,11 @@ def _unigram(tokenizer: Tokenizer) -> tuple[list[tuple[str, float]], str]:
             f"words: the model has a {kind} tokenizer, and only SentencePiece's Unigram ones take whole words; omit it"
         )
     return [(piece, score) for piece, score in vocab], splits["replacement"]
+
+
+def _is_word(word: str) -> bool:
+    plain = all(char in _JOINERS or unicodedata.category(char)[0] in "LMN" for char in word)
+    return plain and 1 < len(word) <= _LONGEST and any(map(str.isalpha, word))
 
 
 @cache
