@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from growth_vectors import BATCH, Vectors, statistics
 from harness import Figure, add_options, disagree, require_close, require_found, write_record
+from memory import memory_mb
 from scipy.sparse import csr_array, load_npz, save_npz
 
 from splare_plugins.config import SplareConfig
@@ -168,12 +169,12 @@ def build(engine: str, folder: Path) -> Iterator[dict[str, Any]]:
     begin = cpu_seconds()
     writer.commit()
     seconds += cpu_seconds() - begin
-    usage = [resource.getrusage(who).ru_maxrss / 1e3 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     yield {
         "build_s": seconds,
         "megabytes": size / 1e6,
-        "peak_mb": max(usage),
+        "peak_mb": max(memory_mb(), started),
         "postings": postings,
         "bytes_a_posting": size / postings,
     }
@@ -213,7 +214,7 @@ def search(engine: str, folder: Path) -> Iterator[dict[str, Any]]:
                         "exact": cut is None and (engine in EXACT or not settings),
                         "median_ms": float(np.median(taken)),
                         "p99_ms": float(np.percentile(taken, 99)),
-                        "search_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+                        "search_peak_mb": memory_mb(),
                     }
                 )
     for row, found in zip(rows, answers, strict=True):  # now that no memory is measured any more

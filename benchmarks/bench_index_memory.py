@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from harness import Figure, add_options, require_same, write_record
+from memory import Cost, run_measured
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = 1.15
@@ -33,18 +31,10 @@ def write_corpus(path: Path, documents: int) -> None:
             stream.write(json.dumps({"_id": f"doc-{number:07d}", "text": text}) + "\n")
 
 
-def peak_mebibytes(engine: str, corpus: Path, index: Path, model: Path) -> tuple[float, float]:
-    """Peak resident memory and seconds of ``splare index`` in a process of its own."""
+def cost_of_index(engine: str, corpus: Path, index: Path, model: Path) -> Cost:
+    """What ``splare index`` takes in a process of its own."""
     command = [sys.executable, "-m", "splare_plugins", "index", engine, str(corpus)]
-    command += ["-o", str(index), "--model", str(model), "--device", "cpu"]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"splare index ended with status {process.returncode}")
-    # Linux counts in KiB, macOS in bytes.
-    return usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10), time.perf_counter() - start
+    return run_measured([*command, "-o", str(index), "--model", str(model), "--device", "cpu"])
 
 
 def main() -> None:
@@ -64,11 +54,11 @@ def main() -> None:
         for documents in arguments.documents:
             corpus = Path(folder) / f"{documents}.jsonl"
             write_corpus(corpus, documents)
-            peak, seconds = peak_mebibytes(arguments.engine, corpus, Path(folder) / f"index-{documents}", model)
+            cost = cost_of_index(arguments.engine, corpus, Path(folder) / f"index-{documents}", model)
             with get_engine(arguments.engine).searcher(str(Path(folder) / f"index-{documents}")) as searcher:
                 require_same("numbers of documents in the corpus and in the index", searcher.num_docs, documents)
-            peaks.append(peak)
-            print(f"{documents:>10,} {peak:>9.0f} {seconds:>8.1f}")
+            peaks.append(cost.memory)
+            print(f"{documents:>10,} {cost.memory:>9.0f} {cost.wall:>8.1f}")
     ratio = peaks[1] / peaks[0]
     print(f"ratio {ratio:.3f} (at most {ALLOWED}): {'reached' if ratio <= ALLOWED else 'not reached'}")
     few, many = arguments.documents

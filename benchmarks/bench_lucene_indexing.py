@@ -11,17 +11,14 @@ scores, or the script fails.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from harness import Figure, add_options, disagree, paired, require_found, require_same, write_record
+from memory import Cost, run_measured
 from scipy.sparse import csr_array
 
 WIDTH = 131_072
@@ -33,14 +30,6 @@ CONTENDERS = {
     "ours-jsonl": "ours, the same JSONL",
     "ours-arrays": "ours, arrays on disk",
 }
-
-
-class Cost(NamedTuple):
-    """What one run took."""
-
-    wall: float
-    cpu: float
-    megabytes: float
 
 
 def main() -> None:
@@ -64,7 +53,7 @@ def main() -> None:
             for contender in CONTENDERS:
                 command = [sys.executable, __file__, "--threads", str(options.threads)]
                 command += ["--documents", str(options.documents), "--features", str(options.features), "--child"]
-                costs[contender].append(_run([*command, contender, folder, f"{folder}/{contender}-{number}"]))
+                costs[contender].append(run_measured([*command, contender, folder, f"{folder}/{contender}-{number}"]))
         _compare(data, options.documents)
     _show(costs, options)
 
@@ -127,17 +116,6 @@ def _index(contender: str, data: Path, index: Path, options: argparse.Namespace)
                     writer.add([f"d{start + row}" for row in range(rows)], batch_impacts)
 
 
-def _run(command: list[str]) -> Cost:
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - begin
-    if status:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    kilobytes = used.ru_maxrss / 1024 if sys.platform == "darwin" else used.ru_maxrss
-    return Cost(wall, used.ru_utime + used.ru_stime, kilobytes / 1024)
-
-
 def _compare(folder: Path, documents: int) -> None:
     """Stop unless all contenders made the same index."""
     from pyserini_splare import LuceneSearcher
@@ -165,7 +143,7 @@ def _show(costs: dict[str, list[Cost]], options: argparse.Namespace) -> None:
     print(f"{'':<22}{'CPU s':>8}{'x':>7}{'wall s':>9}{'x':>7}{'peak MB':>9}{'x':>7}")
     for contender, runs in costs.items():
         line = f"{CONTENDERS[contender]:<22}"
-        for name, digits, width in (("cpu", 1, 8), ("wall", 1, 9), ("megabytes", 0, 9)):
+        for name, digits, width in (("cpu", 1, 8), ("wall", 1, 9), ("memory", 0, 9)):
             own = [getattr(run, name) for run in runs]
             ratio = paired([getattr(peer, name) for peer in costs["anserini"]], own)
             line += f"{statistics.median(own):>{width}.{digits}f}{ratio:>7.1f}"
@@ -183,7 +161,7 @@ def _show(costs: dict[str, list[Cost]], options: argparse.Namespace) -> None:
             aim=aim,
             command="bench_lucene_indexing.py",
         )
-        for name, label, aim in (("cpu", "CPU time", 5), ("megabytes", "peak memory", 2))
+        for name, label, aim in (("cpu", "CPU time", 5), ("memory", "peak memory", 2))
     ]
     write_record(options, figures)
 

@@ -18,17 +18,12 @@ import time
 from pathlib import Path
 
 from harness import Figure, add_options, require_close, require_found, skip, write_record
+from memory import memory_mb
 
 TEXTS, TOKENS, SIZE = 9, 128, 512
 
 
 NAMES = {"forward": "forward", "backward": "backward", "mb": "extra memory"}
-
-
-def memory_mb(field: str) -> float:
-    """``VmRSS`` or its peak ``VmHWM``; writing 5 to clear_refs sets the peak back (Linux)."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(field))
 
 
 def measure(side: str, runs: int, width: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from harness import Figure, add_options, require_close, require_found, write_record
+from memory import memory_mb
 from torch import Tensor
 
 from splare_plugins.pooling import activate, sae_max_pool
@@ -23,12 +24,6 @@ from splare_plugins.training.losses import batch_mean, flops, kl_distillation
 
 STATE = 256
 CANDIDATES = 9
-
-
-def peak() -> int:
-    """High-water mark of this process since it was set back, bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def dense_max_pool(states: Tensor, weight: Tensor, offsets: Tensor, keep: Tensor) -> Tensor:
@@ -46,7 +41,7 @@ def step(kind: str, width: int, queries: int, tokens: int) -> dict[str, float]:
     keep = torch.ones(len(states), dtype=torch.bool)
     labels = torch.randn(queries, CANDIDATES)
     Path("/proc/self/clear_refs").write_text("5")
-    before = peak()
+    before = memory_mb()
     pool = sae_max_pool if kind == "pooled" else dense_max_pool
     vectors = activate(pool(states, weight, offsets, keep), bias, torch.zeros_like(bias))
     asked, held = vectors[:queries], vectors[queries:]
@@ -54,7 +49,7 @@ def step(kind: str, width: int, queries: int, tokens: int) -> dict[str, float]:
     own = scores[torch.arange(queries), torch.arange(queries)]
     loss = kl_distillation(own, labels, temperature=80.0)
     (loss + 1e-4 * (flops(batch_mean(asked)) + flops(batch_mean(held)))).backward()
-    extra = peak() - before
+    extra = int((memory_mb() - before) * (1 << 20))
     assert states.grad is not None
     # A sum with random signs, since gradients in other places may have the same norm.
     signs = torch.randn(states.shape)

@@ -15,6 +15,7 @@ from splare_plugins.config import SideConfig, SplareConfig
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.static import StaticQueryEncoder, TokenTable
+from splare_plugins.static.pieces import HuggingFacePieces
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -76,7 +77,7 @@ def tiny_model(*, width: int = 512, seed: int = 0, k: int | None = None, max_len
 
 def random_table(model: SplareModel, seed: int = 0) -> StaticQueryEncoder:
     """A table of eight random latents a token for a tiny model."""
-    tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
+    tokenizer = HuggingFacePieces(Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str()))
     weights = (
         np.random.default_rng(seed).random((len(model.backbone.tokenizer), model.config.width)).astype(np.float32)
     )

@@ -177,12 +177,21 @@ def score(
 
 @expand_options
 def embed(
-    data: Annotated[list[str], typer.Argument(help="All training data of a run: files or folders of rows.")],
     teacher: Annotated[
         str, typer.Option("--teacher", "-t", help="Bi-encoder (folder or hub id), bm25, or dense:MODEL.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="safetensors file to make.")],
     fields: RowFields,
+    data: Annotated[
+        list[str] | None, typer.Argument(help="All training data of a run: files or folders of rows.")
+    ] = None,
+    texts: Annotated[
+        list[str] | None, typer.Option("--texts", help="Texts of a table's training, as splare search reads queries.")
+    ] = None,
+    documents: Annotated[
+        list[str] | None,
+        typer.Option("--documents", help="Documents of a table's training, as splare index reads them."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts a forward pass of a bi-encoder.")] = 64,
     max_length: Annotated[int | None, typer.Option(min=2, help="Tokens a bi-encoder reads of a text.")] = None,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Run the encoder in bfloat16.")] = False,
@@ -198,6 +207,8 @@ def embed(
     from splare_plugins.cli.console import progress, report
     from splare_plugins.training.data.embed import embed_file, load_embedder, read_originals
 
+    if bool(texts) != bool(documents) or not (data or texts):
+        raise InputError("name the rows of training data, or --texts together with --documents")
     read_instead = read_originals(originals) if originals else None
     loaded = load_embedder(
         teacher,
@@ -208,6 +219,15 @@ def embed(
         language=language,
     )
     with progress("embedding") as advance:
-        counts = embed_file(data, loaded, output, originals=read_instead, on_progress=advance, **fields.options)
+        counts = embed_file(
+            data or [],
+            loaded,
+            output,
+            texts=texts or (),
+            documents=documents or (),
+            originals=read_instead,
+            on_progress=advance,
+            **fields.options,
+        )
     facts = {"file": str(output), "queries": counts["query"], "documents": counts["document"], "teacher": teacher}
     report(f"embedded {output}", facts, as_json=as_json)

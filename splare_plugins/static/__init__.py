@@ -1,4 +1,4 @@
-"""Queries without a transformer: a table from tokens to latents, looked up with numpy alone.
+"""Queries without a transformer: a table from tokens to latents, looked up with numpy and SentencePiece alone.
 
 May import backbone's rule for texts, the heads' labels, impacts, config and the machine; never torch.
 """

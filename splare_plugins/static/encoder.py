@@ -6,18 +6,18 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
-from tokenizers import Tokenizer
 
-from splare_plugins.backbone.tokens import tokenise
+from splare_plugins.backbone.tokens import Tokens, tokenise
 from splare_plugins.config import Side, SplareConfig, TopK, check_top_k
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
 from splare_plugins.machine import Progress
 from splare_plugins.static.names import LatentNames
+from splare_plugins.static.pieces import PieceTokenizer
 from splare_plugins.static.table import TokenTable
 
 
@@ -28,8 +28,8 @@ class StaticQueryEncoder:
 
     Args:
         config: of the model that it belongs to.
-        table: of the model's tokens.
-        tokenizer: the model's.
+        table: of the tokenizer's pieces.
+        tokenizer: the model's, with words of its own if the table has some.
         folder: where it was loaded from.
         labels: table of what the model's latents are called.
 
@@ -55,7 +55,7 @@ class StaticQueryEncoder:
         self,
         config: SplareConfig,
         table: TokenTable,
-        tokenizer: Tokenizer,
+        tokenizer: PieceTokenizer,
         *,
         folder: Path | None = None,
         labels: Path | None = None,
@@ -67,8 +67,6 @@ class StaticQueryEncoder:
         self.config = config
         self.table = table
         self.tokenizer = tokenizer
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(config.query.max_length)
         self.folder = folder
         self.head = LatentNames(config, labels)
 
@@ -78,7 +76,7 @@ class StaticQueryEncoder:
         digest = hashlib.sha256(self.config.fingerprint().encode())
         for part in (self.table.starts, self.table.latents, self.table.weights, np.float64(self.table.unit)):
             digest.update(part.tobytes())
-        digest.update(self.tokenizer.to_str().encode())
+        digest.update(self.tokenizer.content)
         return digest.hexdigest()[:16]
 
     @property
@@ -122,7 +120,7 @@ class StaticQueryEncoder:
             raise InputError("give a list of texts, not one string")
         check_top_k(top_k)
         kept = self.config.query.top_k if top_k == "model" else top_k
-        tokenised = tokenise(self._encodings, texts, "", self.config.query.max_length)
+        tokenised = self._tokenised(texts)
         rows = []
         for tokens in tokenised:
             rows.append(self._row(tokens.ids[tokens.keep], kept))
@@ -137,7 +135,7 @@ class StaticQueryEncoder:
 
     def token_weights(self, text: str, side: Side, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`splare_plugins.model.encoder.Encoder.token_weights`; a document's words are read as a query's."""
-        (tokens,) = tokenise(self._encodings, [text], "", self.config.query.max_length)
+        (tokens,) = self._tokenised([text])
         known = tokens.keep & (tokens.ids < len(self.table))
         starts, weights = self.table.starts, np.zeros((int(known.sum()), self.table.width), np.float32)
         for row, token in enumerate(tokens.ids[known].tolist()):
@@ -156,5 +154,6 @@ class StaticQueryEncoder:
             latents, weights = latents[largest], weights[largest]
         return latents, weights
 
-    def _encodings(self, heads: list[str]) -> list[Any]:
-        return list(self.tokenizer.encode_batch(heads))
+    def _tokenised(self, texts: Sequence[str]) -> list[Tokens]:
+        most = self.config.query.max_length
+        return tokenise(lambda heads: self.tokenizer.pieces(heads, most), texts, "", most)

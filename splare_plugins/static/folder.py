@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer
 
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import IdentityError, InputError, splare_command
@@ -21,12 +20,12 @@ from splare_plugins.heads.labels import LABELS
 from splare_plugins.machine.files import file_sha256, read_json, write_json
 from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.static.encoder import StaticQueryEncoder
+from splare_plugins.static.pieces import SENTENCEPIECE_FILE, TOKENIZERS_FILE, read_pieces
 from splare_plugins.static.table import TokenTable
 
 FOLDER = "static"
 CARD_FILE = "static.json"
 TABLE_FILE = "table.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
 FORMAT_VERSION = 1
 
 
@@ -41,10 +40,11 @@ def save_static(encoder: StaticQueryEncoder, folder: Path, **facts: Any) -> None
     table = encoder.table
     with replacing_folder(folder) as made:
         save_file({"starts": table.starts, "latents": table.latents, "weights": table.weights}, made / TABLE_FILE)
-        encoder.tokenizer.save(str(made / TOKENIZER_FILE), pretty=False)
+        tokenizer = encoder.tokenizer
+        (made / tokenizer.file).write_bytes(tokenizer.content)
         if (labels := encoder.head.table) is not None and labels.is_file():
             shutil.copyfile(labels, made / LABELS)
-        files = {name: file_sha256(made / name) for name in (TABLE_FILE, TOKENIZER_FILE)}
+        files = {name: file_sha256(made / name) for name in (TABLE_FILE, tokenizer.file)}
         model = {"model": encoder.config.name, "fingerprint": encoder.config.index_fingerprint()}
         encoder.config.save(made)
         sizes = {"tokens": len(table), "entries": len(table.latents), "unit": table.unit, "width": table.width}
@@ -107,5 +107,5 @@ def load_static(
     except SafetensorError as error:
         raise InputError(f"{folder / TABLE_FILE} is damaged ({error}); train or fetch it again") from error
     table = TokenTable(**arrays, unit=card["unit"], width=card["width"])
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    tokenizer = read_pieces(folder / (SENTENCEPIECE_FILE if SENTENCEPIECE_FILE in card["files"] else TOKENIZERS_FILE))
     return StaticQueryEncoder(model or own, table, tokenizer, folder=folder, labels=labels or folder / LABELS)

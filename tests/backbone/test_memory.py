@@ -17,15 +17,16 @@ MEGABYTE = 1 << 20
 
 # Peak memory of the process before and after it loads, in bytes.
 PEAKS = """
-import resource, sys
+import sys
 from pathlib import Path
 import torch
 from tests.backbone.families import load
+from tests.peak import peak_bytes
 load(Path(sys.argv[1]), layer=0)  # what loading as such brings into memory
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_bytes()
 backbone = load(Path(sys.argv[2]), layer=int(sys.argv[3]))
 weights = sum(parameter.nbytes for parameter in backbone.parameters())
-print(weights, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(weights, peak_bytes() - before)
 """
 
 

@@ -65,13 +65,13 @@ def test_the_beginning_of_a_long_text_is_tokenised_as_in_the_whole(tiny, length)
 
 
 MEMORY = """
-import resource, sys
+from tests.peak import peak_bytes
 from tests.tiny import tiny_model
 model = tiny_model()
 model.encode(["bees"], "document")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_bytes()
 model.encode(["bees fly home, " * 70_000] * 8, "document")
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+print((peak_bytes() - before) >> 20)
 """
 
 

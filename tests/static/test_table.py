@@ -17,6 +17,7 @@ from splare_plugins.errors import IdentityError, InputError
 from splare_plugins.heads.labels import Label, write_labels
 from splare_plugins.latents.table import write_table
 from splare_plugins.static import StaticQueryEncoder, TokenTable, load_static, save_static
+from splare_plugins.static.pieces import HuggingFacePieces
 from tests.tiny import TEXTS, tiny_model
 
 WIDTH, TOKENS, MOST = 512, 260, 9
@@ -39,9 +40,8 @@ def table(weights: np.ndarray) -> TokenTable:
 @pytest.fixture(scope="module")
 def encoder(table: TokenTable) -> StaticQueryEncoder:
     model = tiny_model()
-    return StaticQueryEncoder(
-        model.config, table, Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
-    )
+    tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
+    return StaticQueryEncoder(model.config, table, HuggingFacePieces(tokenizer))
 
 
 def slow(weights: np.ndarray, tokens: list[int], top_k: int | None) -> np.ndarray:
@@ -62,7 +62,8 @@ def test_a_look_up_equals_the_slow_one(
     encoder: StaticQueryEncoder, weights: np.ndarray, text: str, top_k: int | str | None
 ) -> None:
     kept = encoder.config.query.top_k if top_k == "model" else top_k
-    ids = encoder.tokenizer.encode(text.strip(" "), add_special_tokens=False).ids
+    (pieces,) = encoder.tokenizer.pieces([text.strip(" ")], 10_000)
+    ids = [token for token, special in zip(pieces.ids, pieces.special_tokens_mask, strict=True) if not special]
     found = encoder.encode_queries([text], top_k=top_k).toarray()[0]
     np.testing.assert_allclose(found, slow(weights, ids, kept), rtol=1e-5)
 

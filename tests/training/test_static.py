@@ -18,8 +18,9 @@ from splare_plugins import SplareModel
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.model.builtin import BUILTIN_MODEL
 from splare_plugins.model.queries import load_static_queries
-from splare_plugins.static import load_static
-from splare_plugins.training.static.ranking import Candidates, divergence, largest
+from splare_plugins.static import StaticQueryEncoder, load_static
+from splare_plugins.training.config_parts import TeacherSettings
+from splare_plugins.training.static.ranking import Candidates, divergence, largest, ranking_scores
 from splare_plugins.training.static.run import train_static
 from splare_plugins.training.static.settings import StaticSettings
 from splare_plugins.training.static.start import states_alone
@@ -71,8 +72,7 @@ def test_the_built_in_models_table_was_trained_with_the_settings_that_are_shown(
     table = load_static_queries(BUILTIN_MODEL)
     card = json.loads((table.folder / "static.json").read_text())
     assert card["settings"] == shown
-    known = len(table.tokenizer.get_vocab())
-    assert len(table.table) == card["tokens"] == known > card["settings"]["words"]
+    assert len(table.table) == card["tokens"] == len(table.tokenizer) > card["settings"]["words"]
 
 
 def test_a_token_alone_is_encoded_as_a_query_of_it(model: Path) -> None:
@@ -105,8 +105,10 @@ def test_the_best_documents_of_each_text_are_candidates() -> None:
     for text in range(40):
         columns = largest_of[text]
         scores = targets.toarray()[text, columns] @ documents.toarray()[:, columns].T
-        drawn = candidates.draw(np.array([text]), generator).numpy()
+        numbers, vectors = candidates.draw(np.array([text]), generator)
+        drawn = vectors.numpy()
         length = np.linalg.norm(documents.toarray(), axis=1).mean()
+        np.testing.assert_allclose(drawn * length, documents.toarray()[numbers], rtol=1e-5)
         best = documents.toarray()[np.argsort(-scores)[:2]] / length
         assert 2 <= len(drawn) <= 3
         assert all(np.isclose(drawn, row, atol=1e-6).all(1).any() for row in best)
@@ -115,12 +117,15 @@ def test_the_best_documents_of_each_text_are_candidates() -> None:
 def test_the_divergence_is_that_of_the_pruned_vectors() -> None:
     generator = torch.Generator().manual_seed(0)
     made, wanted, candidates = (torch.rand(shape, generator=generator) for shape in SHAPES)
-    how = {"scale": 5.0, "top_k": 3}
-    assert divergence(wanted, wanted, candidates, **how) == 0 < divergence(made, wanted, candidates, **how)
+
+    def apart(one: torch.Tensor, other: torch.Tensor, top_k: int | None = 3) -> float:
+        scores = (ranking_scores(each, candidates, scale=5.0, top_k=top_k) for each in (one, other))
+        return divergence(*scores).item()
+
+    assert apart(wanted, wanted) == 0 < apart(made, wanted)
     # What is cut from both takes no part.
     changed = wanted.where(wanted >= wanted.topk(3, dim=1).values[:, -1:], 0)
-    assert divergence(changed, wanted, candidates, **how) == 0
-    assert divergence(changed, wanted, candidates, scale=5.0, top_k=None) > 0
+    assert apart(changed, wanted) == 0 < apart(changed, wanted, None)
     assert (largest(made, 3) > 0).sum(1).tolist() == [3] * len(made) and largest(made, None) is made
 
 
@@ -133,19 +138,15 @@ def test_documents_are_ranked_in_training(model: Path, texts: str, tmp_path: Pat
     train_static(options(model, texts, tmp_path / "trained", **changed), device="cpu")
     train_static(options(model, texts, tmp_path / "plain", ranking=0), device="cpu")
     full = SplareModel.load(model, device="cpu")
-    documents = full.encode_documents(TEXTS)
+    documents = torch.from_numpy(full.encode_documents(TEXTS).toarray())
     asked = [f"{one} {other}" for one in WORDS[:4] for other in WORDS[4:]]
-    wanted = torch.from_numpy(full.encode_queries(asked).toarray())
-    apart = {
-        name: divergence(
-            torch.from_numpy(load_static(tmp_path / name).encode_queries(asked, top_k=None).toarray()),
-            wanted,
-            torch.from_numpy(documents.toarray()),
-            scale=20,
-            top_k=40,
-        ).item()
-        for name in ("trained", "plain")
-    }
+
+    def ranked_by(encoder: SplareModel | StaticQueryEncoder) -> torch.Tensor:
+        weights = torch.from_numpy(encoder.encode_queries(asked, top_k=None).toarray())
+        return ranking_scores(weights, documents, scale=20, top_k=40)
+
+    tables = {name: load_static(tmp_path / name) for name in ("trained", "plain")}
+    apart = {name: divergence(ranked_by(table), ranked_by(full)).item() for name, table in tables.items()}
     assert apart["trained"] < apart["plain"]
     with pytest.raises(InputError, match="fewer than the 99 mined for each text"):
         train_static(options(model, texts, tmp_path / "out", **{**changed, "mined": 99}), device="cpu")
@@ -166,6 +167,8 @@ def test_what_cannot_be_trained(model: Path, texts: str, tmp_path: Path) -> None
         ({"epochs": -1}, "epochs must be"),
         ({"words": -1}, "words must be"),
         ({"flops": -0.1}, "flops must be"),
+        ({"teaching": -0.1}, "teaching must be"),
+        ({"teachers": {"one": TeacherSettings(vectors="one")}}, "teachers rank documents; name the corpora"),
         ({"mined": 0}, "mined must be"),
         ({"limit": 3}, "limit must be at least a batch of 16"),
     ):
@@ -209,7 +212,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.retrieval.indexing import query_impacts
 from splare_plugins.model.builtin import BUILTIN_MODEL
 from splare_plugins.model.queries import load_static_queries
-from splare_plugins.static import load_static
+from splare_plugins.static import StaticQueryEncoder, load_static
 from pathlib import Path
 folder = Path(sys.argv[1])
 encoder = load_static(folder / "static")

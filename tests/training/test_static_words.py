@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -29,7 +30,7 @@ SAID = ["(aerodynamic) heating", "aerodynamic heating, of wings", "Aerodynamic, 
 def unigram() -> Tokenizer:
     """Pieces of few characters, as SentencePiece marks and scores them."""
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(
         vocab_size=120, special_tokens=["<pad>", "<s>", "</s>", "<unk>"], unk_token="<unk>", max_piece_length=3
@@ -80,12 +81,14 @@ def test_a_word_that_its_pieces_outweigh_is_taken_whole_too(unigram: Tokenizer) 
 def test_addresses_paths_and_numbers_are_no_words(unigram: Tokenizer) -> None:
     said = "fox-hole don't हिन्दी می\u200cکنم IPv6 a.fox@dogs.org usr/share/fox http://fox.org fox=dog 1453 3.14"
     found = {word.piece[1:] for word in frequent_words([said], unigram, most=20, seen=1)}
-    assert found == {"fox-hole", "don't", "हिन्दी", "می\u200cکنم", "IPv6"}
+    # The tokenizer takes the joiner without width for a blank.
+    assert found == {"fox-hole", "don't", "हिन्दी", "می", "کنم", "IPv6"}
 
 
 def test_the_built_in_models_words_are_words() -> None:
     table = load_static_queries(BUILTIN_MODEL)
-    words = (table.tokenizer.id_to_token(number)[1:] for number in range(250_002, len(table.table)))
+    processor = SentencePieceProcessor(model_proto=table.tokenizer.content)
+    words = (processor.id_to_piece(number)[1:] for number in range(250_002, len(table.table)))
     assert not [word for word in words if set("@/\\:=<>{}.") & set(word)]
 
 

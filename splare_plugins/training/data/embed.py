@@ -16,6 +16,7 @@ from splare_plugins.training.data.reader import ExampleReader
 from splare_plugins.training.data.rows import read_rows
 from splare_plugins.training.data.score import load_sentence_model
 from splare_plugins.training.data.teachers import Matrix, TeacherVectors, text_key
+from splare_plugins.training.data.unpaired import read_contents_of, read_queries_of
 
 BM25 = "bm25"
 DENSE = "dense:"
@@ -28,6 +29,8 @@ def embed_file(
     teacher: Embed,
     output: Path,
     *,
+    texts: Sequence[str] = (),
+    documents: Sequence[str] = (),
     originals: Mapping[str, str] | None = None,
     on_progress: Progress | None = None,
     **options: Any,
@@ -38,6 +41,8 @@ def embed_file(
         sources: as in :func:`read_rows`.
         teacher: from :func:`load_embedder`.
         output: safetensors file.
+        texts: sources of queries that are paired with nothing, as a table is trained on.
+        documents: corpora likewise.
         originals: see :func:`embed_texts`.
         on_progress: called with the number of texts just encoded.
         **options: of :func:`read_rows`, for all sources.
@@ -46,19 +51,22 @@ def embed_file(
         different texts by side.
 
     Raises:
-        InputError: if ``output`` exists, a row cannot be used, there is none, or no text has an original.
+        InputError: if ``output`` exists, a row cannot be used, there is no query, or no text has an original.
     """
     if output.exists():
         raise InputError(f"{output} exists; choose another file, or remove it")
-    texts = read_texts(sources, **options)
-    if not texts["query"]:
-        raise InputError(f"{', '.join(sources)} holds no row to embed")
-    if originals is not None and originals.keys().isdisjoint([*texts["query"], *texts["document"]]):
-        raise InputError(
-            f"none of the originals belongs to a text of {', '.join(sources)}; they must be equal, letter by letter"
-        )
-    embed_texts(texts, teacher, originals=originals, name=output.stem, on_progress=on_progress).save(output)
-    return {side: len(texts[side]) for side in SIDES}
+    paired = read_texts(sources, **options)
+    read: dict[Side, list[str]] = {
+        "query": list(dict.fromkeys([*paired["query"], *read_queries_of(texts)])),
+        "document": list(dict.fromkeys([*paired["document"], *read_contents_of(documents)])),
+    }
+    given = ", ".join([*sources, *texts, *documents])
+    if not read["query"]:
+        raise InputError(f"{given} holds no query to embed")
+    if originals is not None and originals.keys().isdisjoint([*read["query"], *read["document"]]):
+        raise InputError(f"none of the originals belongs to a text of {given}; they must be equal, letter by letter")
+    embed_texts(read, teacher, originals=originals, name=output.stem, on_progress=on_progress).save(output)
+    return {side: len(read[side]) for side in SIDES}
 
 
 def embed_texts(

@@ -43,21 +43,29 @@ class TeacherVectors:
         Raises:
             InputError: for a text that it has no vector of.
         """
-        left, right = self._rows("query", queries), self._rows("document", documents)
-        product = left @ right.T
-        table: np.ndarray = (product if isinstance(product, np.ndarray) else product.toarray()).astype(np.float32)
-        return table
+        return products(self._rows("query", queries), self._rows("document", documents))
+
+    def places(self, side: Side, texts: Sequence[str]) -> np.ndarray:
+        """The row of each text among the vectors of a side, -1 for those that it has none of; int64."""
+        keys = np.array([text_key(text) for text in texts], dtype=np.int64)
+        held = self._keys[side]
+        if not len(held):
+            return np.full(len(keys), -1)
+        places = np.searchsorted(held, keys).clip(max=len(held) - 1)
+        return np.where(held[places] == keys, places, -1)
+
+    def rows(self, side: Side, places: np.ndarray) -> Matrix:
+        """The vectors in some rows of a side, float32, shape ``[places, d]``."""
+        return self._vectors[side][places].astype(np.float32)
 
     def _rows(self, side: Side, texts: Sequence[str]) -> Matrix:
-        keys = np.array([text_key(text) for text in texts], dtype=np.int64)
-        places = np.searchsorted(self._keys[side], keys).clip(max=max(len(self._keys[side]) - 1, 0))
-        if not len(self._keys[side]) or (wrong := np.flatnonzero(self._keys[side][places] != keys)).size:
-            text = texts[0] if not len(self._keys[side]) else texts[wrong[0]]
+        places = self.places(side, texts)
+        if (wrong := np.flatnonzero(places < 0)).size:
             raise InputError(
-                f"the teacher {self.name} has no vector of the {side} {text[:60]!r}; make its vectors from all data "
-                "of the run with `splare train embed`"
+                f"the teacher {self.name} has no vector of the {side} {texts[wrong[0]][:60]!r}; make its vectors from "
+                "all data of the run with `splare train embed`"
             )
-        return self._vectors[side][places].astype(np.float32)
+        return self.rows(side, places)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
@@ -104,6 +112,13 @@ class Teachers:
         for weight, teacher in self.weighted:
             total += weight * teacher.scores(queries, documents)
         return total
+
+
+def products(queries: Matrix, documents: Matrix) -> np.ndarray:
+    """The dot product of each query with each document; float32, shape ``[queries, documents]``."""
+    found = queries @ documents.T
+    table: np.ndarray = (found if isinstance(found, np.ndarray) else found.toarray()).astype(np.float32)
+    return table
 
 
 def text_key(text: str) -> int:

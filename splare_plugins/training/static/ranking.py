@@ -49,27 +49,34 @@ class Candidates:
         scaled.data /= np.float32(linalg.norm(documents, axis=1).mean())
         return cls(scaled, np.concatenate(parts), others)
 
-    def draw(self, batch: np.ndarray, generator: np.random.Generator) -> Tensor:
-        """The vectors for the texts of these numbers, shape ``[candidates, width]``."""
+    def draw(self, batch: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, Tensor]:
+        """Those for the texts of these numbers: their own numbers, and vectors of shape ``[candidates, width]``."""
         drawn = generator.choice(self._vectors.shape[0], self._others)
-        return torch.from_numpy(self._vectors[np.unique([*self._named[batch].ravel(), *drawn])].toarray())
+        numbers = np.unique([*self._named[batch].ravel(), *drawn])
+        return numbers, torch.from_numpy(self._vectors[numbers].toarray())
 
 
-def divergence(made: Tensor, wanted: Tensor, candidates: Tensor, *, scale: float, top_k: int | None) -> Tensor:
-    """Between the distributions over candidates that two vectors of a text give, each with its ``top_k`` largest.
+def ranking_scores(weights: Tensor, candidates: Tensor, *, scale: float, top_k: int | None) -> Tensor:
+    """What the vectors of texts give candidates, shape ``[texts, candidates]``.
 
     Args:
-        made: by the table, shape ``[texts, width]``.
-        wanted: by the full encoder, likewise.
+        weights: of texts, by the table or the full encoder, shape ``[texts, width]``; the ``top_k`` largest of each
+            count, divided by their length.
         candidates: shape ``[candidates, width]``.
         scale: of the scores.
-        top_k: weights that count; ``None`` for all.
+        top_k: ``None`` for all.
     """
-    ours, theirs = (
-        (scale * functional.normalize(largest(each, top_k), dim=1) @ candidates.T).log_softmax(1)
-        for each in (made, wanted)
-    )
-    return functional.kl_div(ours, theirs, log_target=True, reduction="batchmean")
+    return scale * functional.normalize(largest(weights, top_k), dim=1) @ candidates.T
+
+
+def divergence(made: Tensor, wanted: Tensor) -> Tensor:
+    """Kullback-Leibler divergence between the rankings that scores stand for, mean over the texts.
+
+    Args:
+        made: by the table, shape ``[texts, candidates]``.
+        wanted: by the full encoder or by teachers, likewise.
+    """
+    return functional.kl_div(made.log_softmax(1), wanted.log_softmax(1), log_target=True, reduction="batchmean")
 
 
 def largest(weights: Tensor, top_k: int | None) -> Tensor:

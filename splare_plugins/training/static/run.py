@@ -9,17 +9,16 @@ from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array, vstack
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import functional
 
-from splare_plugins.backbone.tokens import tokenise
-from splare_plugins.config import FULL, Side, TopK
-from splare_plugins.corpus import read_documents, read_queries
+from splare_plugins.backbone.tokens import Tokens, tokenise
+from splare_plugins.config import Side, TopK
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.machine import Progress
@@ -28,13 +27,17 @@ from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.static.encoder import StaticQueryEncoder
 from splare_plugins.static.folder import CARD_FILE, save_static
+from splare_plugins.static.pieces import PieceTokenizer
 from splare_plugins.static.table import TokenTable
-from splare_plugins.training.losses import batch_mean, flops
+from splare_plugins.training.data.unpaired import read_contents_of, read_queries_of
 from splare_plugins.training.static.bag import TokenBag
-from splare_plugins.training.static.ranking import Candidates, divergence
+from splare_plugins.training.static.objective import Objective
+from splare_plugins.training.static.pieces import table_pieces
+from splare_plugins.training.static.ranking import Candidates
 from splare_plugins.training.static.settings import StaticSettings
 from splare_plugins.training.static.start import rarity, states_alone
 from splare_plugins.training.static.store import Store
+from splare_plugins.training.static.teaching import Teaching
 from splare_plugins.training.static.words import frequent_words, with_words
 
 Steps = Callable[[str, int], Progress]
@@ -54,9 +57,7 @@ def train_static(
 ) -> StaticQueryEncoder:
     """Train the query side of a model as a table of its tokens, and write it.
 
-    Each text's vector by the full encoder is the target of the maximum over its tokens: the loss is one minus their
-    cosine, a cross-entropy that tells a text's target from those of its batch, and the divergence between the rankings
-    of documents, or of other texts, by both.
+    Each text's vector by the full encoder is the target of the maximum over its tokens; see :class:`Objective`.
 
     Args:
         settings: of the training.
@@ -79,22 +80,27 @@ def train_static(
             f"{settings.model} has a head in which tokens do not stand for themselves: a table takes an SAE without a "
             "TopK of each token, such as splare calibrate --standardise makes"
         )
-    texts = _texts(settings)
+    texts, contents = _texts(settings), read_contents_of(settings.documents)
+    if settings.documents and len(contents) < settings.mined:
+        raise InputError(
+            f"{len(contents)} documents are fewer than the {settings.mined} mined for each text; name more"
+        )
+    teaching = Teaching(settings.teachers, texts, contents) if settings.teachers else None
     tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_padding()
     tokenizer.no_truncation()
     words = frequent_words(texts, tokenizer, most=settings.words, seen=settings.seen) if settings.words else []
     tokenizer = with_words(tokenizer, words) if words else tokenizer
-    ids = [text.ids[text.keep] for text in _tokenised(tokenizer, texts, model.config.query.max_length)]
-    dtype = "bfloat16" if settings.bfloat16 else "auto"
-    full = SplareModel.from_pretrained(settings.model, device=device, dtype=dtype, query_encoder=FULL)
+    pieces = table_pieces(tokenizer)
+    ids = [text.ids[text.keep] for text in _tokenised(pieces, texts, model.config.query.max_length)]
+    full = SplareModel.load(settings.model, device=device, dtype="bfloat16") if settings.bfloat16 else model
     store = Store(settings.work)
     targets = _encoded(full, texts, "query", store, steps("the full encoder reads the texts", len(texts)))
     found = np.diff(targets.indptr)
     usable = [number for number, tokens in enumerate(ids) if len(tokens) and found[number]]
     if len(usable) < settings.batch:
         raise InputError(f"{len(usable)} texts have a vector, fewer than a batch of {settings.batch}; give more texts")
-    candidates = _candidates(full, settings, targets, store, steps)
+    candidates = _candidates(full, settings, targets, contents, store, steps)
     alone = _states(model, [(token,) for token in range(len(model.backbone.tokenizer))], store, steps, "token")
     if words:
         alone = torch.cat([alone, _states(model, [word.tokens for word in words], store, steps, "word")])
@@ -104,20 +110,27 @@ def train_static(
     total = int(settings.epochs * len(usable)) // settings.batch
     advance = steps("the table is trained", total)
     cosines = [0.0]
-    for cosine in _learn(bag, settings, ids, targets, candidates, usable, total):
+    objective = Objective(settings, targets, candidates, teaching)
+    for cosine in _learn(bag, settings, objective, ids, usable, total):
         cosines.append(cosine)
         advance(1)
     rows = _rows(bag, settings.latents, steps("tokens become rows", len(alone)))
-    encoder = StaticQueryEncoder(model.config, TokenTable.from_weights(rows, settings.latents), tokenizer)
-    names = {each: [Path(source).name for source in getattr(settings, each)] for each in ("texts", "documents")}
-    places = {**names, "model": model.config.name}
+    encoder = StaticQueryEncoder(model.config, TokenTable.from_weights(rows, settings.latents), pieces)
     trained = {"texts": len(usable), "steps": total, "cosine": round(cosines[-1], 4)}
-    save_static(encoder, output, settings={**asdict(settings), **places, "output": output.name}, trained=trained)
+    trained |= {"taught": teaching.taught} if teaching else {}
+    save_static(encoder, output, settings=_shown(settings, model.config.name), trained=trained)
     return encoder
 
 
+def _shown(settings: StaticSettings, model: str) -> dict[str, Any]:
+    """All settings, of files the names alone."""
+    sources = {each: [Path(source).name for source in getattr(settings, each)] for each in ("texts", "documents")}
+    teachers = {name: {**asdict(each), "vectors": Path(each.vectors).name} for name, each in settings.teachers.items()}
+    return {**asdict(settings), **sources, "teachers": teachers, "model": model, "output": Path(settings.output).name}
+
+
 def _texts(settings: StaticSettings) -> list[str]:
-    found = list(dict.fromkeys(query.text for source in settings.texts for query in read_queries(source)))
+    found = read_queries_of(settings.texts)
     random.Random(settings.seed).shuffle(found)
     return found[: settings.limit]
 
@@ -140,33 +153,27 @@ def _states(model: SplareModel, entries: Sequence[Sequence[int]], store: Store, 
     return torch.from_numpy(store.array(f"{what}s-{key}", lambda: states_alone(model, entries, advance).numpy()))
 
 
-def _candidates(full: Encoder, settings: StaticSettings, targets: csr_array, store: Store, steps: Steps) -> Candidates:
+def _candidates(
+    full: Encoder, settings: StaticSettings, targets: csr_array, contents: Sequence[str], store: Store, steps: Steps
+) -> Candidates:
     """What both encoders rank."""
-    if not settings.documents:
+    if not contents:
         return Candidates.texts(targets, settings.others)
-    sources = (read_documents(source, on_duplicate="first") for source in settings.documents)
-    contents = list(dict.fromkeys(document.content for source in sources for document in source))
-    if len(contents) < settings.mined:
-        raise InputError(
-            f"{len(contents)} documents are fewer than the {settings.mined} mined for each text; name more"
-        )
     documents = _encoded(
         full, contents, "document", store, steps("the full encoder reads the documents", len(contents))
     )
     return Candidates.documents(targets, documents, mined=settings.mined, others=settings.others, top_k=settings.top_k)
 
 
-def _tokenised(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> list:
-    tokenizer.enable_truncation(length)
-    return tokenise(lambda heads: list(tokenizer.encode_batch(heads)), texts, "", length)
+def _tokenised(pieces: PieceTokenizer, texts: Sequence[str], most: int) -> list[Tokens]:
+    return tokenise(lambda heads: pieces.pieces(heads, most), texts, "", most)
 
 
 def _learn(
     bag: TokenBag,
     settings: StaticSettings,
+    objective: Objective,
     ids: Sequence[np.ndarray],
-    targets: csr_array,
-    candidates: Candidates,
     usable: Sequence[int],
     total: int,
 ) -> Iterator[float]:
@@ -184,17 +191,7 @@ def _learn(
         for group, rate in zip((*shared.param_groups, *own.param_groups), rates, strict=True):
             group["lr"] = rate * (1 - (1 - _LEAST_RATE) * step / total)
         weights = bag([ids[number] for number in batch])
-        made = functional.normalize(weights, dim=1)
-        wanted = functional.normalize(torch.from_numpy(targets[batch].toarray()), dim=1)
-        cosine = (made * wanted).sum(1).mean()
-        contrast = functional.cross_entropy(settings.scale * made @ wanted.T, torch.arange(len(batch)))
-        loss = 1 - cosine + settings.contrast * contrast
-        if settings.ranking:
-            ranked = candidates.draw(batch, order)
-            apart = divergence(made, wanted, ranked, scale=settings.scale, top_k=settings.top_k)
-            loss = loss + settings.ranking * apart
-        if settings.flops:
-            loss = loss + settings.flops * flops(batch_mean(weights))
+        loss, cosine = objective(weights, batch, order)
         if not torch.isfinite(loss):
             raise SplareError(f"step {step + 1}: the loss is {loss.item()}; lower learning_rate, now {rates[2]}")
         shared.zero_grad()
@@ -202,7 +199,7 @@ def _learn(
         loss.backward()
         shared.step()
         own.step()
-        recent = [*recent[-99:], cosine.item()]
+        recent = [*recent[-99:], cosine]
         yield float(np.mean(recent))
 
 

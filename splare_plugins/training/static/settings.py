@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from splare_plugins.errors import InputError
 from splare_plugins.model.builtin import BUILTIN_MODEL
+from splare_plugins.training.config_parts import TeacherSettings
 from splare_plugins.training.settings import Settings
 
 
@@ -32,6 +33,8 @@ class StaticSettings(Settings):
         scale: of the cosines in it, and in the ranking.
         ranking: weight of the divergence between how both encoders rank documents, or other texts without any.
         documents: corpora of those documents.
+        teachers: by name, files of ``splare train embed --texts --documents``; they rank the documents too.
+        teaching: weight of the divergence between the table's ranking and that of the teachers' summed scores.
         mined: documents that the full encoder finds for each text, which are ranked for all texts of its batch.
         others: documents, or texts, drawn beside them.
         top_k: weights of a query that count in the ranking, such as the model keeps; all if left out.
@@ -57,6 +60,8 @@ class StaticSettings(Settings):
     scale: float = 20.0
     ranking: float = 0.3
     documents: tuple[str, ...] = ()
+    teachers: dict[str, TeacherSettings] = field(default_factory=dict)
+    teaching: float = 0.3
     mined: int = 4
     others: int = 128
     top_k: int | None = None
@@ -73,6 +78,8 @@ class StaticSettings(Settings):
                 raise InputError(f"{name} must be a number from 1, not {getattr(self, name)}")
         if self.limit is not None and self.limit < self.batch:
             raise InputError(f"limit must be at least a batch of {self.batch} texts, not {self.limit}")
-        for name in ("epochs", "words", "contrast", "ranking", "flops"):
+        for name in ("epochs", "words", "contrast", "ranking", "teaching", "flops"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be a number from 0, not {getattr(self, name)}")
+        if self.teachers and not self.documents:
+            raise InputError("teachers rank documents; name the corpora under documents")
