@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sentencepiece import SentencePieceProcessor
-from tokenizers import Tokenizer
 
 from splare_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 SENTENCEPIECE_FILE = "tokenizer.model"
 TOKENIZERS_FILE = "tokenizer.json"
@@ -110,4 +112,6 @@ def read_pieces(file: Path) -> PieceTokenizer:
     """The tokenizer in a file of one of the two names."""
     if file.name == SENTENCEPIECE_FILE:
         return SentencePieces(file.read_bytes())
+    from tokenizers import Tokenizer
+
     return HuggingFacePieces(Tokenizer.from_file(str(file)))

@@ -9,7 +9,8 @@ from scipy.sparse import csr_array
 
 from splare_plugins.errors import InputError
 
-LARGEST = 255
+_BITS = 8
+LARGEST = (1 << _BITS) - 1
 _MOST_LATENTS_OF_16_BITS = 1 << 16
 
 
@@ -78,13 +79,11 @@ class TokenTable:
         Args:
             tokens: ids, in any order and number; those beyond the table have no latents.
         """
-        tokens = np.unique(tokens)
         tokens = tokens[tokens < len(self)]
-        spans = [slice(*bounds) for bounds in zip(self.starts[tokens], self.starts[tokens + 1], strict=True)]
-        pooled = np.zeros(self.width, np.uint8)
-        for span in spans:
-            # A token has each latent once, so plain indexing takes all of them.
-            held = self.latents[span]
-            pooled[held] = np.maximum(pooled[held], self.weights[span])
-        found = np.flatnonzero(pooled)
-        return found, pooled[found]
+        starts, counts = self.starts[tokens], self.starts[tokens + 1] - self.starts[tokens]
+        entries = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        # One number an entry, so that the last of each latent in their order is its largest.
+        ordered = np.sort(self.latents[entries].astype(np.int64) << _BITS | self.weights[entries])
+        latents = ordered >> _BITS
+        largest = np.flatnonzero(np.diff(latents, append=-1))
+        return latents[largest], (ordered[largest] & LARGEST).astype(np.uint8)
