@@ -209,6 +209,8 @@ def embed(
 
     if bool(texts) != bool(documents) or not (data or texts):
         raise InputError("name the rows of training data, or --texts together with --documents")
+    if not data and (unused := [name for name, value in fields.options.items() if value]):
+        raise InputError(f"--{unused[0]} is for rows of training data; name some, or omit it")
     read_instead = read_originals(originals) if originals else None
     loaded = load_embedder(
         teacher,

@@ -26,6 +26,7 @@ from tests.tiny import TEXTS, save_tiny_model
 
 QUERIES = ["a fox", "der Fuchs", "a dog", "stone"]
 DOCUMENTS = ["foxes run", "dogs", "stones", "bread", "rivers"]
+SOURCES = ("--texts", "t", "--documents", "d")
 WORDS = ["fox", "river", "bread", "stone", "Haus", "Fluss"]
 
 
@@ -72,7 +73,7 @@ def both(tmp_path: Path) -> tuple[dict[str, TeacherSettings], np.ndarray]:
 
 def test_teachers_score_the_texts_that_they_know(both: tuple[dict[str, TeacherSettings], np.ndarray]) -> None:
     given, sums = both
-    teaching = Teaching(given, QUERIES, DOCUMENTS)
+    teaching = Teaching(given, QUERIES, DOCUMENTS, sources=SOURCES)
     assert teaching.taught == 3
     texts, ranked = np.array([3, 2, 0, 1]), np.array([4, 0, 1])
     np.testing.assert_allclose(teaching.scores(texts, ranked), sums[texts][:, ranked], rtol=1e-5)
@@ -82,7 +83,7 @@ def test_a_text_that_no_teacher_knows_changes_nothing_but_the_mean(
     both: tuple[dict[str, TeacherSettings], np.ndarray],
 ) -> None:
     given, sums = both
-    teaching = Teaching(given, QUERIES, DOCUMENTS)
+    teaching = Teaching(given, QUERIES, DOCUMENTS, sources=SOURCES)
     made = torch.rand((4, 5), generator=torch.Generator().manual_seed(0))
     apart = teaching.divergence(made, np.arange(4), np.arange(5))
     torch.testing.assert_close(apart, divergence(made[:3], torch.from_numpy(sums[:3])) * 3 / 4)
@@ -91,10 +92,14 @@ def test_a_text_that_no_teacher_knows_changes_nothing_but_the_mean(
 
 def test_vectors_of_other_texts_are_refused(both: tuple[dict[str, TeacherSettings], np.ndarray]) -> None:
     given, _ = both
-    with pytest.raises(InputError, match="lacks vectors of any of the texts; make it from those of this run: splare"):
-        Teaching(given, ["new"], DOCUMENTS)
-    with pytest.raises(InputError, match="lacks vectors of 1 of the 6 documents"):
-        Teaching(given, QUERIES, [*DOCUMENTS, "new"])
+    way_out = "remove it and make it from those of this run: splare train embed --texts t --documents d --teacher"
+    with pytest.raises(InputError, match=f"lacks vectors of any of the texts; {way_out}"):
+        Teaching(given, ["new"], DOCUMENTS, sources=SOURCES)
+    with pytest.raises(InputError, match=f"lacks vectors of 1 of the 6 documents; {way_out}"):
+        Teaching(given, QUERIES, [*DOCUMENTS, "new"], sources=SOURCES)
+    missing = {"gone": TeacherSettings(vectors="gone.safetensors")}
+    with pytest.raises(InputError, match="make them: splare train embed --texts t --documents d --teacher TEACHER -o"):
+        Teaching(missing, QUERIES, DOCUMENTS, sources=SOURCES)
 
 
 def test_unpaired_texts_and_documents_are_embedded(splare, model: Path, texts: Path, corpus: Path, tmp_path: Path):  # noqa: F811
@@ -109,6 +114,8 @@ def test_unpaired_texts_and_documents_are_embedded(splare, model: Path, texts: P
     for given in ((), ("--texts", texts), ("--documents", corpus)):
         refused = splare("train", "embed", *given, "-t", "bm25", "-o", tmp_path / "other")
         assert (refused.status, "--texts together with --documents" in refused.err) == (2, True)
+    refused = splare("train", "embed", *sources, "-t", "bm25", "-o", tmp_path / "other", "--columns", "query,positive")
+    assert (refused.status, "--columns is for rows of training data" in refused.err) == (2, True)
 
 
 @pytest.mark.slow

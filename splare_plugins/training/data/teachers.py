@@ -84,8 +84,12 @@ class TeacherVectors:
             save_file(tensors, beside)
 
     @classmethod
-    def load(cls, path: Path) -> TeacherVectors:
+    def load(cls, path: Path, sources: Sequence[str] = ("DATA",)) -> TeacherVectors:
         """Read what :meth:`save` wrote.
+
+        Args:
+            path: of the file.
+            sources: what ``splare train embed`` makes it from, for the message.
 
         Raises:
             InputError: if the file is missing or is something else.
@@ -96,7 +100,7 @@ class TeacherVectors:
             return cls(keys, {side: _matrix(tensors, side) for side in SIDES}, name=path.stem)
         except (OSError, SafetensorError, KeyError) as error:
             remove = "remove it and " if path.exists() else ""
-            command = splare_command("train", "embed", "DATA", "--teacher", "TEACHER", "-o", path)
+            command = splare_command("train", "embed", *sources, "--teacher", "TEACHER", "-o", path)
             raise InputError(f"{path} holds no teacher's vectors ({error}); {remove}make them: {command}") from error
 
 

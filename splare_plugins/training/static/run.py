@@ -85,7 +85,7 @@ def train_static(
         raise InputError(
             f"{len(contents)} documents are fewer than the {settings.mined} mined for each text; name more"
         )
-    teaching = Teaching(settings.teachers, texts, contents) if settings.teachers else None
+    teaching = _teaching(settings, texts, contents) if settings.teachers else None
     tokenizer = Tokenizer.from_str(model.backbone.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -133,6 +133,12 @@ def _texts(settings: StaticSettings) -> list[str]:
     found = read_queries_of(settings.texts)
     random.Random(settings.seed).shuffle(found)
     return found[: settings.limit]
+
+
+def _teaching(settings: StaticSettings, texts: Sequence[str], contents: Sequence[str]) -> Teaching:
+    given = [("--texts", source) for source in settings.texts]
+    given += [("--documents", source) for source in settings.documents]
+    return Teaching(settings.teachers, texts, contents, sources=[word for pair in given for word in pair])
 
 
 def _encoded(full: Encoder, texts: Sequence[str], side: Side, store: Store, advance: Progress) -> csr_array:

@@ -25,25 +25,32 @@ class Teaching:
         teachers: by name.
         texts: of the training.
         documents: that it ranks.
+        sources: of both, as ``splare train embed`` takes them.
 
     Raises:
         InputError: if a file is missing or damaged, lacks a document, or has a vector of no text.
     """
 
     def __init__(
-        self, teachers: Mapping[str, TeacherSettings], texts: Sequence[str], documents: Sequence[str]
+        self,
+        teachers: Mapping[str, TeacherSettings],
+        texts: Sequence[str],
+        documents: Sequence[str],
+        *,
+        sources: Sequence[str],
     ) -> None:
         self._teachers = []
         known = np.zeros(len(texts), dtype=bool)
         for each in teachers.values():
-            vectors = TeacherVectors.load(Path(each.vectors))
+            vectors = TeacherVectors.load(Path(each.vectors), sources)
             queries, ranked = vectors.places("query", texts), vectors.places("document", documents)
             lacking = int((ranked < 0).sum())
             if lacking or (queries < 0).all():
                 what = f"{lacking} of the {len(documents)} documents" if lacking else "any of the texts"
-                sources = ("--texts", "TEXTS", "--documents", "DOCUMENTS")
-                command = splare_command("train", "embed", *sources, "-t", "TEACHER", "-o", "NEW.safetensors")
-                raise InputError(f"{each.vectors} lacks vectors of {what}; make it from those of this run: {command}")
+                command = splare_command("train", "embed", *sources, "--teacher", "TEACHER", "-o", each.vectors)
+                raise InputError(
+                    f"{each.vectors} lacks vectors of {what}; remove it and make it from those of this run: {command}"
+                )
             known |= queries >= 0
             self._teachers.append((each.scale, vectors, queries, ranked))
         self.taught = int(known.sum())
