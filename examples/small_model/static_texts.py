@@ -52,6 +52,7 @@ OTHERS = (
 HELD_OUT = "vi"
 WITHOUT_SPACES = ("zh", "ja")
 SHORTEST, LONGEST = 12, 400  # characters of a sentence
+LISTED = 30_000  # words of a language
 Texts = Iterator[tuple[str, Iterable[str], int]]
 """A source's name, its texts, and how many of them are taken."""
 
@@ -87,23 +88,37 @@ def records(folder: Path, name: str) -> Iterator[tuple[str, dict[str, str]]]:
     return read_jsonl(path if path.is_file() else path.with_suffix(".jsonl.gz"))
 
 
-def words(wheel: Path, generator: np.random.Generator) -> Texts:
-    """Frequent words alone, and handfuls of them, from the wheel of wordfreq."""
+def frequent(wheel: Path, language: str) -> list[tuple[str, float]]:
+    """The 50,000 most frequent words of a language with their shares, from the wheel of wordfreq."""
     with zipfile.ZipFile(wheel) as archive:
-        for language in (*MAIN, *OTHERS):
-            large, small = (f"wordfreq/data/{size}_{language}.msgpack.gz" for size in ("large", "small"))
-            packed = archive.read(large if large in archive.namelist() else small)
-            bins = msgpack.unpackb(gzip.decompress(packed), raw=False)[1:]
-            known = [(word, 10 ** (-cents / 100)) for cents, found in enumerate(bins) for word in found]
-            known = [(word, share) for word, share in known if re.search(r"[^\W\d_]", word)][:50_000]
-            alone, together = (6000, 6000) if language in MAIN else (1500, 1000)
-            yield f"words-{language}", [word for word, _ in known], alone
-            # Flattened, so that words with a meaning come up beside those that only join them.
-            chances = np.array([share for _, share in known]) ** 0.4
-            sizes = generator.integers(3, 9, together)
-            drawn = [generator.choice(len(known), size, p=chances / chances.sum()) for size in sizes]
-            space = "" if language in WITHOUT_SPACES else " "
-            yield f"handfuls-{language}", [space.join(known[at][0] for at in each) for each in drawn], together
+        large, small = (f"wordfreq/data/{size}_{language}.msgpack.gz" for size in ("large", "small"))
+        packed = archive.read(large if large in archive.namelist() else small)
+    bins = msgpack.unpackb(gzip.decompress(packed), raw=False)[1:]
+    known = [(word, 10 ** (-cents / 100)) for cents, found in enumerate(bins) for word in found]
+    return [(word, share) for word, share in known if re.search(r"[^\W\d_]", word)][:50_000]
+
+
+def words(wheel: Path, generator: np.random.Generator) -> Texts:
+    """Frequent words alone, and handfuls of them."""
+    for language in (*MAIN, *OTHERS):
+        known = frequent(wheel, language)
+        alone, together = (6000, 6000) if language in MAIN else (1500, 1000)
+        yield f"words-{language}", [word for word, _ in known], alone
+        # Flattened, so that words with a meaning come up beside those that only join them.
+        chances = np.array([share for _, share in known]) ** 0.4
+        sizes = generator.integers(3, 9, together)
+        drawn = [generator.choice(len(known), size, p=chances / chances.sum()) for size in sizes]
+        space = "" if language in WITHOUT_SPACES else " "
+        yield f"handfuls-{language}", [space.join(known[at][0] for at in each) for each in drawn], together
+
+
+def write_lists(wheel: Path, folder: Path) -> None:
+    """Files of words for ``word_lists``: the most frequent of each language that has spaces, also with a capital."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for language in (name for name in MAIN if name not in WITHOUT_SPACES):
+        known = [word for word, _ in frequent(wheel, language) if re.fullmatch(r"\w(?:[\w'-]{0,38}\w)", word)]
+        forms = dict.fromkeys(form for word in known[:LISTED] for form in (word, word.capitalize()))
+        (folder / f"words-{language}.txt").write_text("".join(f"{form}\n" for form in forms), encoding="utf-8")
 
 
 def debian(folder: Path) -> Texts:
@@ -176,6 +191,9 @@ def main() -> None:
     arguments.add_argument("-o", "--output", type=Path, required=True)
     arguments.add_argument("--data", type=Path, help="folder of collections")
     arguments.add_argument("--words", type=Path, help="wheel of wordfreq")
+    arguments.add_argument(
+        "--lists", type=Path, help="folder to write lists of frequent words to, which takes --words"
+    )
     arguments.add_argument("--debian", type=Path, help="folder of unpacked packages")
     arguments.add_argument("--packages", type=Path, nargs="*", default=[], help="Translation-* files")
     arguments.add_argument("--wheels", type=Path, nargs="*", default=[], help="wheels with documented functions")
@@ -184,6 +202,8 @@ def main() -> None:
     sources += [collections(given.data)] if given.data else []
     sources += [words(given.words, np.random.default_rng(0))] if given.words else []
     sources += [debian(given.debian)] if given.debian else []
+    if given.lists:
+        write_lists(given.words, given.lists)
     numbers = count()
     with given.output.open("w", encoding="utf-8") as stream:
         for source in sources:

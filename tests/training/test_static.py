@@ -68,7 +68,7 @@ def cosines(model: Path, folder: Path) -> np.ndarray:
 def test_the_built_in_models_table_was_trained_with_the_settings_that_are_shown() -> None:
     folder = Path(__file__).parents[2] / "examples" / "small_model"
     shown = asdict(StaticSettings.from_yaml(folder / "static.yaml"))
-    shown |= {each: [Path(source).name for source in shown[each]] for each in ("texts", "documents")}
+    shown |= {each: [Path(source).name for source in shown[each]] for each in ("texts", "documents", "word_lists")}
     table = load_static_queries(BUILTIN_MODEL)
     card = json.loads((table.folder / "static.json").read_text())
     assert card["settings"] == shown

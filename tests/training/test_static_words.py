@@ -20,7 +20,7 @@ from splare_plugins.static import load_static
 from splare_plugins.training.static.run import train_static
 from splare_plugins.training.static.settings import StaticSettings
 from splare_plugins.training.static.start import states_alone
-from splare_plugins.training.static.words import frequent_words, with_words
+from splare_plugins.training.static.words import frequent_words, listed_words, with_words
 from tests.tiny import TEXTS, byte_tokenizer, tiny_model
 
 SAID = ["(aerodynamic) heating", "aerodynamic heating, of wings", "Aerodynamic, and aerodynamic.", "wings of the fox"]
@@ -78,6 +78,34 @@ def test_a_word_that_its_pieces_outweigh_is_taken_whole_too(unigram: Tokenizer) 
     assert with_words(unigram, [word]).encode("ofthe").tokens == ["▁ofthe"]
 
 
+def test_words_of_lists_come_behind_those_of_texts(unigram: Tokenizer, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("the\naerodynamic\n\nflutter\nlibrary\n", encoding="utf-8")
+    second.write_text("library\nﬂutters\n", encoding="utf-8")
+    words = frequent_words(SAID, unigram, most=10, seen=2)
+    found = listed_words([first, second], unigram, besides=words)
+    assert [word.piece for word in found if word.piece != "▁the"] == ["▁flutter", "▁library", "▁flutters"]
+    wide = with_words(unigram, [*words, *found])
+    assert wide.encode("library flutters aerodynamic").tokens == ["▁library", "▁flutters", "▁aerodynamic"]
+    # Of one list, the shares fall with the place and sum up to about 1.
+    many = tmp_path / "many.txt"
+    many.write_text("".join(f"word{number}\n" for number in range(2000)), encoding="utf-8")
+    shares = np.exp([word.score for word in listed_words([many], unigram)])
+    assert len(shares) == 2000 and 0.9 < shares.sum() < 1.1
+
+
+def test_a_list_with_something_else_is_refused(unigram: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("library\ntwo words\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"words\.txt line 2: 'two words' is no word of 2 to 40 letters.*; remove it"):
+        listed_words([path], unigram)
+    path.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="cannot read the words of"):
+        listed_words([path], unigram)
+    with pytest.raises(InputError, match="cannot read the words of"):
+        listed_words([tmp_path / "gone"], unigram)
+
+
 def test_addresses_paths_and_numbers_are_no_words(unigram: Tokenizer) -> None:
     said = "fox-hole don't हिन्दी می\u200cکنم IPv6 a.fox@dogs.org usr/share/fox http://fox.org fox=dog 1453 3.14"
     found = {word.piece[1:] for word in frequent_words([said], unigram, most=20, seen=1)}
@@ -129,3 +157,10 @@ def test_a_table_with_words_is_trained_and_read_back(model: Path, tmp_path: Path
     _, spans = wide.token_weights("aerodynamic heating", "query", weights.indices)
     assert spans.tolist() == [[0, 11], [11, 19]] or spans.tolist() == [[0, 11], [12, 19]]
     assert json.loads((tmp_path / "words" / "static.json").read_text())["settings"]["words"] == 2
+    listed = tmp_path / "listed.txt"
+    listed.write_text("library\nheating\n", encoding="utf-8")
+    lists = {"words": 2, "word_lists": (str(listed),), "epochs": 0, "output": str(tmp_path / "listed")}
+    train_static(StaticSettings(**how, **lists), device="cpu")
+    assert len(load_static(tmp_path / "listed").table) == len(wide.table) + 1
+    card = json.loads((tmp_path / "listed" / "static.json").read_text())
+    assert card["settings"]["word_lists"] == ["listed.txt"]

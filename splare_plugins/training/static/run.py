@@ -38,7 +38,7 @@ from splare_plugins.training.static.settings import StaticSettings
 from splare_plugins.training.static.start import rarity, states_alone
 from splare_plugins.training.static.store import Store
 from splare_plugins.training.static.teaching import Teaching
-from splare_plugins.training.static.words import frequent_words, with_words
+from splare_plugins.training.static.words import frequent_words, listed_words, with_words
 
 Steps = Callable[[str, int], Progress]
 """Told what begins and how much there is to do; gives what is told of its progress."""
@@ -46,6 +46,7 @@ Steps = Callable[[str, int], Progress]
 _AT_ONCE = 1024
 _KEPT_AT_ONCE = 10_000
 _LEAST_RATE = 0.1
+_SOURCES = ("texts", "documents", "word_lists")
 
 
 def train_static(
@@ -90,6 +91,7 @@ def train_static(
     tokenizer.no_padding()
     tokenizer.no_truncation()
     words = frequent_words(texts, tokenizer, most=settings.words, seen=settings.seen) if settings.words else []
+    words += listed_words(settings.word_lists, tokenizer, besides=words)
     tokenizer = with_words(tokenizer, words) if words else tokenizer
     pieces = table_pieces(tokenizer)
     ids = [text.ids[text.keep] for text in _tokenised(pieces, texts, model.config.query.max_length)]
@@ -124,7 +126,7 @@ def train_static(
 
 def _shown(settings: StaticSettings, model: str) -> dict[str, Any]:
     """All settings, of files the names alone."""
-    sources = {each: [Path(source).name for source in getattr(settings, each)] for each in ("texts", "documents")}
+    sources = {each: [Path(source).name for source in getattr(settings, each)] for each in _SOURCES}
     teachers = {name: {**asdict(each), "vectors": Path(each.vectors).name} for name, each in settings.teachers.items()}
     return {**asdict(settings), **sources, "teachers": teachers, "model": model, "output": Path(settings.output).name}
 

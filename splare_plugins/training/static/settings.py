@@ -22,6 +22,8 @@ class StaticSettings(Settings):
         latents: kept of a token.
         words: most frequent words that become tokens of their own where the model's tokenizer takes them to pieces,
             at most so many; for tokenizers of SentencePiece's Unigram kind.
+        word_lists: files of further words, one a line, the most frequent first, that become tokens likewise though no
+            text has them.
         seen: least number of times that such a word occurs in the texts.
         limit: most texts, the first after shuffling; all if left out.
         epochs: times that each text is seen; 0 leaves the tokens as they are alone.
@@ -49,6 +51,7 @@ class StaticSettings(Settings):
     model: str = BUILTIN_MODEL
     latents: int = 40
     words: int = 0
+    word_lists: tuple[str, ...] = ()
     seen: int = 3
     limit: int | None = None
     epochs: float = 2.0

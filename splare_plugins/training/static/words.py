@@ -10,9 +10,10 @@ import json
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from math import log
+from pathlib import Path
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
@@ -22,6 +23,7 @@ from splare_plugins.errors import InputError
 _LONGEST = 40
 _JOINERS = "-'\u2019\u200c\u200d"
 _AHEAD = 0.01
+_EULER = 0.577
 
 
 class Word(NamedTuple):
@@ -47,21 +49,71 @@ def frequent_words(texts: Sequence[str], tokenizer: Tokenizer, *, most: int, see
     Raises:
         InputError: for a tokenizer that takes no words: any but Unigram ones that mark the beginnings of words.
     """
-    vocab, mark = _unigram(tokenizer)
-    normalised = tokenizer.normalizer.normalize_str if tokenizer.normalizer else str
+    normalised = _normaliser(tokenizer)
     counts = Counter(word.strip(_marks()) for text in texts for word in normalised(text).split())
     total = counts.total()
-    common = [(word, count) for word, count in counts.most_common() if count >= seen and _is_word(word)]
+    common = [(word, log(count / total)) for word, count in counts.most_common() if count >= seen and _is_word(word)]
+    return _in_pieces(common, tokenizer)[:most]
+
+
+def listed_words(lists: Sequence[str | Path], tokenizer: Tokenizer, besides: Sequence[Word] = ()) -> list[Word]:
+    """Words of files that a tokenizer takes to pieces, one a line, the most frequent of each file first.
+
+    How frequent a word is, its place tells: the share of the word at place r is about 1 / (r (ln n + 0.577)), as Zipf
+    has it.
+
+    Args:
+        lists: the files.
+        tokenizer: of the model.
+        besides: words that are there already.
+
+    Raises:
+        InputError: for a file that cannot be read, a line that is no word, or a tokenizer that takes no words.
+    """
+    normalised, held = _normaliser(tokenizer), {word.piece for word in besides}
+    made: list[Word] = []
+    for path in lists:
+        lines = list(dict.fromkeys(normalised(line) for line in _lines(Path(path))))
+        rank_one = log(log(len(lines) + 1) + _EULER)
+        shares = [(word, -log(rank) - rank_one) for rank, word in enumerate(lines, 1)]
+        found = [word for word in _in_pieces(shares, tokenizer) if word.piece not in held]
+        held.update(word.piece for word in found)
+        made += found
+    return made
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                word = line.strip()
+                if word and not _is_word(word):
+                    raise InputError(
+                        f"{path} line {number}: {word[:60]!r} is no word of 2 to {_LONGEST} letters, digits, hyphens "
+                        "and apostrophes; remove it"
+                    )
+                if word:
+                    yield word
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the words of {path}: {error}") from error
+
+
+def _in_pieces(shares: Sequence[tuple[str, float]], tokenizer: Tokenizer) -> list[Word]:
+    """Those of words, given with the logarithm of their share, that a tokenizer takes to pieces."""
+    vocab, mark = _unigram(tokenizer)
     known = {piece for piece, _ in vocab}
-    words: list[Word] = []
-    for (word, count), encoding in zip(
-        common, tokenizer.encode_batch([word for word, _ in common], add_special_tokens=False), strict=True
-    ):
-        if len(encoding.ids) > 1 and mark + word not in known and len(words) < most:
+    encodings = tokenizer.encode_batch([word for word, _ in shares], add_special_tokens=False)
+    words = []
+    for (word, share), encoding in zip(shares, encodings, strict=True):
+        if len(encoding.ids) > 1 and mark + word not in known:
             # Just ahead of its pieces, so that it is taken in place of them.
             pieces = sum(vocab[token][1] for token in encoding.ids) + _AHEAD
-            words.append(Word(mark + word, max(log(count / total), pieces), tuple(encoding.ids)))
+            words.append(Word(mark + word, max(share, pieces), tuple(encoding.ids)))
     return words
+
+
+def _normaliser(tokenizer: Tokenizer) -> Callable[[str], str]:
+    return tokenizer.normalizer.normalize_str if tokenizer.normalizer else str
 
 
 def with_words(tokenizer: Tokenizer, words: Sequence[Word]) -> Tokenizer:
