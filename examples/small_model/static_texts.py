@@ -202,6 +202,8 @@ def main() -> None:
     sources += [collections(given.data)] if given.data else []
     sources += [words(given.words, np.random.default_rng(0))] if given.words else []
     sources += [debian(given.debian)] if given.debian else []
+    if given.lists and not given.words:
+        arguments.error("--lists takes its words from the wheel of --words; name it")
     if given.lists:
         write_lists(given.words, given.lists)
     numbers = count()

@@ -11,13 +11,12 @@ from typing import ClassVar
 import numpy as np
 from scipy.sparse import csr_array
 
-from splare_plugins.backbone.tokens import Tokens, tokenise
 from splare_plugins.config import Side, SplareConfig, TopK, check_top_k
 from splare_plugins.errors import InputError
 from splare_plugins.impacts import Quantizer
 from splare_plugins.machine import Progress
 from splare_plugins.static.names import LatentNames
-from splare_plugins.static.pieces import PieceTokenizer
+from splare_plugins.static.pieces import PieceTokenizer, tokens_of
 from splare_plugins.static.table import TokenTable
 
 
@@ -120,7 +119,7 @@ class StaticQueryEncoder:
             raise InputError("give a list of texts, not one string")
         check_top_k(top_k)
         kept = self.config.query.top_k if top_k == "model" else top_k
-        tokenised = self._tokenised(texts)
+        tokenised = tokens_of(self.tokenizer, texts, self.config.query.max_length)
         rows = []
         for tokens in tokenised:
             rows.append(self._row(tokens.ids[tokens.keep], kept))
@@ -135,7 +134,7 @@ class StaticQueryEncoder:
 
     def token_weights(self, text: str, side: Side, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`splare_plugins.model.encoder.Encoder.token_weights`; a document's words are read as a query's."""
-        (tokens,) = self._tokenised([text])
+        (tokens,) = tokens_of(self.tokenizer, [text], self.config.query.max_length)
         known = tokens.keep & (tokens.ids < len(self.table))
         starts, weights = self.table.starts, np.zeros((int(known.sum()), self.table.width), np.float32)
         for row, token in enumerate(tokens.ids[known].tolist()):
@@ -153,7 +152,3 @@ class StaticQueryEncoder:
             largest = np.sort(np.argsort(-weights, kind="stable")[:kept])
             latents, weights = latents[largest], weights[largest]
         return latents, weights
-
-    def _tokenised(self, texts: Sequence[str]) -> list[Tokens]:
-        most = self.config.query.max_length
-        return tokenise(lambda heads: self.tokenizer.pieces(heads, most), texts, "", most)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sentencepiece import SentencePieceProcessor
 
+from splare_plugins.backbone.tokens import Tokens, tokenise
 from splare_plugins.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class HuggingFacePieces:
         self._tokenizer.enable_truncation(most)
         found = self._tokenizer.encode_batch(list(texts))
         return [Pieces(each.ids, each.offsets, each.special_tokens_mask, bool(each.overflowing)) for each in found]
+
+
+def tokens_of(tokenizer: PieceTokenizer, texts: Sequence[str], most: int) -> list[Tokens]:
+    """Texts as a table takes them, in queries and in its training: without a prompt, the first ``most`` pieces."""
+    return tokenise(lambda heads: tokenizer.pieces(heads, most), texts, "", most)
 
 
 def read_pieces(file: Path) -> PieceTokenizer:

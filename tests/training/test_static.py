@@ -212,7 +212,7 @@ from splare_plugins.config import SplareConfig
 from splare_plugins.retrieval.indexing import query_impacts
 from splare_plugins.model.builtin import BUILTIN_MODEL
 from splare_plugins.model.queries import load_static_queries
-from splare_plugins.static import StaticQueryEncoder, load_static
+from splare_plugins.static import load_static
 from pathlib import Path
 folder = Path(sys.argv[1])
 encoder = load_static(folder / "static")

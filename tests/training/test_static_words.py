@@ -81,10 +81,12 @@ def test_a_word_that_its_pieces_outweigh_is_taken_whole_too(unigram: Tokenizer) 
 def test_words_of_lists_come_behind_those_of_texts(unigram: Tokenizer, tmp_path: Path) -> None:
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("the\naerodynamic\n\nflutter\nlibrary\n", encoding="utf-8")
-    second.write_text("library\nﬂutters\n", encoding="utf-8")
+    second.write_text("library\nﬂutters\nwing\u200cspan\n", encoding="utf-8")
     words = frequent_words(SAID, unigram, most=10, seen=2)
     found = listed_words([first, second], unigram, besides=words)
-    assert [word.piece for word in found if word.piece != "▁the"] == ["▁flutter", "▁library", "▁flutters"]
+    assert [word.piece for word in found if word.piece != "▁the"] == [
+        *("▁flutter", "▁library", "▁flutters", "▁wing", "▁span")
+    ]
     wide = with_words(unigram, [*words, *found])
     assert wide.encode("library flutters aerodynamic").tokens == ["▁library", "▁flutters", "▁aerodynamic"]
     # Of one list, the shares fall with the place and sum up to about 1.

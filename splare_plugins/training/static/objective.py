@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from scipy.sparse import csr_array
@@ -49,10 +51,10 @@ class Objective:
         loss = 1 - cosine + settings.contrast * contrast
         if settings.ranking or self._teaching:
             numbers, candidates = self._candidates.draw(texts, order)
-            ours, theirs = (
-                ranking_scores(each, candidates, scale=settings.scale, top_k=settings.top_k) for each in (made, wanted)
-            )
-            loss = loss + settings.ranking * divergence(ours, theirs)
+            scored = partial(ranking_scores, candidates=candidates, scale=settings.scale, top_k=settings.top_k)
+            ours = scored(made)
+            if settings.ranking:
+                loss = loss + settings.ranking * divergence(ours, scored(wanted))
             if self._teaching:
                 loss = loss + settings.teaching * self._teaching.divergence(ours, texts, numbers)
         if settings.flops:

@@ -17,7 +17,6 @@ from scipy.sparse import csr_array, vstack
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from splare_plugins.backbone.tokens import Tokens, tokenise
 from splare_plugins.config import Side, TopK
 from splare_plugins.errors import InputError, SplareError
 from splare_plugins.heads import SparseAutoencoder
@@ -27,7 +26,7 @@ from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.static.encoder import StaticQueryEncoder
 from splare_plugins.static.folder import CARD_FILE, save_static
-from splare_plugins.static.pieces import PieceTokenizer
+from splare_plugins.static.pieces import tokens_of
 from splare_plugins.static.table import TokenTable
 from splare_plugins.training.data.unpaired import read_contents_of, read_queries_of
 from splare_plugins.training.static.bag import TokenBag
@@ -94,7 +93,7 @@ def train_static(
     words += listed_words(settings.word_lists, tokenizer, besides=words)
     tokenizer = with_words(tokenizer, words) if words else tokenizer
     pieces = table_pieces(tokenizer)
-    ids = [text.ids[text.keep] for text in _tokenised(pieces, texts, model.config.query.max_length)]
+    ids = [text.ids[text.keep] for text in tokens_of(pieces, texts, model.config.query.max_length)]
     full = SplareModel.load(settings.model, device=device, dtype="bfloat16") if settings.bfloat16 else model
     store = Store(settings.work)
     targets = _encoded(full, texts, "query", store, steps("the full encoder reads the texts", len(texts)))
@@ -171,10 +170,6 @@ def _candidates(
         full, contents, "document", store, steps("the full encoder reads the documents", len(contents))
     )
     return Candidates.documents(targets, documents, mined=settings.mined, others=settings.others, top_k=settings.top_k)
-
-
-def _tokenised(pieces: PieceTokenizer, texts: Sequence[str], most: int) -> list[Tokens]:
-    return tokenise(lambda heads: pieces.pieces(heads, most), texts, "", most)
 
 
 def _learn(

@@ -73,9 +73,10 @@ def listed_words(lists: Sequence[str | Path], tokenizer: Tokenizer, besides: Seq
     normalised, held = _normaliser(tokenizer), {word.piece for word in besides}
     made: list[Word] = []
     for path in lists:
-        lines = list(dict.fromkeys(normalised(line) for line in _lines(Path(path))))
-        rank_one = log(log(len(lines) + 1) + _EULER)
-        shares = [(word, -log(rank) - rank_one) for rank, word in enumerate(lines, 1)]
+        # A joiner of zero width may be a blank to the tokenizer, which then reads two words.
+        listed = list(dict.fromkeys(word for line in _lines(Path(path)) for word in normalised(line).split()))
+        rank_one = log(log(len(listed) + 1) + _EULER)
+        shares = [(word, -log(rank) - rank_one) for rank, word in enumerate(listed, 1)]
         found = [word for word in _in_pieces(shares, tokenizer) if word.piece not in held]
         held.update(word.piece for word in found)
         made += found
@@ -95,7 +96,7 @@ def _lines(path: Path) -> Iterator[str]:
                 if word:
                     yield word
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the words of {path}: {error}") from error
+        raise InputError(f"cannot read the words of {path} ({error}); word_lists names files of UTF-8") from error
 
 
 def _in_pieces(shares: Sequence[tuple[str, float]], tokenizer: Tokenizer) -> list[Word]:
