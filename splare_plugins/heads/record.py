@@ -15,7 +15,7 @@ from torch import Tensor
 
 from splare_plugins.config import HEAD_CARD
 from splare_plugins.errors import InputError
-from splare_plugins.machine.files import file_sha256, write_json
+from splare_plugins.machine.files import file_sha256, usual_mode, write_json
 
 TENSORS = "head.safetensors"
 CARD = HEAD_CARD
@@ -41,7 +41,8 @@ def write_record(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str,
         the sha256 of the tensor file, which the card holds as well.
     """
     path = folder / TENSORS
-    save_file(_plain(tensors), path)
+    with usual_mode(path):
+        save_file(_plain(tensors), path)
     sha256 = file_sha256(path)
     write_json(folder / CARD, {**card, "sha256": sha256})
     return sha256

@@ -158,10 +158,27 @@ def replacing(path: Path) -> Iterator[Path]:
         InputError: if the place cannot be written to or the disk is full; nothing is left behind then.
     """
     with _beside(path) as beside:
-        yield beside
+        with usual_mode(beside):
+            yield beside
         with beside.open("rb") as stream:
             os.fsync(stream.fileno())
         beside.replace(path)
+
+
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Whatever writes ``path``, it can be read by whom any new file can: safetensors makes files for its owner alone.
+
+    A file that is there keeps its permissions.
+    """
+    is_new = not path.exists()
+    path.touch()
+    mode = path.stat().st_mode
+    if is_new:
+        path.unlink()
+    yield
+    if path.stat().st_mode != mode:
+        path.chmod(mode)
 
 
 def write_whole(path: Place, data: bytes) -> None:

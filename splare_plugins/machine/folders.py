@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,7 @@ class FolderDraft:
         """
         old = self._beside("old") if self.location.exists() else None
         with write_errors(self.location):
+            self.share()
             if old is not None:
                 self.location.rename(old)
             try:
@@ -75,6 +77,15 @@ class FolderDraft:
                 raise
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)
+
+    def share(self) -> None:
+        """Let those read the tensors who can read the folder: safetensors makes files for their owner alone."""
+        mode = self.folder.stat().st_mode & 0o666
+        for path in self.folder.rglob("*.safetensors"):
+            found = path.lstat()
+            # A second link is that of a file of the folder before, which stays as it is.
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_mode & mode != mode:
+                path.chmod(found.st_mode | mode)
 
     def discard(self) -> None:
         """Remove the folder; a second time does nothing."""
@@ -116,6 +127,7 @@ def making_once(folder: Path, mark: str, write: Callable[[Path], None]) -> None:
     draft = FolderDraft(folder)
     try:
         write(draft.folder)
+        draft.share()
         try:
             draft.folder.rename(folder)
         except OSError:

@@ -49,6 +49,17 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_library_that_writes_for_its_owner_alone(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "tensors") as beside:
+            beside.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "tensors").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_the_first_to_create_wins(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file"
     create_once(path, "first")

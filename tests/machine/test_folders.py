@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from splare_plugins.errors import InputError
-from splare_plugins.machine.folders import FolderDraft, keep_others, replacing_folder, updating_folder
+from splare_plugins.machine.folders import FolderDraft, keep_others, making_once, replacing_folder, updating_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -31,6 +34,20 @@ def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None
             assert not (location / text).exists()
         assert names(location) == [text]
         assert names(location.parent) == ["folder"]
+
+
+def test_tensors_can_be_read_by_whom_the_folder_can(tmp_path: Path) -> None:
+    location, mine = tmp_path / "model", tmp_path / "mine.safetensors"
+    mine.touch(mode=0o600)
+    with replacing_folder(location) as made:
+        (made / "adapter").mkdir()
+        save_file({"weights": np.zeros(1)}, made / "adapter" / "adapter.safetensors")
+        os.link(mine, made / "mine.safetensors")
+        (made / "lost.safetensors").symlink_to("nowhere")
+    making_once(tmp_path / "graph", "mark", lambda made: save_file({}, made / "mark.safetensors"))
+    written = (location / "adapter" / "adapter.safetensors", tmp_path / "graph" / "mark.safetensors")
+    assert {path.stat().st_mode & 0o777 for path in written} == {location.stat().st_mode & 0o666}
+    assert mine.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
