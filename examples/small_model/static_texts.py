@@ -50,6 +50,7 @@ OTHERS = (
     "fi",
 )
 HELD_OUT = "vi"
+ENGLISH = re.compile(r"docstrings|wordnet|foldoc|gcide|medquad|scifact|pubmedqa|squadshifts|.*-en(?![a-z])")
 WITHOUT_SPACES = ("zh", "ja")
 SHORTEST, LONGEST = 12, 400  # characters of a sentence
 LISTED = 30_000  # words of a language
@@ -128,7 +129,8 @@ def debian(folder: Path) -> Texts:
         if book.name[:2] not in languages:
             continue
         pages = (text for page in sorted(book.glob("*.html")) for text in paragraphs(page))
-        yield f"handbook-{book.name}", (each for text in pages for each in sentences(text)), 2500
+        most = 2500 if book.name[:2] in MAIN else 1000
+        yield f"handbook-{book.name}", (each for text in pages for each in sentences(text)), most
     for locale in sorted({path.parent.parent for path in folder.rglob("LC_MESSAGES/*.mo")}):
         if locale.name.split("_")[0] not in languages:
             continue
@@ -141,7 +143,8 @@ def debian(folder: Path) -> Texts:
                 continue
             told = [re.sub(r"<[^>]+>|\$\w+|[#*_|]", " ", text) for text in catalogue.values() if isinstance(text, str)]
             found += told if path.name.startswith("iso_") else [each for text in told for each in sentences(text)]
-        yield f"catalogues-{locale.name}", [text.strip() for text in found if len(text.strip()) > 2], 4000
+        most = 4000 if locale.name.split("_")[0] in MAIN else 1500
+        yield f"catalogues-{locale.name}", [text.strip() for text in found if len(text.strip()) > 2], most
     for file in sorted(folder.glob("usr/share/games/fortunes/*/*")):
         if file.is_file() and not file.suffix:
             told = file.read_text(encoding="utf-8", errors="ignore").split("\n%\n")
@@ -166,7 +169,7 @@ def packages(files: list[Path]) -> Texts:
 def docstrings(wheels: list[Path]) -> Texts:
     """Summaries of functions and classes."""
     for wheel in wheels:
-        yield wheel.name.partition("-")[0], documented(wheel), 4000
+        yield f"docstrings-{wheel.name.partition('-')[0]}", documented(wheel), 4000
 
 
 def documented(wheel: Path) -> Iterator[str]:
@@ -189,6 +192,7 @@ def main() -> None:
     """Write the texts of all sources that are given."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("-o", "--output", type=Path, required=True)
+    arguments.add_argument("--english", type=Path, help="file for those of English sources, in ASCII, once more")
     arguments.add_argument("--data", type=Path, help="folder of collections")
     arguments.add_argument("--words", type=Path, help="wheel of wordfreq")
     arguments.add_argument(
@@ -206,16 +210,20 @@ def main() -> None:
         arguments.error("--lists takes its words from the wheel of --words; name it")
     if given.lists:
         write_lists(given.words, given.lists)
-    numbers = count()
+    numbers, english = count(), []
     with given.output.open("w", encoding="utf-8") as stream:
         for source in sources:
             for name, texts, most in source:
                 taken = list(dict.fromkeys(text for text in texts if text.strip()))
                 random.Random(0).shuffle(taken)
                 for text in taken[:most]:
-                    record = {"id": f"{name}-{next(numbers)}", "text": text}
-                    stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+                    line = json.dumps({"id": f"{name}-{next(numbers)}", "text": text}, ensure_ascii=False) + "\n"
+                    stream.write(line)
+                    if text.isascii() and ENGLISH.match(name):
+                        english.append(line)
                 print(f"{name}: {min(most, len(taken)):,} of {len(taken):,}")  # noqa: T201
+    if given.english:
+        given.english.write_text("".join(english), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_a_token_alone_is_encoded_as_a_query_of_it(model: Path) -> None:
 @pytest.mark.slow
 def test_training_brings_the_table_near_the_full_encoder(model: Path, texts: str, tmp_path: Path) -> None:
     train_static(options(model, texts, tmp_path / "start", epochs=0), device="cpu")
-    train_static(options(model, texts, tmp_path / "trained"), device="cpu")
+    train_static(options(model, texts, tmp_path / "trained", work=str(tmp_path / "kept")), device="cpu")
     train_static(options(model, texts, tmp_path / "again"), device="cpu")
     before, after = cosines(model, tmp_path / "start").mean(), cosines(model, tmp_path / "trained").mean()
     assert after > before + 0.05

@@ -124,10 +124,11 @@ def train_static(
 
 
 def _shown(settings: StaticSettings, model: str) -> dict[str, Any]:
-    """All settings, of files the names alone."""
+    """All settings, of files and folders the names alone."""
     sources = {each: [Path(source).name for source in getattr(settings, each)] for each in _SOURCES}
     teachers = {name: {**asdict(each), "vectors": Path(each.vectors).name} for name, each in settings.teachers.items()}
-    return {**asdict(settings), **sources, "teachers": teachers, "model": model, "output": Path(settings.output).name}
+    folders = {each: Path(folder).name for each in ("output", "work") if (folder := getattr(settings, each))}
+    return {**asdict(settings), **sources, **folders, "teachers": teachers, "model": model}
 
 
 def _texts(settings: StaticSettings) -> list[str]:
