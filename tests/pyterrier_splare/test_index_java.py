@@ -189,6 +189,7 @@ def facts():
 """
 
 
+@pytest.mark.java
 @pytest.mark.parametrize(
     ("code", "printed"),
     [
@@ -207,6 +208,7 @@ def test_what_java_was_told_before_it_starts_holds(tmp_path: Path, code: str, pr
     assert python(OPTIONS + code, str(tmp_path)).stdout.strip() == printed
 
 
+@pytest.mark.java
 def test_what_java_is_told_too_late_is_refused(tmp_path: Path) -> None:
     code = """
 start_jvm("600m")
