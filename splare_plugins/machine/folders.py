@@ -80,7 +80,7 @@ class FolderDraft:
 
     def share(self) -> None:
         """Let those read the tensors who can read the folder: safetensors makes files for their owner alone."""
-        mode = self.folder.stat().st_mode & 0o666
+        mode = self.folder.stat().st_mode & 0o444
         for path in self.folder.rglob("*.safetensors"):
             found = path.lstat()
             # A second link is that of a file of the folder before, which stays as it is.
