@@ -29,7 +29,7 @@ from torch import nn
 
 from splare_plugins.corpus import read_documents
 from splare_plugins.heads import SparseAutoencoder
-from splare_plugins.model.graphs import make_graph
+from splare_plugins.model.make_graph import make_graph
 from splare_plugins.model.parts import Parts
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.pooling.norms import scale_by_norm

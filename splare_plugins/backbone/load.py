@@ -30,10 +30,11 @@ from splare_plugins.backbone.backbone import Backbone
 from splare_plugins.backbone.final_norm import drop_final_norm
 from splare_plugins.backbone.fit import pack_where_it_fits
 from splare_plugins.backbone.guard import require_bidirectional
-from splare_plugins.backbone.placement import DeviceMap, choose_attention, placement_options, require_package
+from splare_plugins.backbone.placement import DeviceMap, choose_attention, placement_options
 from splare_plugins.backbone.source import Source, find_backbone
 from splare_plugins.config import SplareConfig
 from splare_plugins.errors import InputError
+from splare_plugins.machine.packages import require_package
 
 logger = logging.getLogger(__name__)
 

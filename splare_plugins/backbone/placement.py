@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from splare_plugins.errors import InputError, MissingPartError
+from splare_plugins.errors import InputError
+from splare_plugins.machine.packages import require_package
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -138,13 +138,3 @@ def quiet_bitsandbytes() -> None:
     """Silence its warnings: at import of kernels that it does without, at each matrix product of its rounding."""
     for name in ("backends.cpu.ops", "autograd._functions"):
         logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
-
-
-def require_package(package: str, what: str, extra: str) -> None:
-    """Refuse to go on without a package that ``extra`` of ours would have brought.
-
-    Raises:
-        MissingPartError: then.
-    """
-    if find_spec(package) is None:
-        raise MissingPartError(f"{what} need the package {package}; run: pip install 'splare-plugins[{extra}]'")

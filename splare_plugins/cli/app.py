@@ -35,6 +35,7 @@ from splare_plugins.cli.serve import serve
 from splare_plugins.cli.train import train
 from splare_plugins.cli.tune import tune
 from splare_plugins.errors import SplareError
+from splare_plugins.machine.packages import TORCH, without_torch
 from splare_plugins.machine.quiet import is_for_users, quiet_libraries
 
 INTERRUPTED = 130
@@ -106,12 +107,8 @@ def main(arguments: list[str] | None = None) -> None:
         package = (error.name or "").partition(".")[0]
         if debug or package == "splare_plugins":
             raise
-        if package in ("torch", "transformers", "peft"):
-            _fail(
-                "encoding by a model needs torch, transformers and peft, and not all of them are installed; run pip "
-                "install 'splare-plugins[encode]', or search with --query-encoder static, which needs none",
-                2,
-            )
+        if package in TORCH:
+            _fail(without_torch("encoding by a model"), 2)
         missing = f"the package {package}, which is not installed" if package else f"a missing package ({error})"
         _fail(f"this needs {missing}; `splare doctor` lists the missing extras", 2)
     except BrokenPipeError:

@@ -78,7 +78,7 @@ def demo(
     documents = {document.docid: document.content for document in read_documents(corpus)}
     with _step("model") as say:
         loaded = load_model(model, loading)
-        say(f"{loaded.config.name} {loaded.config.revision}: {loaded.config.width:,} latents, on {loaded.device}")
+        say(f"{loaded.config.name} {loaded.config.revision}: {loaded.config.width:,} latents, on {loaded.device_type}")
     work = work or cache_root() / "demo" / f"{dataset}-{loaded.config.index_fingerprint()}"
     indexed = _index(loaded, corpus, len(documents), work)
     answers = _search(loaded, documents, tasks, work / "index")

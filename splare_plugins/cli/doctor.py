@@ -102,7 +102,9 @@ def _versions() -> str:
 
 def _device() -> str:
     if _missing(["torch"]):
-        raise MissingPartError("a model needs torch: pip install 'splare-plugins[encode]'; tables do not")
+        raise MissingPartError(
+            "a model needs torch: pip install 'splare-plugins[encode]'; tables and exported models do not"
+        )
     import torch
 
     if torch.cuda.is_available():

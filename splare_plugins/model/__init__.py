@@ -1,6 +1,6 @@
 """The model: encoders of texts, ours and other people's; loaded, saved, found, assembled, described.
 
-May import the heads, the backbone and what is below them. torch is imported when an encoder is used.
+May import the heads, the backbone and what is below them. torch is imported where it computes: a graph does without.
 """
 
 from __future__ import annotations

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def length_batches(lengths: Sequence[int], budget: int, *, packed: bool = False) -> Iterator[list[int]]:
@@ -35,10 +37,10 @@ def keep_top_k(weights: Tensor, top_k: int) -> Tensor:
     if top_k >= weights.shape[1]:
         return weights
     values, columns = weights.topk(top_k, dim=1, sorted=False)
-    return torch.zeros_like(weights).scatter(1, columns, values)
+    return weights.new_zeros(weights.shape).scatter(1, columns, values)
 
 
-def top_k_rows(weights: Tensor, top_k: int | None) -> csr_array:
+def top_k_rows(weights: Tensor | np.ndarray, top_k: int | None) -> csr_array:
     """The largest positive weights of each row, with sorted columns.
 
     Args:
@@ -51,8 +53,15 @@ def top_k_rows(weights: Tensor, top_k: int | None) -> csr_array:
     return start_top_k_rows(weights, top_k)()
 
 
-def start_top_k_rows(weights: Tensor, top_k: int | None) -> Callable[[], csr_array]:
+def start_top_k_rows(weights: Tensor | np.ndarray, top_k: int | None) -> Callable[[], csr_array]:
     """Likewise; a GPU is waited for when the rows are asked for, so that it may have more to do meanwhile."""
+    if isinstance(weights, np.ndarray) or weights.device.type == "cpu":
+        rows = _largest(weights if isinstance(weights, np.ndarray) else weights.float().numpy(), top_k)
+        return lambda: rows
+    return _start_on_device(weights, top_k)
+
+
+def _start_on_device(weights: Tensor, top_k: int | None) -> Callable[[], csr_array]:
     width = weights.shape[1]
     if top_k is not None and top_k < width:
         values, columns = weights.topk(top_k, dim=1, sorted=False)
@@ -72,11 +81,15 @@ def start_top_k_rows(weights: Tensor, top_k: int | None) -> Callable[[], csr_arr
     return lambda: _rows(data(), indices(), counts(), width)
 
 
-def to_host(tensor: Tensor) -> Callable[[], np.ndarray]:
+def to_host(tensor: Tensor | np.ndarray) -> Callable[[], np.ndarray]:
     """Begin to copy a tensor; what is returned waits for the copy and gives it."""
+    if isinstance(tensor, np.ndarray):
+        return lambda: tensor
     if tensor.device.type != "cuda":
         copied = tensor.cpu().numpy()
         return lambda: copied
+    import torch
+
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
     done = torch.cuda.Event()
     done.record(torch.cuda.current_stream(tensor.device))
@@ -86,6 +99,17 @@ def to_host(tensor: Tensor) -> Callable[[], np.ndarray]:
         return host.numpy().copy()  # memory that a device copies into is scarce
 
     return copy
+
+
+def _largest(weights: np.ndarray, top_k: int | None) -> csr_array:
+    """Twice as fast and more as topk of torch on a processor, since few of a text's weights are positive."""
+    latents = [np.flatnonzero(row > 0) for row in weights]
+    for number, active in enumerate(latents):
+        if top_k is not None and len(active) > top_k:
+            best = weights[number, active].argpartition(-top_k)[-top_k:]
+            latents[number] = active[np.sort(best)]
+    data = np.concatenate([row[active] for row, active in zip(weights, latents, strict=True)])
+    return _rows(data, np.concatenate(latents), np.array([len(active) for active in latents]), weights.shape[1])
 
 
 def _rows(data: np.ndarray, indices: np.ndarray, counts: np.ndarray, width: int) -> csr_array:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from splare_plugins.backbone.placement import choose_device, choose_precision, require_package
+from splare_plugins.backbone.placement import choose_device, choose_precision
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import file_sha256, read_json
 from splare_plugins.machine.hub import hub_errors
+from splare_plugins.machine.packages import require_package
 from splare_plugins.model.find import require_model_name
 
 _CLASS = "ForSequenceClassification"

@@ -81,11 +81,11 @@ def dense_vectors(
     settings = model.config.side(side)
     tokenised = backbone.tokenize(texts, settings.prompt, settings.max_length)
     vectors = np.empty((len(texts), backbone.model.config.hidden_size), dtype=np.float32)
-    budget = tokens_per_batch or default_tokens(model.device)
+    budget = tokens_per_batch or default_tokens(model.device.type)
     for batch in length_batches([len(tokens.ids) for tokens in tokenised], budget, packed=backbone.packed):
         states, offsets = backbone([tokenised[number] for number in batch])
         means = torch.segment_reduce(states.float(), "mean", offsets=offsets)
-        require_finite(finite_rows(means), batch, texts.__getitem__, backbone.model.dtype)
+        require_finite(finite_rows(means).cpu().numpy(), batch, texts.__getitem__, backbone.model.dtype)
         vectors[batch] = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
         if on_progress is not None:
             on_progress(len(batch))

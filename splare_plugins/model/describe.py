@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from splare_plugins.config import CONFIG_FILE, HEAD_CARD, SplareConfig
 from splare_plugins.machine.files import read_json
+from splare_plugins.machine.packages import require_package
 from splare_plugins.model.find import find_encoder, locate_model
 
 
@@ -50,8 +51,6 @@ def _describe_encoder(name: str | Path, folder: Path, revision: str | None) -> M
     card = {"source": f"{folder.name}, made with sentence-transformers"}
     if (folder / CONFIG_FILE).is_file():
         return ModelDescription(SplareConfig.load(folder), card, folder)
-    from splare_plugins.backbone.placement import require_package
-
     require_package("sentence_transformers", "models named st:", "sentence-transformers")
     from splare_plugins.model.st_model import StModel
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array
-from torch import Tensor
 
 from splare_plugins.backbone.finite import require_finite
 from splare_plugins.config import SIDES, Side, SplareConfig, TopK
@@ -25,6 +23,9 @@ from splare_plugins.model.batching import length_batches
 from splare_plugins.model.running import run_batches
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from splare_plugins.model.explanation import Explanation
     from splare_plugins.static import StaticQueryEncoder
 
@@ -96,9 +97,19 @@ class Encoder(ABC):
         """Where the encoder runs."""
 
     @property
+    def device_type(self) -> str:
+        """``"cpu"``, ``"cuda"`` or ``"mps"``: what kind of device that is."""
+        return self.device.type
+
+    @property
     def dtype(self) -> torch.dtype | None:
         """What the encoder's large matrices are in; ``None`` where that is not known."""
         return None
+
+    @property
+    def precision(self) -> str | None:
+        """That dtype's name, such as ``"float32"``."""
+        return None if self.dtype is None else str(self.dtype).removeprefix("torch.")
 
     @property
     def packed(self) -> bool:
@@ -108,7 +119,7 @@ class Encoder(ABC):
     @property
     def pass_tokens(self) -> int:
         """Tokens of one forward pass that suit the device."""
-        return default_tokens(self.device)
+        return default_tokens(self.device_type)
 
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
@@ -140,6 +151,8 @@ class Encoder(ABC):
         states, spans = self.pooled_tokens(text, side)
         if not len(states):
             return np.zeros((0, len(latents)), np.float32), spans
+        import torch
+
         with torch.inference_mode():
             weights = self.head.token_weights(states, torch.from_numpy(latents).long().to(states.device))
         return weights.float().cpu().numpy(), spans
@@ -148,8 +161,8 @@ class Encoder(ABC):
     def _tokenize(self, texts: Sequence[str], side: Side) -> Sequence[TokenisedText]: ...
 
     @abstractmethod
-    def _weights(self, batch: Sequence[Any], side: Side) -> Tensor:
-        """Weights of tokenised texts, shape ``[texts, width]``."""
+    def _weights(self, batch: Sequence[Any], side: Side) -> Tensor | np.ndarray:
+        """Weights of tokenised texts, without gradients, shape ``[texts, width]``."""
 
     @property
     def quantizer(self) -> Quantizer:
@@ -292,12 +305,12 @@ class Encoder(ABC):
     @property
     def window(self) -> int:
         """Documents that are sorted by length together, where nothing else is said."""
-        return _WINDOWS.get(self.device.type, _WINDOWS["cpu"])
+        return _WINDOWS.get(self.device_type, _WINDOWS["cpu"])
 
     @property
     def runs_ahead(self) -> bool:
         """Whether a GPU computes, so that the processor reads, tokenises and writes meanwhile."""
-        return self._tokenises_apart and self.device.type in _TOKENISED_AHEAD
+        return self._tokenises_apart and self.device_type in _TOKENISED_AHEAD
 
     def _tokenised_windows(
         self, windows: Iterable[list[Item]], text: Callable[[Item], str]
@@ -320,7 +333,6 @@ class Encoder(ABC):
         weights = self._encode_tokenised(texts, tokenised, side, top_k, tokens_per_batch, on_progress)
         return weights, _truncated(tokenised)
 
-    @torch.inference_mode()
     def _encode_tokenised(
         self,
         texts: Sequence[str],
@@ -334,11 +346,11 @@ class Encoder(ABC):
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1 or None, not {top_k}")
         lengths = [len(tokens.ids) for tokens in tokenised]
-        budget = tokens_per_batch or default_tokens(self.device)
+        budget = tokens_per_batch or default_tokens(self.device_type)
         return run_batches(
             length_batches(lengths, budget, packed=self.packed),
             lambda batch: self._weights([tokenised[number] for number in batch], side),
-            lambda finite, batch: require_finite(finite, batch, texts.__getitem__, self.dtype),
+            lambda finite, batch: require_finite(finite, batch, texts.__getitem__, self.precision),
             top_k=top_k,
             width=self.config.width,
             on_progress=on_progress,
@@ -349,6 +361,6 @@ def _truncated(tokenised: Sequence[TokenisedText]) -> np.ndarray:
     return np.array([tokens.truncated for tokens in tokenised], dtype=bool)
 
 
-def default_tokens(device: torch.device) -> int:
-    """Padded tokens of one forward pass that suit a device."""
-    return TOKENS_PER_BATCH.get(device.type, TOKENS_PER_BATCH["cpu"])
+def default_tokens(device_type: str) -> int:
+    """Padded tokens of one forward pass that suit a device of that type."""
+    return TOKENS_PER_BATCH.get(device_type, TOKENS_PER_BATCH["cpu"])

@@ -13,7 +13,7 @@ from splare_plugins.machine.folders import replacing_folder
 from splare_plugins.model.card import CARD_FILE as README
 from splare_plugins.model.card import write_card
 from splare_plugins.model.find import PREFIX
-from splare_plugins.model.graphs import make_graph
+from splare_plugins.model.make_graph import make_graph
 from splare_plugins.model.parts import find_parts, load_parts
 from splare_plugins.runtime.card import CARD_FILE, FORMATS, Format
 

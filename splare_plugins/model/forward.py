@@ -24,6 +24,17 @@ def token_states(config: SplareConfig, backbone: Backbone, batch: Sequence[Token
     return states, offsets, torch.from_numpy(pool_mask(config, batch)).to(states.device)
 
 
+@torch.inference_mode()
+def weights_of(config: SplareConfig, backbone: Backbone, head: Head, batch: Sequence[Tokens]) -> Tensor:
+    """Latent weights of the texts of a batch, without gradients, shape ``[texts, width]``."""
+    return latent_weights(
+        head,
+        *token_states(config, backbone, batch),
+        max_token_norm_ratio=config.max_token_norm_ratio,
+        norm_power=config.norm_power,
+    )
+
+
 def latent_weights(
     head: Head,
     states: Tensor,

@@ -13,20 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Unpack, get_args
 
-import numpy as np
-import torch
-
-from splare_plugins.backbone.placement import choose_device
 from splare_plugins.config import INT8, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
 from splare_plugins.machine.cache import cache_root
 from splare_plugins.machine.folders import making_once
-from splare_plugins.model.forward import latent_weights, token_states
+from splare_plugins.machine.packages import torch_may_have_gpu
+from splare_plugins.machine.threads import thread_count
 from splare_plugins.model.parts import FoundParts, Parts, Placement, require_positions
-from splare_plugins.runtime.card import CARD_FILE, Format
-from splare_plugins.runtime.convert import WAYS, write_graph
+from splare_plugins.runtime.card import CARD_FILE
 from splare_plugins.runtime.graph import Graph
-from splare_plugins.runtime.int8 import calibration_texts
 from splare_plugins.runtime.session import require_package
 
 logger = logging.getLogger(__name__)
@@ -40,9 +35,6 @@ LARGE = 2 << 30
 
 # Raised when this version makes other graphs of the same models, so that old ones in the cache are left alone.
 _CONVERSION = 1
-# Relative difference of a text's vector. Rounding is a thousand times smaller; but where a TopK within each token
-# decides between two latents that are nearly equal, one of them may change. int8 is coarse by nature.
-_TOLERANCE = {None: 0.01, INT8: 0.5}
 
 
 def open_graph(
@@ -92,9 +84,9 @@ def open_graph(
             raise
         logger.warning("%s", error)
         return None
-    reduced = placement["dtype"] in ("bfloat16", torch.bfloat16)
-    reduced |= placement["dtype"] == "auto" and config.quantization == INT8
-    graph = Graph(folder, bfloat16=reduced, threads=torch.get_num_threads(), verify=verify)
+    dtype = str(placement["dtype"]).removeprefix("torch.")
+    reduced = dtype == "bfloat16" or (dtype == "auto" and config.quantization == INT8)
+    graph = Graph(folder, bfloat16=reduced, threads=thread_count(), verify=verify)
     require_positions(config, graph.card.positions)
     return graph
 
@@ -104,7 +96,7 @@ def _obstacle(config: SplareConfig, placement: Placement) -> str | None:
     dtype, attention = placement["dtype"], placement["attention"]
     if placement["device_map"] is not None:
         return "a device map"
-    where = choose_device(placement["device"], None).type
+    where = _device_type(placement["device"])
     obstacles = {
         f"the device {where}": where != "cpu",
         f"the dtype {dtype}": str(dtype).removeprefix("torch.") not in ("auto", "float32", "bfloat16"),
@@ -112,6 +104,14 @@ def _obstacle(config: SplareConfig, placement: Placement) -> str | None:
         f"{config.quantization} weights": config.quantization not in (None, INT8),
     }
     return next((what for what, there in obstacles.items() if there), None)
+
+
+def _device_type(name: str) -> str:
+    if str(name) == "cpu" or (name == "auto" and not torch_may_have_gpu()):
+        return "cpu"
+    from splare_plugins.backbone.placement import choose_device
+
+    return choose_device(name, None).type
 
 
 def is_pinned(config: SplareConfig) -> bool:
@@ -143,6 +143,8 @@ def cached_graph(config: SplareConfig, load: Callable[[], Parts], *, limit: int 
     folder = cache_root() / "graphs" / f"{Path(config.name).name}-{config.quantization or 'float32'}-{key}"
 
     def write(made: Path) -> None:
+        from splare_plugins.model.make_graph import make_graph
+
         parts = load()
         size = sum(weight.nbytes for weight in parts.backbone.parameters())
         if limit is not None and size > limit:
@@ -155,58 +157,3 @@ def cached_graph(config: SplareConfig, load: Callable[[], Parts], *, limit: int 
 
     making_once(folder, CARD_FILE, write)
     return folder
-
-
-def make_graph(
-    folder: Path, parts: Parts, quantization: str | None, format: Format, texts: list[str] | None = None
-) -> None:
-    """Write a model's graph into ``folder``, and see that it computes what torch computes.
-
-    Args:
-        folder: an empty one.
-        parts: of the model, in float32 on the CPU.
-        quantization: ``"int8"`` or ``None``.
-        format: what is to run it.
-        texts: typical ones, for int8; by default :func:`calibration_texts`.
-
-    Raises:
-        InputError: if the model cannot be written as a graph, or the graph computes something else.
-    """
-    config, backbone = parts.config, parts.backbone
-    calibration = None
-    if quantization == INT8:
-        calibration = [
-            tokens
-            for number, text in enumerate(texts or calibration_texts())
-            for side in [config.query if number % 2 else config.document]
-            for tokens in backbone.tokenize([text], side.prompt, side.max_length)
-        ]
-    *ways, last = WAYS[format]
-    for way in ways:
-        try:
-            write_graph(folder, config, backbone, parts.head, format=format, way=way, calibration=calibration)
-            return _require_same_vectors(folder, parts, quantization)
-        except InputError as error:
-            logger.info("trying another way: %s", error)
-    write_graph(folder, config, backbone, parts.head, format=format, way=last, calibration=calibration)
-    return _require_same_vectors(folder, parts, quantization)
-
-
-def _require_same_vectors(folder: Path, parts: Parts, quantization: str | None) -> None:
-    config = parts.config
-    graph = Graph(folder, bfloat16=False, threads=torch.get_num_threads(), verify=False)
-    probes = ["a", *calibration_texts()[::17]]
-    prompt, length = config.document.prompt, min(config.document.max_length, 128)
-    with torch.inference_mode():
-        states = token_states(config, parts.backbone, parts.backbone.tokenize(probes, prompt, length))
-        ratio, power = config.max_token_norm_ratio, config.norm_power
-        expected = latent_weights(parts.head, *states, max_token_norm_ratio=ratio, norm_power=power).numpy()
-    found = graph.weights(config, graph.tokenize(probes, prompt, length))
-    sizes = np.linalg.norm(expected, axis=1)
-    apart = float((np.linalg.norm(found - expected, axis=1) / np.where(sizes > 0, sizes, 1)).max())
-    # A difference that is not a number is none that is small.
-    if not apart <= _TOLERANCE[quantization]:
-        raise InputError(
-            f"the graph of {config.name} for {graph.card.format} gives other vectors than torch (relative difference "
-            f"{apart:.2g}), so it is not used; take the runtime torch"
-        )

@@ -7,24 +7,27 @@ import logging
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
-import torch
-
-from splare_plugins.backbone import Backbone
 from splare_plugins.backbone.files import take_backbone
-from splare_plugins.backbone.placement import DeviceMap, choose_device, choose_precision
 from splare_plugins.backbone.source import require_backbone
 from splare_plugins.config import CONFIG_FILE, FULL, INT8, STATIC, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads import Head
 from splare_plugins.machine.folders import keep_others, updating_folder
 from splare_plugins.machine.hub import hub_errors
+from splare_plugins.machine.packages import require_torch
 from splare_plugins.model.card import CardOptions, write_card
 from splare_plugins.model.find import locate_model
 from splare_plugins.model.splade import convert_named, recognise_splade, save_splade
 from splare_plugins.runtime.card import CARD_FILE
 from splare_plugins.static import is_static
+
+if TYPE_CHECKING:
+    import torch
+
+    from splare_plugins.backbone import Backbone
+    from splare_plugins.backbone.placement import DeviceMap
+    from splare_plugins.heads import Head
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ class FoundParts(NamedTuple):
 
     def load_head(self) -> Head:
         """The head, on the CPU."""
-        self._require_weights()
+        self.require_weights()
         config = self.config
         if self.splade_head is not None:
             return self.splade_head
@@ -77,7 +80,12 @@ class FoundParts(NamedTuple):
         require_own_labels(getattr(head, "labels_of", None), config, self.folder / config.head / LABELS)
         return head
 
-    def _require_weights(self) -> None:
+    def require_weights(self) -> None:
+        """Refuse a graph alone.
+
+        Raises:
+            InputError: then.
+        """
         if self.exported:
             raise InputError(
                 f"{self.folder} was exported to run as it is, without the weights that this needs; take the model "
@@ -124,9 +132,12 @@ def load_parts(
     **placement: Unpack[Placement],
 ) -> Parts:
     """Load the parts of a SPLARE model, or take those of a SPLADE model apart; see ``SplareModel.from_pretrained``."""
-    config = found.config
+    found.require_weights()
+    require_torch(found.config.name)
     from splare_plugins.backbone import load_backbone
+    from splare_plugins.backbone.placement import choose_device, choose_precision
 
+    config = found.config
     head = found.load_head()
     where = choose_device(placement["device"], placement["device_map"])
     precision = choose_precision(placement["dtype"], where)

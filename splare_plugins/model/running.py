@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array, vstack
-from torch import Tensor
 
 from splare_plugins.backbone.finite import finite_rows
 from splare_plugins.machine import Progress
 from splare_plugins.model.batching import start_top_k_rows, to_host
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Batches that a device is given before the first of their results is waited for.
 _AHEAD = 1
@@ -20,8 +22,8 @@ _AHEAD = 1
 
 def run_batches(
     batches: Iterable[list[int]],
-    weights_of: Callable[[list[int]], Tensor],
-    check: Callable[[Tensor, list[int]], None],
+    weights_of: Callable[[list[int]], Tensor | np.ndarray],
+    check: Callable[[np.ndarray, list[int]], None],
     *,
     top_k: int | None,
     width: int,
@@ -43,7 +45,7 @@ def run_batches(
 
     def finish() -> None:
         batch, finite, largest = started.popleft()
-        check(torch.from_numpy(finite()), batch)
+        check(finite(), batch)
         rows.append(largest())
         order.extend(batch)
         if on_progress is not None:

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from splare_plugins.backbone.source import Source, weights_of
 from splare_plugins.config import CONFIG_FILE, SIDES, SideConfig, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads.record import tensors_sha256
 from splare_plugins.machine.files import file_sha256, read_json, read_json_list
+from splare_plugins.machine.packages import require_torch
 from splare_plugins.model.card import read_header
 
 if TYPE_CHECKING:
@@ -87,9 +87,11 @@ def convert_splade(
     Raises:
         InputError: if the model cannot be read, has only pickled weights, or computes its logits in an unknown way.
     """
+    require_torch(name)
     import transformers
 
     from splare_plugins.heads.from_transformers import head_of
+    from splare_plugins.heads.record import tensors_sha256
 
     if (family := found.settings.get("model_type")) not in transformers.CONFIG_MAPPING:
         raise InputError(

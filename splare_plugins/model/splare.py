@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from splare_plugins.backbone import Backbone, Tokens, pool_mask
-from splare_plugins.backbone.placement import require_package
+from splare_plugins.backbone.tokens import Tokens, pool_mask
 from splare_plugins.config import FULL, STATIC, Side, SplareConfig
 from splare_plugins.errors import InputError
-from splare_plugins.heads import Head
+from splare_plugins.machine.packages import require_package
 from splare_plugins.model.builtin import BUILTIN_MODEL
 from splare_plugins.model.card import CardOptions
 from splare_plugins.model.encoder import Encoder
 from splare_plugins.model.find import PREFIX, find_encoder
-from splare_plugins.model.forward import latent_weights, token_states
 from splare_plugins.model.graphs import open_graph
 from splare_plugins.model.parts import FoundParts, Parts, Placement, find_parts, load_parts, save_parts, upload
 from splare_plugins.model.queries import MODEL, load_static_queries
-from splare_plugins.pooling.norms import drop_outliers
 from splare_plugins.runtime.graph import Graph
 from splare_plugins.static import copy_static
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from splare_plugins.backbone import Backbone
+    from splare_plugins.heads import Head
 
 
 class SplareModel(Encoder):
@@ -210,43 +212,61 @@ class SplareModel(Encoder):
     @property
     def device(self) -> torch.device:
         """Where the model runs."""
+        import torch
+
         return torch.device("cpu") if self._graph else self.backbone.device
+
+    @property
+    def device_type(self) -> str:
+        """As :meth:`Encoder.device_type`; known without torch where a graph computes."""
+        return "cpu" if self._graph else self.backbone.device.type
 
     @property
     def dtype(self) -> torch.dtype:
         """What backbone and head are in."""
-        if self._graph:
-            return torch.bfloat16 if self._graph.bfloat16 else torch.float32
-        dtype: torch.dtype = self.backbone.model.dtype
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.precision)
         return dtype
+
+    @property
+    def precision(self) -> str:
+        """As :meth:`Encoder.precision`; known without torch where a graph computes."""
+        if self._graph:
+            return "bfloat16" if self._graph.bfloat16 else "float32"
+        return str(self.backbone.model.dtype).removeprefix("torch.")
 
     @property
     def packed(self) -> bool:
         """Whether texts are encoded without padding."""
         return self._graph is None and self.backbone.packed
 
-    @torch.inference_mode()
     def pooled_tokens(self, text: str, side: Side) -> tuple[Tensor, np.ndarray]:
         """As :meth:`Encoder.pooled_tokens`; the states are the backbone's."""
-        (tokens,) = self._tokenize([text], side)
         if self._graph:
-            states = torch.from_numpy(self._graph.states(self.config, tokens))
-            offsets, keep = torch.tensor([0, len(states)]), torch.from_numpy(pool_mask(self.config, [tokens]))
-        else:
-            states, offsets, keep = token_states(self.config, self.backbone, [tokens])
-        keep = drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
-        return states[keep], tokens.spans[keep.cpu().numpy()]
+            self._found.require_weights()
+        import torch
+
+        from splare_plugins.model.forward import token_states
+        from splare_plugins.pooling.norms import drop_outliers
+
+        (tokens,) = self._tokenize([text], side)
+        with torch.inference_mode():
+            if self._graph:
+                states = torch.from_numpy(self._graph.states(self.config, tokens))
+                offsets, keep = torch.tensor([0, len(states)]), torch.from_numpy(pool_mask(self.config, [tokens]))
+            else:
+                states, offsets, keep = token_states(self.config, self.backbone, [tokens])
+            keep = drop_outliers(states, offsets, keep, self.config.max_token_norm_ratio)
+            return states[keep], tokens.spans[keep.cpu().numpy()]
 
     def _tokenize(self, texts: Sequence[str], side: Side) -> list[Tokens]:
         settings = self.config.side(side)
         return (self._graph or self.backbone).tokenize(texts, settings.prompt, settings.max_length)
 
-    def _weights(self, batch: Sequence[Tokens], side: Side) -> Tensor:
+    def _weights(self, batch: Sequence[Tokens], side: Side) -> Tensor | np.ndarray:
         if self._graph:
-            return torch.from_numpy(self._graph.weights(self.config, batch))
-        return latent_weights(
-            self.head,
-            *token_states(self.config, self.backbone, batch),
-            max_token_norm_ratio=self.config.max_token_norm_ratio,
-            norm_power=self.config.norm_power,
-        )
+            return self._graph.weights(self.config, batch)
+        from splare_plugins.model.forward import weights_of
+
+        return weights_of(self.config, self.backbone, self.head, batch)

@@ -137,6 +137,7 @@ class StModel(Encoder):
             for head, encoding in zip(heads, encodings, strict=True)
         ]
 
+    @torch.inference_mode()
     def _weights(self, batch: Sequence[_Text], side: Side) -> Tensor:
         weights = torch.zeros(len(batch), self.config.width, device=self.device)
         # An empty text has an empty row, as everywhere here; a [CLS] alone would activate something.

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splare_plugins.errors import InputError
+from splare_plugins.machine.packages import torch_may_have_gpu
+from splare_plugins.machine.threads import set_thread_count, thread_count
 from splare_plugins.retrieval.making import Job, make_part
 from splare_plugins.retrieval.workers import Advanced, Died, Failed, Made, Message, Ready, Workers
 
@@ -37,17 +39,15 @@ def local_workers(model: str | Path | Load, count: int, **loading: Any) -> Worke
 
     Args:
         model: name or folder; or a function that loads a model, which must be importable by its name.
-        count: number of processes. Each sees one of the GPUs, in turn, and has its share of torch's threads.
+        count: number of processes. Each sees one of the GPUs, in turn, and has its share of the threads.
         **loading: options of ``SplareModel.from_pretrained``.
 
     Raises:
         InputError: for a count below 1.
     """
     require_some(count)
-    import torch
-
     load = loader(model, loading)
-    return Workers(Processes(load, count, threads=max(1, torch.get_num_threads() // count), gpus=_visible_gpus()))
+    return Workers(Processes(load, count, threads=max(1, thread_count() // count), gpus=_visible_gpus()))
 
 
 def require_some(count: int) -> None:
@@ -74,6 +74,8 @@ def _load_pretrained(model: str | Path, **loading: Any) -> Encoder:
 def _visible_gpus() -> list[str]:
     if visible := os.environ.get(_GPUS):
         return visible.split(",")
+    if not torch_may_have_gpu():
+        return []
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]
@@ -85,7 +87,7 @@ class Processes:
     Args:
         load: gives each its model.
         size: number of processes.
-        threads: of torch, for each.
+        threads: of the processor, for each.
         gpus: names that CUDA knows, dealt out in turn.
     """
 
@@ -160,9 +162,7 @@ def work(pipe: connection.Connection, load: Load, threads: int, gpu: str | None)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ[_GPUS] = gpu  # before torch looks
-    import torch
-
-    torch.set_num_threads(threads)
+    set_thread_count(threads)
     try:
         model = load()
         pipe.send(Ready(model.config))

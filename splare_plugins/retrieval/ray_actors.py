@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splare_plugins.errors import InputError, MissingPartError, SplareError
+from splare_plugins.machine.threads import set_thread_count
 from splare_plugins.retrieval.making import Job, make_part
 from splare_plugins.retrieval.processes import loader, portable, require_some
 from splare_plugins.retrieval.workers import Died, Failed, Made, Message, Ready, Workers
@@ -61,9 +62,7 @@ class PartActor:
     """Loads the model and makes parts; what a worker of Ray runs."""
 
     def __init__(self, load: Callable[[], Encoder], threads: int) -> None:
-        import torch
-
-        torch.set_num_threads(threads)
+        set_thread_count(threads)
         self._load = load
         self._model: Encoder | None = None
 

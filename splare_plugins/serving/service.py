@@ -135,7 +135,7 @@ class Service:
             _ = model.quantizer
             model.encode(["warm up"], model.sides[-1])
             self._models.append(model)
-            logger.info("loaded %s on %s", model.config.name, model.device)
+            logger.info("loaded %s on %s", model.config.name, model.device_type)
             self._all_loaded.wait()
         except threading.BrokenBarrierError:
             return

@@ -159,7 +159,7 @@ class SplareEncoder(SparseEncoder):
         ids, tokenizer = features["input_ids"], self[0].tokenizer
         with torch.no_grad():
             require_finite(
-                finite_rows(features["sentence_embedding"]),
+                finite_rows(features["sentence_embedding"]).cpu().numpy(),
                 range(len(ids)),
                 lambda number: str(tokenizer.decode(ids[number], skip_special_tokens=True)),
                 self[0].backbone.model.dtype,

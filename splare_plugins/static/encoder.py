@@ -34,7 +34,7 @@ class StaticQueryEncoder:
 
     Attributes:
         sides: what it encodes: queries alone.
-        device: where it runs.
+        device_type: where it runs.
         pass_tokens: that are handed to it at once where many texts wait.
         config: as given; what it encodes fits the indexes of this model.
         table: as given.
@@ -47,7 +47,7 @@ class StaticQueryEncoder:
     """
 
     sides: ClassVar[tuple[Side, ...]] = ("query",)
-    device = "cpu"
+    device_type = "cpu"
     pass_tokens = 1 << 16
 
     def __init__(

@@ -108,7 +108,7 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path):
 
 def test_gguf_without_its_package_names_what_to_install(model_folder, monkeypatch):
     monkeypatch.setattr(
-        "splare_plugins.backbone.placement.find_spec", lambda name: None if name == "gguf" else find_spec(name)
+        "splare_plugins.machine.packages.find_spec", lambda name: None if name == "gguf" else find_spec(name)
     )
     with pytest.raises(MissingPartError, match=r"splare-plugins\[gguf\]"):
         load(model_folder, layer=LAYER)

@@ -98,7 +98,7 @@ def test_a_device_and_a_device_map_are_refused_together(model_folder):
 def test_a_device_map_without_accelerate_names_what_to_install(model_folder, monkeypatch):
     there = importlib.util.find_spec
     monkeypatch.setattr(
-        "splare_plugins.backbone.placement.find_spec", lambda name: None if name == "accelerate" else there(name)
+        "splare_plugins.machine.packages.find_spec", lambda name: None if name == "accelerate" else there(name)
     )
     with pytest.raises(MissingPartError, match="splare-plugins\\[quantized\\]"):
         SplareModel.from_pretrained(model_folder, device_map={"": "cpu"})

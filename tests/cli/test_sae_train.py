@@ -69,7 +69,7 @@ def test_other_activations_become_models(splare, tiny_folder, tmp_path, activati
 
 
 def test_an_activation_without_its_library_is_one_sentence(splare, tiny_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("splare_plugins.backbone.placement.find_spec", lambda name: None)
+    monkeypatch.setattr("splare_plugins.machine.packages.find_spec", lambda name: None)
     corpus = write(tmp_path / "corpus.jsonl", texts(60))
     command = ["sae", "train", corpus, "--backbone", tiny_folder / "backbone", "--layer", 1, "--width", 64]
     outcome = splare(*command, "--activation", "jumprelu", "-o", tmp_path / "sae")

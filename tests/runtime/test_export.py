@@ -37,6 +37,18 @@ def test_it_is_the_same_model(tiny: SplareModel, tiny_folder: Path, tmp_path: Pa
     assert (tmp_path / "model" / "README.md").read_text() == (tiny_folder / "README.md").read_text()
 
 
+def test_it_runs_where_torch_is_installed_and_not_imported(tiny_folder: Path, tmp_path: Path) -> None:
+    export_graph(tiny_folder, tmp_path / "model")
+    code = (
+        "import sys; from splare_plugins import SplareModel; model = SplareModel.from_pretrained(sys.argv[1]); "
+        "assert model.encode_documents(['one text']).nnz and len(list(model.stream_documents(['a', 'b']))) == 1; "
+        "found = [name for name in ('torch', 'transformers', 'pandas') if name in sys.modules]; "
+        "print(found, model.device_type, model.precision, model.device, model.dtype)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "model"], capture_output=True, text=True)
+    assert done.stdout.strip() == "[] cpu float32 cpu torch.float32", done.stderr
+
+
 def test_what_it_cannot_do_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     export_graph(tiny_folder, tmp_path / "model")
     model = SplareModel.from_pretrained(tmp_path / "model")
@@ -129,23 +141,3 @@ def test_what_the_page_shows_runs_without_torch_and_without_us(
     for one, other in zip(mine, expected, strict=True):
         assert one.keys() == other.keys()
         assert all(abs(one[term] - other[term]) <= 1 for term in one)
-
-
-IMPORTED = """
-import sys
-from pathlib import Path
-from splare_plugins.config import SplareConfig
-from splare_plugins.runtime.graph import Graph
-folder = Path(sys.argv[1])
-config = SplareConfig.load(folder)
-graph = Graph(folder, bfloat16=False, threads=1)
-assert graph.weights(config, graph.tokenize(["bees"], "q: ", 20)).any()
-print([name for name in ("torch", "transformers") if name in sys.modules])
-"""
-
-
-def test_our_own_way_to_run_it_does_without_torch_too(tiny_folder: Path, tmp_path: Path) -> None:
-    export_graph(tiny_folder, tmp_path / "model")
-    command = [sys.executable, "-c", IMPORTED, str(tmp_path / "model")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stderr

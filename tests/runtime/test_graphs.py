@@ -12,7 +12,7 @@ import torch
 from splare_plugins.backbone.tokens import Tokens
 from splare_plugins.errors import InputError
 from splare_plugins.heads import Head, LanguageModelHead, MaskedLanguageModelHead, SparseAutoencoder
-from splare_plugins.model.graphs import make_graph
+from splare_plugins.model.make_graph import make_graph
 from splare_plugins.model.parts import Parts
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.pooling.norms import drop_outliers, drop_padded_outliers

@@ -1,10 +1,11 @@
-"""An environment of its own in which torch is not installed: queries by a table are all that a search needs."""
+"""An environment of its own in which torch is not installed: a table encodes queries there, a graph all texts."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from splare_plugins.corpus import read_run
 from splare_plugins.impacts import to_dicts
+from splare_plugins.model.export import export_graph
 from splare_plugins.model.splare import SplareModel
 from splare_plugins.retrieval.batches import query_impacts
 from splare_plugins.static import StaticQueryEncoder, save_static
@@ -33,13 +35,14 @@ ASKED = [("q1", "fox and dog"), ("q2", TEXTS[0])]
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Programs of an environment with the base install, what serving adds to it, and engines that need no torch."""
+    """Programs of an environment with the base install, and of others what needs no torch."""
     folder = tmp_path_factory.mktemp("bare")
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     install = [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python"]
     constraints = ["--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*install, *constraints, "--editable", f"{ROOT}[serve,opensearch]", *PACKAGES], check=True)
+    packages = ["--editable", f"{ROOT}[serve,opensearch]", "openvino", *PACKAGES]
+    subprocess.run([*install, *constraints, *packages], check=True)
     return folder / "bin"
 
 
@@ -122,12 +125,12 @@ def serving(bare: Path, *arguments: object) -> Iterator[str]:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().removeprefix("listening on ").strip()
-            for _ in range(200):
+            for _ in range(600):
                 try:
                     urllib.request.urlopen(f"{address}/readyz").read()
                     break
                 except urllib.error.HTTPError:
-                    continue
+                    time.sleep(0.05)
             yield address
         finally:
             server.terminate()
@@ -180,5 +183,33 @@ def test_what_needs_torch_says_so(bare: Path, tiny_folder: Path, tmp_path: Path)
         message = " ".join(refused.stderr.split())
         assert refused.returncode == 2 and "pip install 'splare-plugins[encode]'" in message, message
     assert not (tmp_path / "out").exists()
-    code = "import splare_plugins; splare_plugins.SplareModel"
-    assert "SplareModel needs torch and transformers" in run(bare / "python", "-c", code).stderr
+    code = "import sys, splare_plugins; splare_plugins.SplareModel.from_pretrained(sys.argv[1])"
+    for model in (tiny_folder, "splare-e5-small"):
+        refused = run(bare / "python", "-c", code, model)
+        assert "MissingPartError" in refused.stderr and "needs torch, transformers and peft" in refused.stderr
+
+
+def test_an_exported_model_does_all_but_explain(
+    bare: Path, tiny: SplareModel, tiny_folder: Path, files: Path, tmp_path: Path
+) -> None:
+    model, index, found = tmp_path / "exported", tmp_path / "index", tmp_path / "run.trec"
+    export_graph(tiny_folder, model)
+    for command in (
+        ["encode", files / "c.jsonl", "-o", tmp_path / "encoded", "-M", model],
+        ["index", "memory", tmp_path / "encoded", "-o", index],
+        ["search", index, files / "q.tsv", "-o", found, "-M", model],
+    ):
+        done = run(bare / "splare", *command)
+        assert done.returncode == 0, done.stderr
+    documents = tiny.quantizer.documents(tiny.encode_documents(TEXTS)).impacts
+    expected = (query_impacts(tiny, ASKED) @ documents.T).toarray()
+    for (qid, _), scores in zip(ASKED, expected, strict=True):
+        hits = read_run(found)[qid]
+        assert hits.docids[0] == f"d{scores.argmax()}"
+        # A weight may be rounded to the next impact.
+        assert abs(hits.scores[0] - scores.max()) <= 0.01 * scores.max()
+    with serving(bare, model) as address:
+        maps = ask(f"{address}/encode", {"texts": TEXTS, "content_type": "passage"})
+    assert [set(each) for each in maps] == [set(each) for each in to_dicts(documents)]
+    refused = run(bare / "splare", "explain", "one", "two", "-M", model)
+    assert refused.returncode == 2 and "take the model that it was exported from" in " ".join(refused.stderr.split())

@@ -8,6 +8,7 @@ from pathlib import Path
 from splare_plugins.config import CONFIG_FILE
 from splare_plugins.machine.cache import cache_root
 from splare_plugins.machine.folders import making_once
+from splare_plugins.machine.packages import require_torch
 from splare_plugins.model.builtin.shipped import folder_name
 
 BUILTIN_MODEL = "splare-e5-small"
@@ -35,6 +36,7 @@ def builtin_folder(name: str) -> Path:
     folder = builtin_location(name)
 
     def write(made: Path) -> None:
+        require_torch(name)
         from splare_plugins.model.builtin import convert
 
         logger.info("converting the built-in model into %s (once)", folder)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from splare_plugins.backbone import load_backbone
-from splare_plugins.backbone.placement import choose_device, choose_precision, require_package
+from splare_plugins.backbone.placement import choose_device, choose_precision
 from splare_plugins.config import HEAD_CARD, SideConfig, SplareConfig
 from splare_plugins.corpus import Fields, read_documents, source_identity
 from splare_plugins.corpus.readers import OnDuplicate
@@ -21,6 +21,7 @@ from splare_plugins.corpus.sources import Source
 from splare_plugins.heads import SparseAutoencoder
 from splare_plugins.machine.files import require_free
 from splare_plugins.machine.folders import replacing_folder, require_elsewhere
+from splare_plugins.machine.packages import require_package
 from splare_plugins.model.assemble import backbone_settings, choose_length, identify
 from splare_plugins.training.autoencoder.settings import TOPK, SaeSettings
 from splare_plugins.training.autoencoder.states import States
