@@ -49,6 +49,8 @@ FIRST_ANSWER = """
 from splare_plugins import SplareModel
 model = SplareModel.from_pretrained("splare-e5-small", device="cpu", {options})
 assert model.quantizer.queries(model.encode_queries(["what do bees eat in winter"])).impacts.nnz == 40
+import resource
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
@@ -82,13 +84,16 @@ def query(options: argparse.Namespace) -> list[Figure]:
 
 def start(options: argparse.Namespace) -> list[Figure]:
     taken: dict[str, list[float]] = {name: [] for name in WAYS}
+    memory: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range((options.rounds or 5) + 1):
         for name, ways in WAYS.items():
             code = FIRST_ANSWER.format(options=", ".join(f"{key}={value!r}" for key, value in ways.items()))
             begin = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+            printed = subprocess.check_output([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
             taken[name].append(time.perf_counter() - begin)
+            memory[name].append(float(printed))
     ratio = show({name: statistics.median(seconds[1:]) for name, seconds in taken.items()}, "s")
+    smaller = show({name: statistics.median(peaks[1:]) for name, peaks in memory.items()}, "MB")
     return [
         Figure(
             what="a new process until its first query is answered: float32; bfloat16; int8",
@@ -97,7 +102,14 @@ def start(options: argparse.Namespace) -> list[Figure]:
             unit=["x less"] * 3,
             aim=2,
             command="bench_runtimes.py start",
-        )
+        ),
+        Figure(
+            what="the most memory that such a process has: float32; bfloat16; int8",
+            against="itself in torch in float32",
+            ratio=smaller,
+            unit=["x less"] * 3,
+            command="bench_runtimes.py start",
+        ),
     ]
 
 
