@@ -29,6 +29,7 @@ import typer.main
 
 from splare_plugins.cli.app import app
 from splare_plugins.cli.app import main as splare
+from tests.remembered import remember_models
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -193,6 +194,7 @@ def run_pages(*pages: str, folder: Path, data: Path, **variables: str) -> list[i
 
 
 if __name__ == "__main__":
+    remember_models()
     # Commands replace sys.argv.
     counts = [show(Path(page)) for page in tuple(sys.argv[1:])]
     sys.stdout.write(" ".join(map(str, counts)) + "\n")

@@ -9,11 +9,16 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from splare_plugins.errors import InputError
 from splare_plugins.machine.files import write_errors
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def require_no_input(output: Path, *inputs: str | Path | None) -> None:
@@ -115,7 +120,7 @@ def replacing_folder(location: Path) -> Iterator[Path]:
 def making_once(folder: Path, mark: str, write: Callable[[Path], None]) -> None:
     """Make a folder that never changes unless it is there: whole, beside its place, and put there in one step.
 
-    Of two processes that start together one wins, and both find the same files.
+    Of processes that start together one makes it, and the others wait for it; all find the same files.
 
     Args:
         folder: its place.
@@ -124,17 +129,38 @@ def making_once(folder: Path, mark: str, write: Callable[[Path], None]) -> None:
     """
     if (folder / mark).is_file():
         return
-    draft = FolderDraft(folder)
-    try:
-        write(draft.folder)
-        draft.share()
+    with _one_at_a_time(folder.parent):
+        if (folder / mark).is_file():
+            return
+        draft = FolderDraft(folder)
         try:
-            draft.folder.rename(folder)
-        except OSError:
-            if not (folder / mark).is_file():  # not another process's result: debris, or a real error
-                draft.publish()
+            write(draft.folder)
+            draft.share()
+            try:
+                draft.folder.rename(folder)
+            except OSError:
+                if not (folder / mark).is_file():  # not another process's result: debris, or a real error
+                    draft.publish()
+        finally:
+            draft.discard()
+
+
+@contextmanager
+def _one_at_a_time(place: Path) -> Iterator[None]:
+    """Wait for others that make something in a folder; where the system has no such locks, nobody waits."""
+    if fcntl is None:
+        yield
+        return
+    # A lock of the folder itself leaves no file behind, and ends with the process that holds it.
+    with write_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+        handle = os.open(place, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some disks of networks have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
-        draft.discard()
+        os.close(handle)
 
 
 @contextmanager

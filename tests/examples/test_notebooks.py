@@ -62,7 +62,9 @@ def kernel(data: Path, work: Path) -> Iterator[KernelManager]:
         patch.delenv("FULL", raising=False)
         patch.setenv("ABLATIONS_DATA", str(data))
         patch.setenv("ABLATIONS_WORK", str(work))
+        patch.setenv("PYTHONPATH", str(DATA.parents[1]))
         manager.start_kernel()
+    execute(new_notebook(cells=[new_code_cell("from tests.remembered import *\nremember_models()")]), manager)
     yield manager
     manager.shutdown_kernel(now=True)
 
@@ -76,8 +78,8 @@ def execute(cells: nbformat.NotebookNode, kernel: KernelManager) -> None:
 
 def run(notebook: Path, folder: Path, kernel: KernelManager, environment: dict[str, str]) -> None:
     """All cells in order, of which one shows a plot; names of the notebook before are gone."""
-    begin = f"import os\nos.chdir({str(folder)!r})\nos.environ.update({environment!r})"
-    execute(new_notebook(cells=[new_code_cell("%reset -f"), new_code_cell(begin), new_code_cell("del os")]), kernel)
+    begin = f"import os\nos.chdir({str(folder)!r})\nos.environ.update({environment!r})\ndel os"
+    execute(new_notebook(cells=[new_code_cell("%reset -f"), new_code_cell(begin)]), kernel)
     cells = nbformat.read(notebook, as_version=4)
     execute(cells, kernel)
     code = [cell for cell in cells.cells if cell.cell_type == "code"]

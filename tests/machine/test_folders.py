@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from splare_plugins.errors import InputError
+from splare_plugins.machine import folders
 from splare_plugins.machine.folders import FolderDraft, keep_others, making_once, replacing_folder, updating_folder
 
 
@@ -48,6 +54,43 @@ def test_tensors_can_be_read_by_whom_the_folder_can(tmp_path: Path) -> None:
     written = (location / "adapter" / "adapter.safetensors", tmp_path / "graph" / "mark.safetensors")
     assert {path.stat().st_mode & 0o777 for path in written} == {location.stat().st_mode & 0o666}
     assert mine.stat().st_mode & 0o777 == 0o600
+
+
+def test_of_many_that_want_a_folder_one_makes_it(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def write(folder: Path) -> None:
+        made.append(folder.name)
+        time.sleep(0.1)
+        if len(made) == 1:
+            raise ValueError("the first one fails, and the next one goes on")
+        (folder / "mark").touch()
+
+    with ThreadPoolExecutor(8) as pool:
+        tries = [pool.submit(making_once, tmp_path / "cache" / "model", "mark", write) for _ in range(8)]
+    assert sum(each.exception() is not None for each in tries) == 1 and len(made) == 2
+    assert names(tmp_path / "cache") == ["model"] and names(tmp_path / "cache" / "model") == ["mark"]
+
+
+def test_where_there_are_no_locks_all_make_it_and_find_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no locks here")
+
+    together = Barrier(2, timeout=10)
+
+    def write(folder: Path) -> None:
+        together.wait()
+        (folder / "mark").touch()
+
+    for locks in (None, SimpleNamespace(flock=refuse, LOCK_EX=2)):
+        monkeypatch.setattr(folders, "fcntl", locks)
+        place = tmp_path / f"cache {locks is None}"
+        with ThreadPoolExecutor(2) as pool:
+            tries = [pool.submit(making_once, place / "model", "mark", write) for _ in range(2)]
+        assert [each.exception() for each in tries] == [None, None]
+        assert names(place) == ["model"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

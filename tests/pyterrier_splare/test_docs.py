@@ -29,7 +29,8 @@ def script(page: Path) -> str:
             parts.append(dedent(block))
         else:
             parts += [f"run({words!r})\n" for words in commands(dedent(block)) if words[0] != "pip"]
-    return "".join(["from tests.pages import run\n", *parts]) if parts else ""
+    begin = "from tests.pages import run\nfrom tests.remembered import remember_models\nremember_models()\n"
+    return "".join([begin, *parts]) if parts else ""
 
 
 def test_every_code_block_is_found() -> None:
