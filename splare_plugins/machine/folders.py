@@ -125,7 +125,7 @@ def making_once(folder: Path, mark: str, write: Callable[[Path], None]) -> None:
     Args:
         folder: its place.
         mark: a file that the whole folder has.
-        write: fills a new folder.
+        write: fills a new folder; what it makes once itself lies elsewhere, or it would wait for its own lock.
     """
     if (folder / mark).is_file():
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from splare_plugins.machine.lazy import lazy_names
+from splare_plugins.machine.packages import TORCH
 
 if TYPE_CHECKING:
     from splare_plugins.model.encoder import Encoder
@@ -19,7 +20,7 @@ __all__ = ["Encoder", "SplareModel", "StModel"]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {"Encoder": "encoder", "SplareModel": "splare", "StModel": "st_model"},
-    needs=("torch", "transformers", "peft"),
+    needs=TORCH,
     project="torch and transformers",
     extra="encode",
 )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array
 
+from splare_plugins.impacts import keep_largest
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -102,14 +104,11 @@ def to_host(tensor: Tensor | np.ndarray) -> Callable[[], np.ndarray]:
 
 
 def _largest(weights: np.ndarray, top_k: int | None) -> csr_array:
-    """Twice as fast and more as topk of torch on a processor, since few of a text's weights are positive."""
+    """Faster than topk of torch on a processor, since few of a text's weights are positive."""
     latents = [np.flatnonzero(row > 0) for row in weights]
-    for number, active in enumerate(latents):
-        if top_k is not None and len(active) > top_k:
-            best = weights[number, active].argpartition(-top_k)[-top_k:]
-            latents[number] = active[np.sort(best)]
     data = np.concatenate([row[active] for row, active in zip(weights, latents, strict=True)])
-    return _rows(data, np.concatenate(latents), np.array([len(active) for active in latents]), weights.shape[1])
+    counts = np.array([len(active) for active in latents])
+    return keep_largest(_rows(data, np.concatenate(latents), counts, weights.shape[1]), top_k)
 
 
 def _rows(data: np.ndarray, indices: np.ndarray, counts: np.ndarray, width: int) -> csr_array:

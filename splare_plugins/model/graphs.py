@@ -22,7 +22,7 @@ from splare_plugins.machine.threads import thread_count
 from splare_plugins.model.parts import FoundParts, Parts, Placement, require_positions
 from splare_plugins.runtime.card import CARD_FILE
 from splare_plugins.runtime.graph import Graph
-from splare_plugins.runtime.session import require_package
+from splare_plugins.runtime.session import require_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def cached_graph(config: SplareConfig, load: Callable[[], Parts], *, limit: int 
     Raises:
         InputError: if the model is larger, cannot be written as a graph, or does not say which weights it means.
     """
-    require_package("openvino", "openvino")
+    require_runtime("openvino", "openvino")
     if not is_pinned(config):
         raise InputError(
             f"{config.name} does not say by hash or commit which weights it means, so a graph of them cannot be kept; "

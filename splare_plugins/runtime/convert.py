@@ -24,7 +24,7 @@ from splare_plugins.machine.files import file_sha256
 from splare_plugins.runtime.card import TOKENIZER_FILE, Format, GraphCard
 from splare_plugins.runtime.int8 import quantize_onnx, quantize_openvino
 from splare_plugins.runtime.padded import PaddedEncoder
-from splare_plugins.runtime.session import PACKAGES, STATES, WEIGHTS, require_package
+from splare_plugins.runtime.session import PACKAGES, STATES, WEIGHTS, require_runtime
 
 Way = Literal["traced", "by onnx"]
 WAYS: dict[Format, tuple[Way, ...]] = {"openvino": ("traced", "by onnx"), "onnx": ("by onnx",)}
@@ -61,7 +61,7 @@ def write_graph(
         MissingPartError: if a package is missing.
     """
     for package in (PACKAGES[format], "onnx"):
-        require_package(package, format)
+        require_runtime(package, format)
     for path in folder.iterdir():
         path.unlink()
     module = PaddedEncoder(config, backbone, head).eval()

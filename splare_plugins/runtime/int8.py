@@ -13,7 +13,7 @@ import rich
 
 from splare_plugins.machine.files import read_jsonl
 from splare_plugins.runtime.card import Format
-from splare_plugins.runtime.session import require_package
+from splare_plugins.runtime.session import require_runtime
 
 Feeds = Sequence[Mapping[str, Any]]
 """The graph's inputs for one text each."""
@@ -38,7 +38,7 @@ def quantize_onnx(path: Path, feeds: Feeds) -> None:
 
 
 def _quantize(model: Any, feeds: Feeds, format: Format) -> Any:
-    require_package("nncf", format)
+    require_runtime("nncf", format)
     # Read when it is imported: with it, NNCF does not report its use to its maker.
     os.environ.setdefault("NNCF_CI", "1")
     import nncf

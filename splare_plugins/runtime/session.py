@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from splare_plugins.errors import MissingPartError
+from splare_plugins.machine.packages import require_package
 from splare_plugins.runtime.card import Format
 
 PACKAGES: dict[Format, str] = {"openvino": "openvino", "onnx": "onnxruntime"}
@@ -36,21 +35,18 @@ def open_session(format: Format, path: Path, *, bfloat16: bool, threads: int) ->
     Raises:
         MissingPartError: if the package that runs it is not installed.
     """
-    require_package(PACKAGES[format], format)
+    require_runtime(PACKAGES[format], format)
     kind = OpenVinoSession if format == "openvino" else OnnxSession
     return kind(path, bfloat16=bfloat16, threads=threads)
 
 
-def require_package(package: str, format: Format) -> None:
+def require_runtime(package: str, format: Format) -> None:
     """Refuse to go on without a package that a format needs.
 
     Raises:
         MissingPartError: then.
     """
-    if find_spec(package) is None:
-        raise MissingPartError(
-            f"graphs for {format} need the package {package}; run: pip install 'splare-plugins[{format}]'"
-        )
+    require_package(package, f"graphs for {format}", format)
 
 
 class OpenVinoSession:

@@ -48,3 +48,14 @@ def test_batches_of_packed_texts_are_filled_with_their_own_tokens(lengths, budge
         assert len(batch) == 1 or total <= budget
     for total, following in zip(totals, batches[1:], strict=False):
         assert total + lengths[following[0]] > budget
+
+
+@given(
+    st.lists(st.lists(st.integers(-3, 3), min_size=6, max_size=6), min_size=1, max_size=5),
+    st.one_of(st.none(), st.integers(1, 8)),
+)
+def test_of_equal_weights_the_first_are_kept(rows, top_k):
+    kept = top_k_rows(np.array(rows, dtype=np.float32), top_k)
+    for row, found in zip(rows, kept, strict=True):
+        ordered = sorted((-value, latent) for latent, value in enumerate(row) if value > 0)
+        assert sorted(latent for _, latent in ordered[:top_k]) == found.indices.tolist()

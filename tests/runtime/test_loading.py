@@ -153,7 +153,7 @@ def test_what_cannot_be(tiny_folder: Path, cache: Path, options: dict[str, objec
 def test_a_package_that_is_missing_is_named(tiny_folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "splare_plugins.runtime.session.find_spec", lambda name: None if name == "openvino" else found(name)
+        "splare_plugins.machine.packages.find_spec", lambda name: None if name == "openvino" else found(name)
     )
     with pytest.raises(
         MissingPartError, match=r"need the package openvino; run: pip install 'splare-plugins\[openvino"
